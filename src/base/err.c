@@ -1,0 +1,102 @@
+#include "base/err.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static _Thread_local struct reel_errrec rec_ = { .rank = -1 };
+static int rank_, size_ = 1;
+static const char *phase_ = "start";
+static long step_ = -1;
+static struct { char site[64]; int rank; long nth, seen; } fault_;
+void (*reel_die_hook)(int exit_code);
+
+struct reel_errrec *reel_errrec(void) { return &rec_; }
+
+void reel_err_clear(void) { rec_ = (struct reel_errrec){ .rank = -1 }; }
+
+void reel_set_rank(int rank, int size)
+{
+    rank_ = rank;
+    size_ = size;
+}
+
+int reel_rank(void) { return rank_; }
+
+void reel_phase(const char *phase, long step)
+{
+    phase_ = phase;
+    step_ = step;
+}
+
+static void add_frame(const char *file, int line, const char *expr)
+{
+    struct reel_errframe *f;
+
+    if (rec_.n_frames >= REEL_ERR_FRAMES) return;
+    f = &rec_.frame[rec_.n_frames++];
+    snprintf(f->file, sizeof f->file, "%s", file);
+    snprintf(f->expr, sizeof f->expr, "%s", expr);
+    f->line = line;
+}
+
+reel_err reel_fail_(reel_err code, const char *file, int line, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (rec_.code != REEL_OK) return code; /* the first message wins */
+    rec_ = (struct reel_errrec){ .code = code, .rank = -1, .n_ranks = size_ };
+    va_start(ap, fmt);
+    vsnprintf(rec_.msg, sizeof rec_.msg, fmt, ap);
+    va_end(ap);
+    add_frame(file, line, "");
+    return code;
+}
+
+reel_err reel_trace_(reel_err code, const char *file, int line, const char *expr)
+{
+    add_frame(file, line, expr);
+    return code;
+}
+
+void reel_err_print(const struct reel_errrec *r)
+{
+    if (r->rank >= 0 && r->n_ranks > 1 && r->n_failed < r->n_ranks)
+        fprintf(stderr, "reel: rank %d: %s (%d of %d ranks failed)\n", r->rank, r->msg, r->n_failed,
+                r->n_ranks);
+    else
+        fprintf(stderr, "reel: %s\n", r->msg);
+    if (r->code == REEL_ECONFIG) return; /* the user's file is at fault: no trace through ours */
+    for (int i = 0; i < r->n_frames; i++)
+        fprintf(stderr, "  at %s:%d %s\n", r->frame[i].file, r->frame[i].line, r->frame[i].expr);
+}
+
+void reel_die_(const char *file, int line, const char *fmt, ...)
+{
+    char msg[REEL_ERR_MSG];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "reel: rank %d died in %s (step %ld): %s\n  at %s:%d\n", rank_, phase_, step_, msg,
+            file, line);
+    fflush(stderr);
+    if (reel_die_hook) reel_die_hook(70);
+    exit(70);
+}
+
+reel_err reel_fault_set(const char *spec)
+{
+    if (!spec || !*spec) return REEL_OK;
+    if (sscanf(spec, "%63[^:]:%d:%ld", fault_.site, &fault_.rank, &fault_.nth) != 3)
+        return REEL_FAIL(REEL_ECONFIG, "REEL_FAULT=%s: expected site:rank:nth, e.g. data_read:1:3", spec);
+    return REEL_OK;
+}
+
+int reel_fault(const char *site)
+{
+    if (!fault_.nth || rank_ != fault_.rank || strcmp(site, fault_.site) != 0) return 0;
+    return ++fault_.seen == fault_.nth;
+}

@@ -1,0 +1,2 @@
+libreel_a_SOURCES += src/base/err.h src/base/err.c src/base/arena.h src/base/arena.c src/base/exact.h \
+  src/base/exact.c src/base/rng.h src/base/opt.h

@@ -1,0 +1,45 @@
+#ifndef REEL_BE_BE_H
+#define REEL_BE_BE_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "tensor/tensor.h"
+
+struct reel_backend_ops; /* generated from kernels/ops.def; see be/backend.h */
+
+/* One backend instance: a thread pool (cpu) or a device (cuda). */
+struct reel_backend;
+
+/* An ordered queue of work. The CPU backend runs each op before returning; callers must not
+ * rely on that: they call reel_sync before the host looks at results. */
+struct reel_stream {
+    struct reel_backend *be;
+    const struct reel_backend_ops *ops;
+    int planning;               /* 1: fronts check shapes and return; memory is NULL */
+    struct reel_arena *scratch; /* op-internal temporaries; sized while planning too */
+    double flops;               /* model FLOPs issued on this stream, 2 per multiply-add */
+};
+
+/**
+ * reel_backend_open - "cpu" (or "auto"); `threads` 0 = one per core of this rank's cpuset (hwloc).
+ * Local. Errors: REEL_ECONFIG unknown device, REEL_ENOMEM.
+ */
+reel_err reel_backend_open(struct reel_backend **be, const char *device, int threads);
+void reel_backend_close(struct reel_backend *be);
+const char *reel_backend_describe(const struct reel_backend *be); /* "cpu: AMD EPYC..., avx2, 2 threads" */
+int reel_backend_threads(const struct reel_backend *be);
+void reel_stream_init(struct reel_stream *s, struct reel_backend *be, int planning,
+                      struct reel_arena *scratch);
+
+/** reel_arena_open - back an arena with `cap` bytes of backend memory. Local. REEL_ENOMEM. */
+reel_err reel_arena_open(struct reel_arena *a, struct reel_backend *be, const char *name, size_t cap);
+void reel_arena_close(struct reel_arena *a, struct reel_backend *be);
+
+void reel_sync(struct reel_stream *s);                                       /* host waits */
+void reel_put(struct reel_stream *s, reel_tensor dst, const void *host);     /* host -> device */
+void reel_get(struct reel_stream *s, void *host, reel_tensor src);           /* device -> host; syncs */
+void reel_copy(struct reel_stream *s, reel_tensor dst, reel_tensor src);     /* same dtype and count */
+
+#endif

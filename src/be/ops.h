@@ -1,0 +1,125 @@
+#ifndef REEL_BE_OPS_H
+#define REEL_BE_OPS_H
+
+/* The checked front of every operator: shapes and dtypes are proved here once for all backends
+ * (a mismatch is a bug and dies), planning streams return here, then the backend's kernel of
+ * kernels/ops.def runs. All functions are Local and asynchronous on s.
+ *
+ * dt: activations and matrices are f32 or bf16; vectors (bias, norm weights, modulation), saved
+ * statistics and every parameter gradient are f32. Sums are f32 (or f64 where said) in a fixed
+ * order that depends on reel_rows alone, never on threads. */
+
+#include "be/be.h"
+
+/* Rows of an activation [b*s, *]: b samples of s tokens. Sums over rows are cut into canonical
+ * pieces (sample, run) and added in one fixed binary tree over (sample, run). */
+struct reel_rows {
+    int64_t b, s;
+    int runs;        /* runs per sample; a run is ceil(s/runs) tokens, the last ones shorter or empty */
+    int64_t per_mod; /* tokens per modulation row: s (per sample) or s/T (per frame) */
+};
+struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod);
+
+enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU }; /* gelu_tanh */
+
+/* y[M,N] = epi(x[M,K] w[N,K]^T + bias[N]); bias may be null (p NULL, nd 0). pre: where the value
+ * before epi is kept for the backward pass, or nd 0. */
+void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel_tensor x, reel_tensor w,
+                     reel_tensor bias, struct reel_rows r, enum reel_epi epi);
+/* dx[M,K] (= or +=) dy[M,N] w[N,K] */
+void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor w,
+                       struct reel_rows r, int acc);
+/* dw[N,K] += dy^T x; db[N] += column sums of dy (db nd 0: none). f32. acc 0: overwrite. */
+void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,
+                       struct reel_rows r, int acc);
+
+/* LayerNorm, biased variance, then y = xhat*(add_one + scale) + shift. mod [nmod, ld] f32 rows;
+ * scale and shift are column offsets into a row (multiples of D). add_one 1: modulation of a
+ * token's row m = token/per_mod; add_one 0: one row (affine norm2), mod = weight, bias stacked?
+ * see reel_ln_affine. mean, rstd out [M] f32. */
+void reel_ln_mod_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, reel_tensor rstd, reel_tensor x,
+                     reel_tensor mod, int shift_row, int scale_row, struct reel_rows r, double eps);
+/* dx (= or +=); dmod [nmod, R, D] rows shift_row and scale_row += */
+void reel_ln_mod_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dmod, reel_tensor dy,
+                     reel_tensor x, reel_tensor mean, reel_tensor rstd, reel_tensor mod, int shift_row,
+                     int scale_row, struct reel_rows r);
+void reel_ln_affine_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, reel_tensor rstd,
+                        reel_tensor x, reel_tensor w, reel_tensor b, struct reel_rows r, double eps);
+void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dw, reel_tensor db,
+                        reel_tensor dy, reel_tensor x, reel_tensor mean, reel_tensor rstd, reel_tensor w,
+                        struct reel_rows r, int pacc);
+
+/* q/k norm: y = x * rstd * w over the full width D = heads*d, then rotation of adjacent pairs
+ * within each head by cos, sin [s, d/2] f32 (nd 0: none). rstd out [M]. */
+void reel_rms_rope_fwd(struct reel_stream *s, reel_tensor y, reel_tensor rstd, reel_tensor x, reel_tensor w,
+                       reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads, double eps);
+/* dx overwritten (may alias dy); dw f32 (= or += by pacc) */
+void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, reel_tensor dy, reel_tensor x,
+                       reel_tensor rstd, reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r,
+                       int heads, int pacc);
+
+/* o[B,Sq,D], lse[B,heads,Sq] f32 from q[B,Sq,D], k,v[B,Sk,D]; scale 1/sqrt(d). Never forms S x S. */
+void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k,
+                   reel_tensor v, int heads);
+/* dq, dk, dv overwritten */
+void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
+                   reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads);
+
+/* y = x + gate*u, gate = row gate_row of mod [nmod,R,D] (mod nd 0: gate 1). y may alias x. */
+void reel_gate_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor u, reel_tensor mod,
+                   int gate_row, struct reel_rows r);
+/* du = gate*dy; dmod row gate_row += sum dy*u. (dx is dy itself.) */
+void reel_gate_bwd(struct reel_stream *s, reel_tensor du, reel_tensor dmod, reel_tensor dy, reel_tensor u,
+                   reel_tensor mod, int gate_row, struct reel_rows r);
+
+/* e[nmod,R,D] = table[R,D] + t[nmod, R*D or D broadcast over R]; all f32 */
+void reel_mod_fwd(struct reel_stream *s, reel_tensor e, reel_tensor table, reel_tensor t);
+/* dtable (= or +=) sum over nmod of de, tree order; dt += de (summed over R if t is [nmod,D]) */
+void reel_mod_bwd(struct reel_stream *s, reel_tensor dtable, int pacc, reel_tensor dt, reel_tensor de);
+
+void reel_silu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x);
+void reel_silu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor x); /* = */
+void reel_gelu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor pre); /* may alias */
+/* emb[n,freq] f32 = cos half, sin half of fl32(t[n]*w_j) */
+void reel_sinusoid(struct reel_stream *s, reel_tensor emb, reel_tensor t);
+
+/* tok[B,S,C*ph*pw] dt from x[B,T,C,H,W] f32, feature order (c,ph,pw); patch (1,ph,pw) */
+void reel_patch(struct reel_stream *s, reel_tensor tok, reel_tensor x, int ph, int pw);
+void reel_patch_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dtok, int ph, int pw);
+/* x[B,T,C,H,W] f32 from y[B,S,ph*pw*C] dt, feature order (ph,pw,c) */
+void reel_unpatch(struct reel_stream *s, reel_tensor x, reel_tensor y, int ph, int pw);
+void reel_unpatch_bwd(struct reel_stream *s, reel_tensor dy, reel_tensor dx, int ph, int pw);
+
+/* out[nb, ...] f32: normals of the named draw: sample b0+i, elements row-major */
+void reel_randn(struct reel_stream *s, reel_tensor out, uint64_t key, uint32_t step, uint32_t round, uint32_t b0);
+/* y = (x - mean_c) * istd_c on [B,T,C,H,W] f32; mean, istd [C] f32 */
+void reel_normalize(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor mean, reel_tensor istd);
+/* xt = (1-sigma) x0 + sigma eps; sigma f32 [B] or [B,T]; each operation rounded */
+void reel_noise_mix(struct reel_stream *s, reel_tensor xt, reel_tensor x0, reel_tensor eps, reel_tensor sigma);
+/* r = v - (eps - x0); sum[B,T] f64 = sum of r^2 per frame; dv = cot * 2 r (f32).
+ * precond: r = (xt - v sigma) - x0 and dv = -cot * 2 r sigma. w [B,T] f32 per-frame weight or nd 0
+ * (dv carries it, sum does not). */
+void reel_flow_loss(struct reel_stream *s, reel_tensor dv, reel_tensor sum, reel_tensor v, reel_tensor x0,
+                    reel_tensor eps, reel_tensor xt, reel_tensor sigma, reel_tensor w, double cot, int precond);
+
+struct reel_adamw {
+    float lr, beta1, beta2, eps, wd;
+    double step;  /* 1-based count of this update */
+    float gscale; /* gradient multiplier: the clip factor */
+};
+/* p, m, v, g f32 same count; PyTorch's AdamW */
+void reel_adamw(struct reel_stream *s, reel_tensor p, reel_tensor m, reel_tensor v, reel_tensor g,
+                struct reel_adamw h);
+
+void reel_fill(struct reel_stream *s, reel_tensor y, double value);
+void reel_cast(struct reel_stream *s, reel_tensor dst, reel_tensor src);            /* f32 <-> bf16, f16 -> f32 */
+void reel_add(struct reel_stream *s, reel_tensor y, reel_tensor x);                  /* y += x */
+void reel_axpby(struct reel_stream *s, reel_tensor y, double a, reel_tensor x, double b); /* y = a x + b y, f32 */
+/* out[n] (= or +=) tree sum over the first dimension of in[P,n], f32: ((0+1)+(2+3))+... holes skipped */
+void reel_tree_sum(struct reel_stream *s, reel_tensor out, reel_tensor in, int acc);
+
+/* Exact sum of squares of x[rows, ...]: each row summed in f64 in a fixed order, rows added into the
+ * order-independent accumulator out (i64 [REEL_EXACT_LIMBS]; base/exact.h). Counts non-finite rows. */
+void reel_sumsq(struct reel_stream *s, reel_tensor out, reel_tensor x);
+
+#endif

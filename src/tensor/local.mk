@@ -1,0 +1,1 @@
+libreel_a_SOURCES += src/tensor/tensor.h src/tensor/tensor.c

@@ -1,0 +1,69 @@
+/* base: exact sums, philox known answers, error record */
+#include <math.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/exact.h"
+#include "base/rng.h"
+#include "tap.h"
+
+static void exact_sums(void)
+{
+    int64_t a[REEL_EXACT_LIMBS] = { 0 }, b[REEL_EXACT_LIMBS] = { 0 };
+    double x[200], s = 0;
+
+    for (int i = 0; i < 200; i++)
+        x[i] = ldexp((double)(int32_t)reel_rng_word(1, 0, 0, 0, (uint64_t)i), (int)(i * 7 % 300) - 150);
+    for (int i = 0; i < 200; i++) reel_exact_add(a, x[i]), reel_exact_add(b, x[199 - i]);
+    TAP_OK(reel_exact_value(a) == reel_exact_value(b), "exact sum does not depend on the order");
+    for (int i = 0; i < 200; i++) reel_exact_add(a, -x[i]);
+    TAP_OK(reel_exact_value(a) == 0, "exact sum of x and -x is zero");
+    memset(a, 0, sizeof a);
+    for (int i = 0; i < 1000; i++) reel_exact_add(a, 0.1), s += 0.1;
+    TAP_OK(reel_exact_value(a) == 100.00000000000000555, "1000 times 0.1 is correctly rounded, %.17g (naive %.17g)",
+           reel_exact_value(a), s);
+    memset(a, 0, sizeof a);
+    reel_exact_add(a, 1e300), reel_exact_add(a, 1), reel_exact_add(a, -1e300);
+    TAP_OK(reel_exact_value(a) == 1, "1e300 + 1 - 1e300 = 1");
+    reel_exact_add(a, -3);
+    TAP_OK(reel_exact_value(a) == -2, "negative totals, %g", reel_exact_value(a));
+    memset(a, 0, sizeof a);
+    reel_exact_add(a, 0x1p-1074), reel_exact_add(a, 0x1.8p-1022);
+    TAP_OK(reel_exact_value(a) == 0x1.8p-1022 + 0x1p-1074, "subnormals");
+    reel_exact_add(a, INFINITY);
+    TAP_OK(isnan(reel_exact_value(a)), "a non-finite term makes NaN");
+}
+
+static void philox(void)
+{
+    struct reel_philox4 w = reel_philox(0, 0, 0, 0, 0);
+
+    TAP_OK(w.w[0] == 0x6627e8d5 && w.w[3] == 0x9b00dbd8, "philox of zeros");
+    w = reel_philox(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0x299f31d0a4093822u);
+    TAP_OK(w.w[0] == 0xd16cfe09 && w.w[1] == 0x94fdcceb && w.w[2] == 0x5001e420 && w.w[3] == 0x24126ea1,
+           "philox of the digits of pi");
+    TAP_OK(reel_rng_key(1234, "prepare/noise") == 0xb6085107a1349c9f, "key of a named draw");
+    TAP_OK(reel_rng_word(0x8abf465c8eb0c375, 1, 0, 0, 1) == 0x3d1f058b, "word 1 of prepare/noise");
+}
+
+static void errors(void)
+{
+    reel_err e = REEL_FAIL(REEL_EIO, "first %d", 1);
+
+    REEL_FAIL(REEL_EDATA, "second");
+    TAP_OK(e == REEL_EIO && !strcmp(reel_errrec()->msg, "first 1"), "the first message wins");
+    reel_err_clear();
+    TAP_OK(reel_errrec()->code == REEL_OK, "cleared");
+    TAP_OK(reel_fault_set("a:0:2") == REEL_OK && !reel_fault("a") && !reel_fault("b") && reel_fault("a") &&
+               !reel_fault("a"),
+           "a fault strikes at its nth pass");
+    TAP_OK(reel_fault_set("nonsense") == REEL_ECONFIG, "a malformed fault is refused");
+}
+
+int main(void)
+{
+    exact_sums();
+    philox();
+    errors();
+    return tap_done();
+}
