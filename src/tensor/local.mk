@@ -1,1 +1,3 @@
 libreel_a_SOURCES += src/tensor/tensor.h src/tensor/tensor.c
+libreel_a_SOURCES += src/tensor/half.h src/tensor/safetensors.h src/tensor/safetensors.c
+EXTRA_DIST += src/tensor/README.md

@@ -1,0 +1,171 @@
+#define _GNU_SOURCE
+#include "base/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IO_MAX ((size_t)1 << 30) /* one system call moves at most this much */
+
+reel_err reel_pread(int fd, void *dst, size_t bytes, uint64_t at, const char *path)
+{
+    size_t done = 0;
+
+    while (done < bytes) {
+        size_t want = bytes - done < IO_MAX ? bytes - done : IO_MAX;
+        ssize_t k = pread(fd, (char *)dst + done, want, (off_t)(at + done));
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0)
+            return REEL_FAIL(REEL_EIO, "%s: cannot read at byte %llu: %s", path,
+                             (unsigned long long)(at + done), strerror(errno));
+        if (k == 0)
+            return REEL_FAIL(REEL_EIO, "%s: ends at byte %llu, %zu bytes at %llu were expected", path,
+                             (unsigned long long)(at + done), bytes, (unsigned long long)at);
+        done += (size_t)k;
+    }
+    return REEL_OK;
+}
+
+reel_err reel_write(int fd, const void *src, size_t bytes, const char *path)
+{
+    size_t done = 0;
+
+    while (done < bytes) {
+        size_t want = bytes - done < IO_MAX ? bytes - done : IO_MAX;
+        ssize_t k = write(fd, (const char *)src + done, want);
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) return REEL_FAIL(REEL_EIO, "%s: cannot write: %s", path, strerror(errno));
+        done += (size_t)k;
+    }
+    return REEL_OK;
+}
+
+reel_err reel_file_read(const char *path, char **data, size_t *bytes)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    reel_err e;
+
+    *data = NULL;
+    *bytes = 0;
+    if (fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %s", path, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return REEL_FAIL(REEL_EIO, "%s: not a regular file", path);
+    }
+    *data = malloc((size_t)st.st_size + 1);
+    if (!*data) {
+        close(fd);
+        return REEL_FAIL(REEL_ENOMEM, "%s: no memory for its %lld bytes", path, (long long)st.st_size);
+    }
+    e = reel_pread(fd, *data, (size_t)st.st_size, 0, path);
+    close(fd);
+    if (e) {
+        free(*data);
+        *data = NULL;
+        return e;
+    }
+    (*data)[st.st_size] = 0;
+    *bytes = (size_t)st.st_size;
+    return REEL_OK;
+}
+
+static reel_err write_synced(const char *path, const void *data, size_t bytes)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    reel_err e;
+
+    if (fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot create: %s", path, strerror(errno));
+    e = reel_write(fd, data, bytes, path);
+    if (!e && fsync(fd) != 0) e = REEL_FAIL(REEL_EIO, "%s: fsync: %s", path, strerror(errno));
+    if (close(fd) != 0 && !e) e = REEL_FAIL(REEL_EIO, "%s: close: %s", path, strerror(errno));
+    return e;
+}
+
+reel_err reel_file_write(const char *path, const void *data, size_t bytes)
+{
+    char tmp[PATH_MAX];
+    reel_err e;
+
+    if (snprintf(tmp, sizeof tmp, "%s.tmp", path) >= (int)sizeof tmp)
+        return REEL_FAIL(REEL_EIO, "%s: path too long", path);
+    e = write_synced(tmp, data, bytes);
+    if (!e && rename(tmp, path) != 0) e = REEL_FAIL(REEL_EIO, "%s: rename: %s", path, strerror(errno));
+    if (e) unlink(tmp);
+    return e;
+}
+
+reel_err reel_mkdirs(const char *path)
+{
+    char p[PATH_MAX];
+
+    if (snprintf(p, sizeof p, "%s", path) >= (int)sizeof p)
+        return REEL_FAIL(REEL_EIO, "%s: path too long", path);
+    for (char *s = p + 1;; s++) {
+        if (*s && *s != '/') continue;
+        char c = *s;
+        *s = 0;
+        if (mkdir(p, 0777) != 0 && errno != EEXIST)
+            return REEL_FAIL(REEL_EIO, "%s: cannot make the folder: %s", p, strerror(errno));
+        if (!c) break;
+        *s = c;
+    }
+    if (!reel_is_dir(path)) return REEL_FAIL(REEL_EIO, "%s: exists and is not a folder", path);
+    return REEL_OK;
+}
+
+static int rm_one(const char *path, const struct stat *st, int kind, struct FTW *f)
+{
+    (void)st;
+    (void)kind;
+    (void)f;
+    return remove(path);
+}
+
+reel_err reel_rmtree(const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0 && errno == ENOENT) return REEL_OK;
+    if (nftw(path, rm_one, 16, FTW_DEPTH | FTW_PHYS) != 0)
+        return REEL_FAIL(REEL_EIO, "%s: cannot remove: %s", path, strerror(errno));
+    return REEL_OK;
+}
+
+reel_err reel_fsync_dir(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int bad;
+
+    if (fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %s", path, strerror(errno));
+    bad = fsync(fd) != 0 && errno != EINVAL; /* some file systems cannot sync a folder */
+    close(fd);
+    return bad ? REEL_FAIL(REEL_EIO, "%s: fsync: %s", path, strerror(errno)) : REEL_OK;
+}
+
+int reel_is_dir(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int reel_is_file(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+reel_err reel_join(char *dst, size_t size, const char *a, const char *b)
+{
+    int n = snprintf(dst, size, "%s/%s", a, b);
+
+    return n < 0 || (size_t)n >= size ? REEL_FAIL(REEL_EIO, "%s/%s: path too long", a, b) : REEL_OK;
+}

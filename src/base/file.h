@@ -1,0 +1,39 @@
+#ifndef REEL_BASE_FILE_H
+#define REEL_BASE_FILE_H
+
+/* Files with messages: every failure names the path, what was tried and the system's reason. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+/** reel_file_read - the whole file, malloc'ed, one NUL behind the last byte. Local. REEL_EIO, REEL_ENOMEM. */
+reel_err reel_file_read(const char *path, char **data, size_t *bytes);
+
+/** reel_file_write - write `path`.tmp, fsync, rename: readers see the old file or the whole new one.
+ * Local. REEL_EIO; the temporary file is removed. */
+reel_err reel_file_write(const char *path, const void *data, size_t bytes);
+
+/** reel_pread - exactly `bytes` from `at`; a short file is an error that names both numbers. Local. REEL_EIO. */
+reel_err reel_pread(int fd, void *dst, size_t bytes, uint64_t at, const char *path);
+
+/** reel_write - all of it, or REEL_EIO. Local. */
+reel_err reel_write(int fd, const void *src, size_t bytes, const char *path);
+
+/** reel_mkdirs - the folder and its parents; one that exists is fine. Local. REEL_EIO. */
+reel_err reel_mkdirs(const char *path);
+
+/** reel_rmtree - remove a folder and all below it; links are removed, not followed. Local. REEL_EIO. */
+reel_err reel_rmtree(const char *path);
+
+/** reel_fsync_dir - make names created in `path` durable. Local. REEL_EIO. */
+reel_err reel_fsync_dir(const char *path);
+
+int reel_is_dir(const char *path);  /* 1 if it is, following links. Local. */
+int reel_is_file(const char *path); /* 1 if it is a regular file, following links. Local. */
+
+/** reel_join - "a/b" into dst [size]. Local. REEL_EIO when it does not fit. */
+reel_err reel_join(char *dst, size_t size, const char *a, const char *b);
+
+#endif

@@ -1,0 +1,46 @@
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+reel_err reel_json_parse(json_t **out, const char *text, size_t bytes, const char *where)
+{
+    json_error_t err;
+
+    *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &err);
+    if (!*out)
+        return REEL_FAIL(REEL_EDATA, "%s:%d:%d: not valid JSON: %s", where, err.line, err.column, err.text);
+    if (json_is_object(*out)) return REEL_OK;
+    json_decref(*out);
+    *out = NULL;
+    return REEL_FAIL(REEL_EDATA, "%s: a JSON object was expected", where);
+}
+
+reel_err reel_json_file(json_t **out, const char *path)
+{
+    char *text;
+    size_t n;
+    reel_err e;
+
+    *out = NULL;
+    REEL_TRY(reel_file_read(path, &text, &n));
+    e = reel_json_parse(out, text, n, path);
+    free(text);
+    return e;
+}
+
+void reel_json_str(FILE *f, const char *s)
+{
+    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
+
+    putc('"', f);
+    for (; *s; s++) {
+        const char *hit = strchr(from, *s);
+        if (hit) fprintf(f, "\\%c", to[hit - from]);
+        else if ((unsigned char)*s < 0x20) fprintf(f, "\\u%04x", (unsigned)*s);
+        else putc(*s, f);
+    }
+    putc('"', f);
+}
