@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# setup.sh [BUILD-DIRECTORY [CONFIGURE-ARGUMENT...]]
+#
+# From a bare Debian or Ubuntu to a built program in BUILD-DIRECTORY (default: build/ in the source).
+# Does only what is not done yet, so it may be run again; needs root or sudo only while packages
+# (jobscripts/packages.txt) are missing.
+set -euo pipefail
+src=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=${1:-$src/build}
+[ $# -eq 0 ] || shift
+say() { echo "setup: $*" >&2; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+missing_packages() {
+    local p
+    for p in $(grep -v '^#' "$src/jobscripts/packages.txt"); do
+        dpkg-query -W -f='${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed' || echo "$p"
+    done
+}
+
+install_packages() {
+    local want
+    if ! command -v dpkg-query >/dev/null; then
+        say "not a Debian system: install what jobscripts/packages.txt names by other means"
+        return
+    fi
+    want=$(missing_packages)
+    [ -n "$want" ] || return 0
+    say "installing" $want
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        say "neither root nor sudo: ask an administrator for the packages above"
+        exit 1
+    fi
+    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
+    # shellcheck disable=SC2086 # a list of names
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -y -o DPkg::Lock::Timeout=300 --no-install-recommends install $want </dev/null >&2
+}
+
+make_configure() {
+    [ ! -x "$src/configure" ] || [ "$src/configure.ac" -nt "$src/configure" ] || return 0
+    say "making configure"
+    (cd "$src" && autoreconf -fi >/dev/null)
+}
+
+# The arguments are kept beside the result: other arguments mean configuring again.
+run_configure() {
+    mkdir -p "$build"
+    if [ -f "$build/Makefile" ] && [ "$(cat "$build/setup.args" 2>/dev/null)" = "$*" ]; then return 0; fi
+    say "configuring in $build${*:+ with $*}"
+    (cd "$build" && "$src/configure" -q "$@")
+    echo "$*" > "$build/setup.args"
+}
+
+install_packages
+make_configure
+run_configure "$@"
+say "compiling"
+make -s -C "$build" -j"$(nproc)"
+say "done: $build/reel"

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# check.sh [CONFIGURE-ARGUMENT...]: set up this machine, build with fatal warnings, run every test.
+# The last line is "N passed, N failed", counted over all lines of all tests; exit 1 if any failed.
+set -uo pipefail
+src=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+build=${REEL_CHECK_BUILD:-$src/build-check}
+
+count() { # count RESULT...: how many test lines ended so
+    local re
+    re=$(IFS='|'; echo "$*")
+    find "$build" -name '*.trs' -exec cat {} + 2>/dev/null | grep -Ec "^:test-result: ($re)( |\$)"
+}
+
+report() {
+    local passed failed skipped
+    passed=$(count PASS XFAIL)
+    failed=$(count FAIL ERROR XPASS)
+    skipped=$(count SKIP)
+    if [ "$1" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi # it did not even build
+    [ "$skipped" -eq 0 ] || echo "$skipped skipped"
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+}
+
+[ ! -d "$build" ] || find "$build" -name '*.trs' -delete
+"$src/jobscripts/setup.sh" "$build" --enable-devel "$@"
+rc=$?
+if [ $rc -eq 0 ]; then
+    make -s -C "$build" -j2 check
+    rc=$?
+    # the evidence, for whoever reads only this output
+    [ $rc -eq 0 ] || grep -hE '^(not ok|Bail out|ERROR|reel:)' "$build"/tests/*.log 2>/dev/null | sort -u | head -n 100
+fi
+report "$rc"
