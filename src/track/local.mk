@@ -1,0 +1,2 @@
+libreel_a_SOURCES += src/track/track.h
+EXTRA_DIST += src/track/README.md

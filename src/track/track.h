@@ -1,0 +1,59 @@
+#ifndef REEL_TRACK_TRACK_H
+#define REEL_TRACK_TRACK_H
+
+/* What a run tells the world: JSON lines, TensorBoard event files, W&B offline runs. One rank
+ * (world rank 0) opens a tracker; on the others it is NULL, and every call below takes NULL and
+ * does nothing. Formats and folders: src/track/README.md. */
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/opt.h"
+
+struct reel_track;
+
+struct reel_track_opts {
+    const char *dir;           /* <output_dir>/tracker; made if absent */
+    struct reel_strs trackers; /* training.tracker.trackers: REEL_TRACK_NAMES; empty = jsonl, tensorboard */
+    const char *project;       /* training.tracker.project_name; NULL or "" = "reel" */
+    const char *entity;        /* W&B team; may be NULL */
+    const char *run_name;      /* may be NULL */
+    const char *config_json;   /* the resolved configuration as one JSON object; may be NULL */
+};
+
+/* jsonl is written whatever the list says; none adds nothing; swanlab is accepted with a warning. */
+#define REEL_TRACK_NAMES "jsonl|tensorboard|wandb|swanlab|none"
+
+/**
+ * reel_track_open - begin or continue to write below o->dir. Local.
+ * A resumed run appends to metrics.jsonl (a last line that a crash cut short is dropped) and begins
+ * a new TensorBoard file and a new W&B run. Strings are copied.
+ * Errors: REEL_ECONFIG a name outside REEL_TRACK_NAMES, REEL_EIO, REEL_ENOMEM; *t is then NULL.
+ */
+reel_err reel_track_open(struct reel_track **t, const struct reel_track_opts *o);
+
+/**
+ * reel_track_scalars - n named numbers of one step, as one record. Local.
+ * Steps must not decrease. Memory grows with the widest record only, so a training step that logs
+ * what it logged before allocates nothing. Errors: REEL_EIO (nothing half-written is left behind).
+ */
+reel_err reel_track_scalars(struct reel_track *t, long step, const char *const *names,
+                            const double *values, int n);
+
+/** reel_track_text - a text, e.g. the resolved configuration under the tag "config". Local. REEL_EIO. */
+reel_err reel_track_text(struct reel_track *t, long step, const char *tag, const char *text);
+
+/** reel_track_image - one PNG file held in memory. Local. REEL_EDATA if it is not one, REEL_EIO. */
+reel_err reel_track_image(struct reel_track *t, long step, const char *tag, const void *png,
+                          size_t bytes);
+
+/**
+ * reel_track_video - a video file that lies at `path`. Local. W&B gets a copy; the others, which
+ * have no such type, a reference. Errors: REEL_EIO.
+ */
+reel_err reel_track_video(struct reel_track *t, long step, const char *tag, const char *path);
+
+/** reel_track_close - end all records; exit_code is what the run will exit with. Local. REEL_EIO. */
+reel_err reel_track_close(struct reel_track *t, int exit_code);
+
+#endif
