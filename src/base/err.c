@@ -90,6 +90,7 @@ void reel_die_(const char *file, int line, const char *fmt, ...)
 reel_err reel_fault_set(const char *spec)
 {
     if (!spec || !*spec) return REEL_OK;
+    fault_.seen = 0;
     if (sscanf(spec, "%63[^:]:%d:%ld", fault_.site, &fault_.rank, &fault_.nth) != 3)
         return REEL_FAIL(REEL_ECONFIG, "REEL_FAULT=%s: expected site:rank:nth, e.g. data_read:1:3", spec);
     return REEL_OK;

@@ -1,59 +1,122 @@
 #ifndef REEL_COMM_COMM_H
 #define REEL_COMM_COMM_H
 
+/* Communicators, collectives and agreement: the sole caller of MPI_. A Collective function returns
+ * the same code on every rank. Every sum of floating-point numbers over ranks is taken in one
+ * fixed binary tree over the ranks, ((0+1)+(2+3))+..., so repeat runs give the same bits. */
+
 #include <mpi.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/err.h"
 #include "be/be.h"
 
-/* The sole caller of MPI_. A Collective function returns the same code on every rank. */
+/* Kinds of traffic in the end-of-run table. A reduce-scatter is an alltoall and a local tree sum. */
+enum reel_coll { REEL_COLL_ALLGATHER, REEL_COLL_ALLTOALL, REEL_COLL_ALLREDUCE, REEL_COLL_BCAST, REEL_NCOLL };
+const char *reel_coll_name(enum reel_coll k); /* "allgather", ... */
+
 struct reel_comm {
-    MPI_Comm mpi;
+    MPI_Comm mpi; /* MPI_COMM_NULL in a mesh that is only planned */
     int rank, size;
     const char *name; /* "world", "shard", ... */
-    double *bytes;    /* per collective kind, for the end-of-run table; may be NULL */
+    double *bytes;    /* [REEL_NCOLL] bytes this rank received from others; may be NULL */
 };
 
-/* World ranks form tp x (replicate x shard), tp innermost; an SP group is sp neighbouring ranks
- * along the HSDP axes; dp groups = (replicate*shard)/sp. */
+/* World ranks form tp x (replicate x shard), tp innermost:
+ *     rank = (replicate_rank * shard + shard_rank) * tp + tp_rank
+ * An SP group is sp neighbouring ranks along the HSDP axes; dp groups = (replicate*shard)/sp. */
 struct reel_mesh_dims { int world, replicate, shard, sp, tp; };
+
+enum reel_axis {
+    REEL_AXIS_WORLD,
+    REEL_AXIS_HSDP,
+    REEL_AXIS_REPLICATE,
+    REEL_AXIS_SHARD,
+    REEL_AXIS_SP,
+    REEL_AXIS_TP,
+    REEL_NAXIS
+};
+
 struct reel_mesh {
     struct reel_mesh_dims dims;
     struct reel_comm world, replicate, shard, sp, tp;
     struct reel_comm hsdp; /* all replicate x shard ranks of one tp coordinate */
     int dp_rank, dp_size;  /* data-parallel group of this rank, number of groups */
+    double bytes[REEL_NAXIS][REEL_NCOLL]; /* what the communicators count into: do not copy a mesh */
 };
 
-/** reel_comm_start - MPI_Init_thread, error handler, die hook, world communicator. Collective. */
+/**
+ * reel_comm_start - MPI_Init_thread, error handler, die hook, world communicator. Collective.
+ * From here on an MPI error on any rank names rank, phase and step and aborts the job; so does
+ * reel_die_ (exit code 70). A peer that is gone is not detected here: its death makes mpiexec or
+ * `srun -K1` end the job, which bounds every wait.
+ * Errors: REEL_ECONFIG if the library cannot serve more than one thread.
+ */
 reel_err reel_comm_start(struct reel_comm *world, int *argc, char ***argv);
 void reel_comm_stop(void); /* MPI_Finalize; Collective(world) */
 
-/** reel_mesh_check - Symmetric: judge dims without MPI; the message names numbers that would work. */
-reel_err reel_mesh_check(const struct reel_mesh_dims *d, int heads);
-/** reel_mesh_open - make the communicators. Collective(world). */
-reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, const struct reel_mesh_dims *d);
-void reel_mesh_close(struct reel_mesh *m);
+/**
+ * reel_comm_check_launch - refuse a world of one inside a step of many. Symmetric.
+ * @step_tasks  value of SLURM_STEP_NUM_TASKS, or NULL outside Slurm
+ * A launcher without the right MPI plugin starts N programs that each believe to be alone.
+ * Errors: REEL_ECONFIG, with the option to add.
+ */
+reel_err reel_comm_check_launch(const struct reel_comm *world, const char *step_tasks);
 
-/** reel_agree - one rank's error becomes everyone's, with the same words. Collective(c). */
+/**
+ * reel_mesh_check - judge dims without MPI; the message names numbers that would work. Symmetric.
+ * @heads  attention heads of the model, or 0 while it is not known
+ * Errors: REEL_ECONFIG.
+ */
+reel_err reel_mesh_check(const struct reel_mesh_dims *d, int heads);
+
+/**
+ * reel_mesh_place - coordinates and sizes of world rank `rank`, without communicators. Local.
+ * Enough for every planning run: `reel plan` asks for any rank of any mesh.
+ */
+void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int rank);
+
+/** reel_mesh_open - make the communicators of checked dims. Collective(world). */
+reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, const struct reel_mesh_dims *d);
+void reel_mesh_close(struct reel_mesh *m); /* Collective(world) */
+
+/** reel_mesh_print - one line per rank with its coordinates (long tables are cut in the middle). Local. */
+void reel_mesh_print(const struct reel_mesh_dims *d, FILE *f);
+/** reel_mesh_print_traffic - bytes this rank received, per axis and kind; silent axes left out. Local. */
+void reel_mesh_print_traffic(const struct reel_mesh *m, FILE *f);
+
+/**
+ * reel_agree - one rank's error becomes everyone's, with the same words. Collective(c).
+ * The lowest failing rank's record (reel_errrec) replaces everyone's, n_failed counts the failures.
+ * Costs one 4-byte allreduce when all is well.
+ */
 reel_err reel_agree(struct reel_comm *c, reel_err mine);
 /** reel_comm_same - REEL_ECONFIG unless `hash` is equal on every rank. Collective(c). */
 reel_err reel_comm_same(struct reel_comm *c, const char *what, uint64_t hash);
 
-/* Host memory; Collective(c). Sums of doubles are in rank order (gather, then one fixed tree). */
+/* Host memory; Collective(c), blocking. */
+
+/** reel_comm_sum - v[n] summed over ranks in the fixed tree; the same bits on every rank. */
 void reel_comm_sum(struct reel_comm *c, double *v, int n);
 void reel_comm_sum_i64(struct reel_comm *c, int64_t *v, int n);
 void reel_comm_minavgmax(struct reel_comm *c, const double *v, int n, double *min, double *avg, double *max);
-void reel_comm_bcast(struct reel_comm *c, void *p, size_t bytes, int root);
+void reel_comm_bcast(struct reel_comm *c, void *p, size_t bytes, int root); /* any length */
 void reel_comm_barrier(struct reel_comm *c);
-/** reel_comm_bcast_blob - root's malloc'ed bytes on every rank (caller frees). Collective(c). */
+/**
+ * reel_comm_bcast_blob - root's malloc'ed bytes on every rank (caller frees). Collective(c).
+ * @p, @bytes  in on root, out elsewhere; *p stays NULL there when *bytes is 0
+ * Errors: REEL_ENOMEM, agreed.
+ */
 reel_err reel_comm_bcast_blob(struct reel_comm *c, void **p, size_t *bytes, int root);
 void reel_comm_gather(struct reel_comm *c, const void *mine, size_t bytes, void *all, int root);
 void reel_comm_allgather(struct reel_comm *c, const void *mine, size_t bytes, void *all);
 
-/* Backend memory; started in the order of the stream, finished by reel_comm_wait. */
+/* Backend memory. Started after what the stream s has queued so far, finished by reel_comm_wait;
+ * the buffers belong to the library in between. Collective(c): every rank starts them in one
+ * order. On a planning stream they count their bytes and return. */
 #define REEL_REQ_MAX 64
-struct reel_req { MPI_Request r[REEL_REQ_MAX]; int n; };
+struct reel_req { MPI_Request r[REEL_REQ_MAX]; int n; }; /* { .n = 0 } is empty */
 
 /** reel_comm_allgather_start - in place: rank i's chunk of `full` [size*chunk] is its own already. */
 void reel_comm_allgather_start(struct reel_comm *c, struct reel_stream *s, reel_tensor full,
@@ -61,7 +124,7 @@ void reel_comm_allgather_start(struct reel_comm *c, struct reel_stream *s, reel_
 /** reel_comm_alltoall_start - chunk i of src goes to rank i; dst[i] comes from rank i (equal chunks). */
 void reel_comm_alltoall_start(struct reel_comm *c, struct reel_stream *s, reel_tensor dst, reel_tensor src,
                               struct reel_req *req);
-void reel_comm_wait(struct reel_comm *c, struct reel_req *req);
-void reel_comm_progress(struct reel_req *req); /* Local: let the library move bytes */
+void reel_comm_wait(struct reel_comm *c, struct reel_req *req); /* yields its core; empties req */
+void reel_comm_progress(struct reel_req *req);                  /* Local: let the library move bytes */
 
 #endif

@@ -1,0 +1,68 @@
+/* start, stop, and what happens when MPI itself fails */
+#include "comm/comm.h"
+
+#include <stdlib.h>
+
+#include "comm/comm_priv.h"
+
+static void abort_job(int exit_code)
+{
+    int up = 0, down = 0;
+
+    MPI_Initialized(&up);
+    MPI_Finalized(&down);
+    if (up && !down) MPI_Abort(MPI_COMM_WORLD, exit_code);
+}
+
+/* The one error handler, set on world and inherited by every communicator made from it. */
+static void on_mpi_error(MPI_Comm *comm, int *code, ...)
+{
+    char what[MPI_MAX_ERROR_STRING] = "", where[MPI_MAX_OBJECT_NAME] = "";
+    int n;
+
+    MPI_Error_string(*code, what, &n);
+    MPI_Comm_get_name(*comm, where, &n);
+    reel_die_("MPI", *code, "MPI error on communicator %s: %s", where, what);
+}
+
+reel_err reel_comm_start(struct reel_comm *world, int *argc, char ***argv)
+{
+    MPI_Errhandler eh;
+    int level;
+
+    reel_yield_init();
+    MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &level);
+    reel_die_hook = abort_job;
+    MPI_Comm_create_errhandler(on_mpi_error, &eh);
+    MPI_Comm_set_errhandler(MPI_COMM_WORLD, eh);
+    MPI_Comm_set_errhandler(MPI_COMM_SELF, eh);
+    MPI_Errhandler_free(&eh);
+
+    *world = (struct reel_comm){ .mpi = MPI_COMM_WORLD, .name = "world" };
+    MPI_Comm_rank(world->mpi, &world->rank);
+    MPI_Comm_size(world->mpi, &world->size);
+    reel_set_rank(world->rank, world->size);
+    if (level < MPI_THREAD_SERIALIZED)
+        return REEL_FAIL(REEL_ECONFIG, "the MPI library serves one thread only (level %d); reel needs "
+                                       "MPI_THREAD_SERIALIZED: use an MPICH built with --enable-threads=multiple",
+                         level);
+    return REEL_OK;
+}
+
+void reel_comm_stop(void)
+{
+    reel_phase("stop", -1);
+    MPI_Finalize();
+    reel_die_hook = NULL;
+}
+
+reel_err reel_comm_check_launch(const struct reel_comm *world, const char *step_tasks)
+{
+    long tasks = step_tasks ? strtol(step_tasks, NULL, 10) : 0;
+
+    if (world->size > 1 || tasks <= 1) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG,
+                     "the Slurm step has %ld tasks but MPI sees a world of one rank: the launcher and MPI do not "
+                     "speak the same protocol; start with `srun --mpi=pmi2`",
+                     tasks);
+}

@@ -1,0 +1,25 @@
+/* nonblocking collectives: their end */
+#include <sched.h>
+
+#include "comm/comm.h"
+
+static int all_done(struct reel_req *req)
+{
+    MPI_Status ignored[REEL_REQ_MAX];
+    int done;
+
+    MPI_Testall(req->n, req->r, &done, ignored);
+    return done;
+}
+
+void reel_comm_wait(struct reel_comm *c, struct reel_req *req)
+{
+    REEL_BUG_IF(req->n && reel_fault("comm_wait"), "injected fault in a collective on %s", c->name);
+    while (req->n && !all_done(req)) sched_yield();
+    req->n = 0;
+}
+
+void reel_comm_progress(struct reel_req *req)
+{
+    if (req->n) all_done(req);
+}
