@@ -43,7 +43,8 @@ install_packages() {
 make_configure() {
     [ ! -x "$src/configure" ] || [ "$src/configure.ac" -nt "$src/configure" ] || return 0
     say "making configure"
-    (cd "$src" && autoreconf -fi >/dev/null)
+    local log
+    log=$(cd "$src" && autoreconf -fi 2>&1) || { echo "$log" >&2; exit 1; }
 }
 
 # The arguments are kept beside the result: other arguments mean configuring again.

@@ -11,3 +11,8 @@ if HAVE_CUDA
 check_DATA += tests/cuda_smoke.o
 CLEANFILES += tests/cuda_smoke.o
 endif
+
+# src/track
+check_PROGRAMS += tests/t_track
+tests_t_track_SOURCES = tests/t_track.c
+dist_check_SCRIPTS += tests/t_track_readers.sh

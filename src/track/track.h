@@ -13,12 +13,13 @@
 struct reel_track;
 
 struct reel_track_opts {
-    const char *dir;           /* <output_dir>/tracker; made if absent */
-    struct reel_strs trackers; /* training.tracker.trackers: REEL_TRACK_NAMES; empty = jsonl, tensorboard */
-    const char *project;       /* training.tracker.project_name; NULL or "" = "reel" */
-    const char *entity;        /* W&B team; may be NULL */
-    const char *run_name;      /* may be NULL */
-    const char *config_json;   /* the resolved configuration as one JSON object; may be NULL */
+    const char *dir; /* <output_dir>/tracker; made if absent */
+    struct reel_strs
+        trackers; /* training.tracker.trackers: REEL_TRACK_NAMES; empty = jsonl, tensorboard */
+    const char *project;     /* training.tracker.project_name; NULL or "" = "reel" */
+    const char *entity;      /* W&B team; may be NULL */
+    const char *run_name;    /* may be NULL */
+    const char *config_json; /* the resolved configuration as one JSON object; may be NULL */
 };
 
 /* jsonl is written whatever the list says; none adds nothing; swanlab is accepted with a warning. */
