@@ -33,7 +33,4 @@ script t_hang 'exec sleep 987'
 out=$(TEST_TIMEOUT=1 "$run" "$TMPDIR/t_hang" 2>/dev/null)
 [ $? -ne 0 ] && echo "$out" | grep -q '^Bail out! t_hang: still running after 1 s'
 ok $? "a hang is ended and said"
-script t_env 'echo "$LD_PRELOAD"'
-"$run" "$TMPDIR/t_env" | grep -q 'tests/yield\.so'
-ok $? "ranks give the core away"
 echo "1..$n"
