@@ -5,22 +5,12 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
-struct reel_backend_ops; /* generated from kernels/ops.def; see be/backend.h */
-
-/* One backend instance: a thread pool (cpu) or a device (cuda). */
+/* One backend instance: a thread pool (cpu) or a device (cuda). See be/backend.h. The stream,
+ * an ordered queue of work, is in kernels/kernels.h. */
 struct reel_backend;
-
-/* An ordered queue of work. The CPU backend runs each op before returning; callers must not
- * rely on that: they call reel_sync before the host looks at results. */
-struct reel_stream {
-    struct reel_backend *be;
-    const struct reel_backend_ops *ops;
-    int planning;               /* 1: fronts check shapes and return; memory is NULL */
-    struct reel_arena *scratch; /* op-internal temporaries; sized while planning too */
-    double flops;               /* model FLOPs issued on this stream, 2 per multiply-add */
-};
 
 /**
  * reel_backend_open - "cpu" (or "auto"); `threads` 0 = one per core of this rank's cpuset (hwloc).

@@ -11,16 +11,18 @@
 
 #include "be/be.h"
 
-/* Rows of an activation [b*s, *]: b samples of s tokens. Sums over rows are cut into canonical
- * pieces (sample, run) and added in one fixed binary tree over (sample, run). */
-struct reel_rows {
-    int64_t b, s;
-    int runs;        /* runs per sample; a run is ceil(s/runs) tokens, the last ones shorter or empty */
-    int64_t per_mod; /* tokens per modulation row: s (per sample) or s/T (per frame) */
-};
-struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod);
+/* struct reel_rows, enum reel_epi and struct reel_adamw: kernels/kernels.h. */
 
-enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU }; /* gelu_tanh */
+/**
+ * reel_rows_make - rows of b whole samples of s tokens; per_mod tokens share a modulation row. Local.
+ * runs is the largest of 8, 4, 2, 1 that leaves a run at least 32 tokens (1 if s < 64).
+ */
+struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod);
+/**
+ * reel_rows_part - the rows that member `rank` of `size` sequence parallel ranks holds of b samples
+ * of S tokens: whole runs, ceil(runs/size) each, the last members fewer or none. Local.
+ */
+struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank, int size);
 
 /* y[M,N] = epi(x[M,K] w[N,K]^T + bias[N]); bias may be null (p NULL, nd 0). pre: where the value
  * before epi is kept for the backward pass, or nd 0. */
@@ -33,16 +35,16 @@ void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, re
 void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,
                        struct reel_rows r, int acc);
 
-/* LayerNorm, biased variance, then y = xhat*(add_one + scale) + shift. mod [nmod, ld] f32 rows;
- * scale and shift are column offsets into a row (multiples of D). add_one 1: modulation of a
- * token's row m = token/per_mod; add_one 0: one row (affine norm2), mod = weight, bias stacked?
- * see reel_ln_affine. mean, rstd out [M] f32. */
+/* LayerNorm, biased variance, eps inside the root, then y = xhat*(1 + scale) + shift, where scale and
+ * shift are rows scale_row and shift_row of mod[nmod,R,D] f32. nmod is a multiple of b; token t of
+ * sample i takes mod row i*(nmod/b) + t/per_mod. mean, rstd out [M] f32. y may alias x. */
 void reel_ln_mod_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, reel_tensor rstd, reel_tensor x,
                      reel_tensor mod, int shift_row, int scale_row, struct reel_rows r, double eps);
-/* dx (= or +=); dmod [nmod, R, D] rows shift_row and scale_row += */
+/* dx (= or +=, may alias dy); dmod [nmod,R,D]: rows shift_row and scale_row += */
 void reel_ln_mod_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dmod, reel_tensor dy,
                      reel_tensor x, reel_tensor mean, reel_tensor rstd, reel_tensor mod, int shift_row,
                      int scale_row, struct reel_rows r);
+/* the same with y = xhat*w + b; w, b [D] f32. bwd: dw, db (= or += by pacc). */
 void reel_ln_affine_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, reel_tensor rstd,
                         reel_tensor x, reel_tensor w, reel_tensor b, struct reel_rows r, double eps);
 void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dw, reel_tensor db,
@@ -74,7 +76,9 @@ void reel_gate_bwd(struct reel_stream *s, reel_tensor du, reel_tensor dmod, reel
 
 /* e[nmod,R,D] = table[R,D] + t[nmod, R*D or D broadcast over R]; all f32 */
 void reel_mod_fwd(struct reel_stream *s, reel_tensor e, reel_tensor table, reel_tensor t);
-/* dtable (= or +=) sum over nmod of de, tree order; dt += de (summed over R if t is [nmod,D]) */
+/* dtable[R,D] (= or +=) sum over nmod of de, tree order; dt += de (summed over R if dt is [nmod,D]).
+ * de [nmod,R,D], or [B,F,R,D]: then the tree goes over the F frames of a sample first, so that
+ * ranks holding whole samples hold subtrees (dt [B*F,...] or [B,F,...]). */
 void reel_mod_bwd(struct reel_stream *s, reel_tensor dtable, int pacc, reel_tensor dt, reel_tensor de);
 
 void reel_silu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x);
@@ -90,6 +94,8 @@ void reel_patch_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dtok, int
 void reel_unpatch(struct reel_stream *s, reel_tensor x, reel_tensor y, int ph, int pw);
 void reel_unpatch_bwd(struct reel_stream *s, reel_tensor dy, reel_tensor dx, int ph, int pw);
 
+/* y[B,n2,n1,...] = x[B,n1,n2,...] f32: [B,C,T,H,W] <-> [B,T,C,H,W] */
+void reel_swap_tc(struct reel_stream *s, reel_tensor y, reel_tensor x);
 /* out[nb, ...] f32: normals of the named draw: sample b0+i, elements row-major */
 void reel_randn(struct reel_stream *s, reel_tensor out, uint64_t key, uint32_t step, uint32_t round, uint32_t b0);
 /* y = (x - mean_c) * istd_c on [B,T,C,H,W] f32; mean, istd [C] f32 */
@@ -102,11 +108,6 @@ void reel_noise_mix(struct reel_stream *s, reel_tensor xt, reel_tensor x0, reel_
 void reel_flow_loss(struct reel_stream *s, reel_tensor dv, reel_tensor sum, reel_tensor v, reel_tensor x0,
                     reel_tensor eps, reel_tensor xt, reel_tensor sigma, reel_tensor w, double cot, int precond);
 
-struct reel_adamw {
-    float lr, beta1, beta2, eps, wd;
-    double step;  /* 1-based count of this update */
-    float gscale; /* gradient multiplier: the clip factor */
-};
 /* p, m, v, g f32 same count; PyTorch's AdamW */
 void reel_adamw(struct reel_stream *s, reel_tensor p, reel_tensor m, reel_tensor v, reel_tensor g,
                 struct reel_adamw h);
@@ -118,7 +119,7 @@ void reel_axpby(struct reel_stream *s, reel_tensor y, double a, reel_tensor x, d
 /* out[n] (= or +=) tree sum over the first dimension of in[P,n], f32: ((0+1)+(2+3))+... holes skipped */
 void reel_tree_sum(struct reel_stream *s, reel_tensor out, reel_tensor in, int acc);
 
-/* Exact sum of squares of x[rows, ...]: each row summed in f64 in a fixed order, rows added into the
+/* Exact sum of squares of x[rows, ...] (f32, bf16): each row summed in f64 in a fixed order, rows added into the
  * order-independent accumulator out (i64 [REEL_EXACT_LIMBS]; base/exact.h). Counts non-finite rows. */
 void reel_sumsq(struct reel_stream *s, reel_tensor out, reel_tensor x);
 

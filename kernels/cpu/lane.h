@@ -1,0 +1,82 @@
+#ifndef REEL_KERNELS_CPU_LANE_H
+#define REEL_KERNELS_CPU_LANE_H
+
+/* Eight lanes as one value. Element i of a row goes to lane i%8 of accumulator (i/8)%2 and the
+ * sixteen partial sums are added in one order, whatever the instruction set: same bits from each. */
+
+#include "kernels/scalar.h"
+
+
+#define REEL_INLINE static inline __attribute__((always_inline))
+
+typedef float v8 __attribute__((vector_size(32)));
+typedef uint32_t u8x __attribute__((vector_size(32)));
+typedef uint16_t h8 __attribute__((vector_size(16)));
+
+REEL_INLINE float ld(int dt, const void *p, int64_t i)
+{
+    return dt == REEL_BF16 ? reel_bf16_f32(((const uint16_t *)p)[i]) : ((const float *)p)[i];
+}
+
+REEL_INLINE void st(int dt, void *p, int64_t i, float x)
+{
+    if (dt == REEL_BF16)
+        ((uint16_t *)p)[i] = reel_f32_bf16(x);
+    else
+        ((float *)p)[i] = x;
+}
+
+/* n < 8: the row's tail, missing lanes are zero */
+REEL_INLINE v8 ld8(int dt, const void *p, int64_t i, int n)
+{
+    v8 x = { 0 };
+
+    if (n < 8) {
+        for (int l = 0; l < n; l++) x[l] = ld(dt, p, i + l);
+    } else if (dt == REEL_BF16) {
+        h8 h;
+        u8x u;
+        memcpy(&h, (const uint16_t *)p + i, sizeof h);
+        u = __builtin_convertvector(h, u8x) << 16;
+        memcpy(&x, &u, sizeof x);
+    } else {
+        memcpy(&x, (const float *)p + i, sizeof x);
+    }
+    return x;
+}
+
+REEL_INLINE void st8(int dt, void *p, int64_t i, int n, v8 x)
+{
+    if (n < 8) {
+        for (int l = 0; l < n; l++) st(dt, p, i + l, x[l]);
+    } else if (dt == REEL_BF16) {
+        u8x u, r, nan;
+        h8 h;
+        memcpy(&u, &x, sizeof u);
+        nan = (u8x)((u & 0x7fffffff) > 0x7f800000);
+        r = (u + 0x7fff + (u >> 16 & 1)) >> 16;
+        r = (r & ~nan) | ((u >> 16 | 0x40) & nan);
+        h = __builtin_convertvector(r, h8);
+        memcpy((uint16_t *)p + i, &h, sizeof h);
+    } else {
+        memcpy((float *)p + i, &x, sizeof x);
+    }
+}
+
+/* lanes at and above n become zero */
+REEL_INLINE v8 keep8(v8 x, int n)
+{
+    for (int l = 7; l >= n; l--) x[l] = 0;
+    return x;
+}
+
+REEL_INLINE float sum8(v8 a, v8 b)
+{
+    v8 s = a + b;
+    return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
+}
+
+/* for (each group of eight of a row of d): i its first element, n how many are real */
+#define REEL_EACH8(i, n, d) for (int64_t i = 0, n; n = (d) - i < 8 ? (d) - i : 8, i < (d); i += 8)
+
+#endif

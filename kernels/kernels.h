@@ -1,0 +1,76 @@
+#ifndef REEL_KERNELS_H
+#define REEL_KERNELS_H
+
+/* What kernels and their callers share: the stream, the argument structs and the table of raw
+ * entry points. Raw kernels check nothing; callers go through be/ops.h. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "tensor/tensor.h"
+
+struct reel_backend;
+struct reel_backend_ops;
+struct reel_pool;
+
+/* An ordered queue of work. The CPU backend runs each op before returning; callers must not
+ * rely on that: they call reel_sync before the host looks at results. */
+struct reel_stream {
+    struct reel_backend *be;
+    const struct reel_backend_ops *ops;
+    int planning;               /* 1: fronts check shapes and return; memory is NULL */
+    struct reel_arena *scratch; /* op-internal temporaries; sized while planning too */
+    double flops;               /* model FLOPs issued on this stream, 2 per multiply-add */
+    struct reel_pool *pool;     /* CPU backend: the threads */
+};
+
+/* Rows of an activation [b*s, *]: b samples of s tokens. Sums over rows are cut into canonical
+ * pieces (sample, run) and added in one fixed binary tree over (sample, run). */
+struct reel_rows {
+    int64_t b, s;
+    int runs;        /* runs per sample held here; the last ones shorter or empty */
+    int64_t per_mod; /* tokens per modulation row: s (per sample) or s/T (per frame) */
+    int64_t run_tok; /* tokens of a full run; 0: ceil(s/runs) */
+    int64_t tok0;    /* first token's index within its whole sample (sequence parallel ranks), else 0 */
+};
+
+static inline int64_t reel_rows_run_tok(struct reel_rows r)
+{
+    return r.run_tok ? r.run_tok : (r.s + r.runs - 1) / r.runs;
+}
+
+enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU }; /* gelu_tanh */
+
+/* A latent x[b,t,c,h,w] cut into patches (1,ph,pw): token (t,h/ph,w/pw), w fastest. */
+struct reel_grid {
+    int64_t b, t, c, h, w;
+    int ph, pw;
+};
+enum reel_patch_order { REEL_PATCH_CHW, REEL_PATCH_HWC }; /* features (c,ph,pw) or (ph,pw,c) */
+
+/* One AdamW update (PyTorch's). Doubles, because 1-beta and the bias corrections are formed in
+ * double before they are rounded. */
+struct reel_adamw {
+    double lr, beta1, beta2, eps, wd;
+    double step;  /* 1-based count of this update */
+    float gscale; /* gradient multiplier: the clip factor */
+};
+
+struct reel_backend_ops {
+    const char *name; /* "avx2", "portable", "cuda": shown by reel_backend_describe */
+#define REEL_OP(op, args)  void(*op) args;
+#define REEL_TMP(op, args) size_t(*op##_tmp) args;
+#include "kernels/ops.def"
+};
+
+/* Matrix products and attention of the CPU backend choose their instructions themselves. */
+#define REEL_OP(op, args)
+#define REEL_OP_MM(op, args) void reel_cpu_##op args;
+#define REEL_TMP(op, args)   size_t reel_cpu_##op##_tmp args;
+#include "kernels/ops.def"
+
+/* The loops of the CPU backend, compiled once per instruction set; same bits from each. */
+extern const struct reel_backend_ops reel_cpu_ops_portable, reel_cpu_ops_avx2, reel_cpu_ops_avx512;
+
+#endif

@@ -1,0 +1,24 @@
+#ifndef REEL_BE_BACKEND_H
+#define REEL_BE_BACKEND_H
+
+/* Inside of a backend, for src/be and its tests. The table struct reel_backend_ops is generated
+ * from kernels/ops.def in kernels/kernels.h. */
+
+#include "be/be.h"
+#include "kernels/kernels.h"
+
+struct reel_backend {
+    struct reel_backend_ops ops;
+    struct reel_pool *pool;
+    int threads;
+    char describe[160];
+};
+
+/**
+ * reel_backend_open_isa - reel_backend_open with a chosen instruction set: "portable", "avx2",
+ * "avx512", or NULL for the best this processor has. Local.
+ * Errors: REEL_ECONFIG unknown device or an instruction set that the processor lacks; REEL_ENOMEM.
+ */
+reel_err reel_backend_open_isa(struct reel_backend **be, const char *device, int threads, const char *isa);
+
+#endif

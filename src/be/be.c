@@ -1,0 +1,155 @@
+#include "be/backend.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/pool.h"
+
+/* ---- which instruction set ---- */
+
+static int cpu_has(const char *isa)
+{
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+    if (!strcmp(isa, "avx2"))
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    if (!strcmp(isa, "avx512"))
+        return cpu_has("avx2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+#endif
+    return !strcmp(isa, "portable");
+}
+
+static const struct reel_backend_ops *const cpu_tables[] = { /* best first */
+    &reel_cpu_ops_avx512,
+    &reel_cpu_ops_avx2,
+    &reel_cpu_ops_portable,
+};
+
+static const struct reel_backend_ops *cpu_table(const char *isa)
+{
+    for (size_t i = 0; i < sizeof cpu_tables / sizeof *cpu_tables; i++) {
+        const struct reel_backend_ops *t = cpu_tables[i];
+        if (t->name && (!isa || !strcmp(t->name, isa)) && cpu_has(t->name)) return t;
+    }
+    return NULL;
+}
+
+/* The processor's own name, or "cpu". */
+static void cpu_model(char *out, size_t size)
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "r");
+
+    snprintf(out, size, "cpu");
+    while (f && fgets(line, sizeof line, f)) {
+        char *v = strncmp(line, "model name", 10) ? NULL : strchr(line, ':');
+        if (!v) continue;
+        v[strcspn(v, "\n")] = 0;
+        snprintf(out, size, "%s", v + 1 + (v[1] == ' '));
+        break;
+    }
+    if (f) fclose(f);
+}
+
+/* ---- backends ---- */
+
+reel_err reel_backend_open(struct reel_backend **be, const char *device, int threads)
+{
+    return reel_backend_open_isa(be, device, threads, NULL);
+}
+
+reel_err reel_backend_open_isa(struct reel_backend **be, const char *device, int threads, const char *isa)
+{
+    const struct reel_backend_ops *t;
+    struct reel_backend *b;
+    char model[80];
+
+    *be = NULL;
+    if (strcmp(device, "cpu") && strcmp(device, "auto"))
+        return REEL_FAIL(REEL_ECONFIG, "device \"%s\": this build has cpu (auto picks it)", device);
+    if (threads < 0 || threads > 4096)
+        return REEL_FAIL(REEL_ECONFIG, "threads %d: 0 (one per core) to 4096", threads);
+    t = cpu_table(isa);
+    if (!t) return REEL_FAIL(REEL_ECONFIG, "instruction set \"%s\": this processor lacks it", isa);
+    b = calloc(1, sizeof *b);
+    if (!b) return REEL_FAIL(REEL_ENOMEM, "no memory for the cpu backend");
+    b->ops = *t;
+    b->threads = threads ? threads : reel_pool_cores();
+    b->pool = reel_pool_open(b->threads);
+    if (!b->pool) {
+        int n = b->threads;
+        free(b);
+        return REEL_FAIL(REEL_ENOMEM, "cannot start %d threads for the cpu backend", n);
+    }
+    cpu_model(model, sizeof model);
+    snprintf(b->describe, sizeof b->describe, "cpu: %s, %s, %d thread%s", model, t->name, b->threads,
+             b->threads == 1 ? "" : "s");
+    *be = b;
+    return REEL_OK;
+}
+
+void reel_backend_close(struct reel_backend *be)
+{
+    if (!be) return;
+    reel_pool_close(be->pool);
+    free(be);
+}
+
+const char *reel_backend_describe(const struct reel_backend *be)
+{
+    return be->describe;
+}
+
+int reel_backend_threads(const struct reel_backend *be)
+{
+    return be->threads;
+}
+
+void reel_stream_init(struct reel_stream *s, struct reel_backend *be, int planning, struct reel_arena *scratch)
+{
+    *s = (struct reel_stream){ .be = be, .ops = &be->ops, .planning = planning, .scratch = scratch, .pool = be->pool };
+}
+
+/* ---- memory ---- */
+
+reel_err reel_arena_open(struct reel_arena *a, struct reel_backend *be, const char *name, size_t cap)
+{
+    (void)be;
+    *a = (struct reel_arena){ .name = name, .cap = (cap + 255) & ~(size_t)255 };
+    if (!a->cap) a->cap = 256;
+    a->base = aligned_alloc(256, a->cap);
+    if (!a->base) return REEL_FAIL(REEL_ENOMEM, "arena %s: cannot allocate %.2f GiB", name, (double)cap / (1 << 30));
+    return REEL_OK;
+}
+
+void reel_arena_close(struct reel_arena *a, struct reel_backend *be)
+{
+    (void)be;
+    free(a->base);
+    a->base = NULL;
+    a->cap = a->used = 0;
+}
+
+void reel_sync(struct reel_stream *s)
+{
+    (void)s; /* the CPU backend has finished each op before it returned */
+}
+
+void reel_put(struct reel_stream *s, reel_tensor dst, const void *host)
+{
+    if (!s->planning && reel_numel(dst)) memcpy(dst.p, host, reel_bytes(dst));
+}
+
+void reel_get(struct reel_stream *s, void *host, reel_tensor src)
+{
+    if (!s->planning && reel_numel(src)) memcpy(host, src.p, reel_bytes(src));
+}
+
+void reel_copy(struct reel_stream *s, reel_tensor dst, reel_tensor src)
+{
+    REEL_BUG_IF(dst.dt != src.dt || reel_numel(dst) != reel_numel(src),
+                "reel_copy: %lld x %s into %lld x %s", (long long)reel_numel(src), reel_dtype_name(src.dt),
+                (long long)reel_numel(dst), reel_dtype_name(dst.dt));
+    if (!s->planning && reel_numel(dst)) memmove(dst.p, src.p, reel_bytes(dst));
+}

@@ -1,0 +1,383 @@
+/* Checked fronts: matrix products, attention and the row-wise layers. */
+#include "be/check.h"
+
+#include "kernels/cpu/tree.h"
+
+struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod)
+{
+    int runs = 8;
+
+    while (runs > 1 && (s + runs - 1) / runs < 32) runs /= 2;
+    return (struct reel_rows){ b, s, runs, per_mod, (s + runs - 1) / runs, 0 };
+}
+
+struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank, int size)
+{
+    struct reel_rows r = reel_rows_make(b, S, per_mod);
+    int64_t held = (r.runs + size - 1) / size, lo = rank * held * r.run_tok, hi = lo + held * r.run_tok;
+
+    if (lo > S) lo = S;
+    if (hi > S) hi = S;
+    r.s = hi - lo;
+    r.runs = (int)held;
+    r.tok0 = lo;
+    return r;
+}
+
+/* ---- matrix products ---- */
+
+struct mm { int64_t m, n, k; };
+
+/* x [m,k], w [n,k], y [m,n] of one dtype, m = rows of r */
+static struct mm check_mm(struct reel_stream *s, const char *op, reel_tensor x, reel_tensor y,
+                          struct reel_rows r)
+{
+    struct mm z = { .k = check_last(op, "x", x), .n = check_last(op, "y", y) };
+
+    check_float(op, "x", x);
+    check_rows_struct(op, r);
+    z.m = r.b * r.s;
+    check_rows(s, op, "x", x, x.dt, z.m, z.k);
+    check_rows(s, op, "y", y, x.dt, z.m, z.n);
+    return z;
+}
+
+void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel_tensor x, reel_tensor w,
+                     reel_tensor bias, struct reel_rows r, enum reel_epi epi)
+{
+    struct mm z = check_mm(s, __func__, x, y, r);
+    size_t mark;
+    void *tmp;
+
+    check(s, __func__, "w", w, x.dt, z.n * z.k);
+    check_opt(s, __func__, "bias", bias, REEL_F32, z.n);
+    check_opt(s, __func__, "pre", pre, x.dt, z.m * z.n);
+    s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
+    tmp = check_tmp(s, __func__, s->ops->linear_fwd_tmp(s, (int)x.dt, z.m, z.n, z.k, r), &mark);
+    if (!s->planning)
+        s->ops->linear_fwd(s, (int)x.dt, y.p, pre.nd ? pre.p : NULL, x.p, w.p, bias.nd ? bias.p : NULL, z.m,
+                           z.n, z.k, r, (int)epi, tmp);
+    check_tmp_end(s, mark);
+}
+
+void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor w, struct reel_rows r,
+                       int acc)
+{
+    struct mm z = check_mm(s, __func__, dx, dy, r);
+    size_t mark;
+    void *tmp;
+
+    check(s, __func__, "w", w, dx.dt, z.n * z.k);
+    s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
+    tmp = check_tmp(s, __func__, s->ops->linear_bwd_x_tmp(s, (int)dx.dt, z.m, z.n, z.k, r), &mark);
+    if (!s->planning) s->ops->linear_bwd_x(s, (int)dx.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, acc, tmp);
+    check_tmp_end(s, mark);
+}
+
+void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,
+                       struct reel_rows r, int acc)
+{
+    struct mm z = check_mm(s, __func__, x, dy, r);
+    size_t mark;
+    void *tmp;
+
+    check(s, __func__, "dw", dw, REEL_F32, z.n * z.k);
+    check_opt(s, __func__, "db", db, REEL_F32, z.n);
+    s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
+    tmp = check_tmp(s, __func__, s->ops->linear_bwd_w_tmp(s, (int)x.dt, z.m, z.n, z.k, r), &mark);
+    if (!s->planning)
+        s->ops->linear_bwd_w(s, (int)x.dt, dw.p, db.nd ? db.p : NULL, x.p, dy.p, z.m, z.n, z.k, r, acc, tmp);
+    check_tmp_end(s, mark);
+}
+
+/* ---- attention ---- */
+
+struct at { int64_t b, sq, sk, d, hd; };
+
+static struct at check_at(struct reel_stream *s, const char *op, reel_tensor q, reel_tensor k, reel_tensor v,
+                          reel_tensor o, reel_tensor lse, int heads)
+{
+    struct at z;
+    char a[96], b[96];
+
+    REEL_BUG_IF(q.nd != 3 || k.nd != 3 || k.n[0] != q.n[0] || k.n[2] != q.n[2] || k.n[1] < 1,
+                "%s: q is %s and k is %s, wanted [B,Sq,D] and [B,Sk,D]", op, check_show(a, q), check_show(b, k));
+    z = (struct at){ q.n[0], q.n[1], k.n[1], q.n[2], q.n[2] / (heads > 0 ? heads : 1) };
+    REEL_BUG_IF(heads < 1 || z.hd * heads != z.d, "%s: %d heads do not divide width %lld", op, heads, (long long)z.d);
+    check_float(op, "q", q);
+    check(s, op, "q", q, q.dt, z.b * z.sq * z.d);
+    check(s, op, "k", k, q.dt, z.b * z.sk * z.d);
+    check(s, op, "v", v, q.dt, z.b * z.sk * z.d);
+    check(s, op, "o", o, q.dt, z.b * z.sq * z.d);
+    check(s, op, "lse", lse, REEL_F32, z.b * heads * z.sq);
+    return z;
+}
+
+void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k,
+                   reel_tensor v, int heads)
+{
+    struct at z = check_at(s, __func__, q, k, v, o, lse, heads);
+    size_t mark;
+    void *tmp;
+
+    s->flops += 4.0 * (double)z.b * (double)z.sq * (double)z.sk * (double)z.d;
+    tmp = check_tmp(s, __func__, s->ops->attn_fwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
+    if (!s->planning)
+        s->ops->attn_fwd(s, (int)q.dt, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk, heads, z.hd, tmp);
+    check_tmp_end(s, mark);
+}
+
+void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
+                   reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads)
+{
+    struct at z = check_at(s, __func__, q, k, v, o, lse, heads);
+    size_t mark;
+    void *tmp;
+
+    check(s, __func__, "dout", dout, q.dt, z.b * z.sq * z.d);
+    check(s, __func__, "dq", dq, q.dt, z.b * z.sq * z.d);
+    check(s, __func__, "dk", dk, q.dt, z.b * z.sk * z.d);
+    check(s, __func__, "dv", dv, q.dt, z.b * z.sk * z.d);
+    s->flops += 8.0 * (double)z.b * (double)z.sq * (double)z.sk * (double)z.d; /* recomputation is not counted */
+    tmp = check_tmp(s, __func__, s->ops->attn_bwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
+    if (!s->planning)
+        s->ops->attn_bwd(s, (int)q.dt, dq.p, dk.p, dv.p, dout.p, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk,
+                         heads, z.hd, tmp);
+    check_tmp_end(s, mark);
+}
+
+/* ---- modulation rows ---- */
+
+struct mod { int64_t nmod, ld, d; };
+
+/* mod [nmod,R,D] f32 against the rows it serves; `row` and `row2` are the rows of R in use */
+static struct mod check_mod(struct reel_stream *s, const char *op, reel_tensor mod, int row, int row2, int64_t d,
+                            struct reel_rows r)
+{
+    char is[96];
+    struct mod z = { mod.n[0], mod.n[1] * mod.n[2], d };
+
+    REEL_BUG_IF(mod.nd != 3 || mod.n[2] != d || row < 0 || row2 < 0 || row >= mod.n[1] || row2 >= mod.n[1],
+                "%s: mod is %s, wanted [nmod,R,%lld] with rows %d and %d", op, check_show(is, mod), (long long)d,
+                row, row2);
+    REEL_BUG_IF(z.nmod < r.b || z.nmod % r.b ||
+                    (z.nmod > r.b && (r.tok0 + r.s + r.per_mod - 1) / r.per_mod > z.nmod / r.b),
+                "%s: %lld modulation rows do not serve %lld samples of %lld tokens, %lld tokens a row", op,
+                (long long)z.nmod, (long long)r.b, (long long)(r.tok0 + r.s), (long long)r.per_mod);
+    check(s, op, "mod", mod, REEL_F32, z.nmod * z.ld);
+    return z;
+}
+
+/* bytes of the partial sums of k vectors of d over the pieces of r (kernels/cpu/tree.h) */
+static size_t sums_bytes(struct reel_rows r, int64_t nmod, int64_t k, int64_t d)
+{
+    struct reel_pieces p = reel_pieces_make(r);
+    int64_t slots = p.r.runs * p.blocks + (nmod ? nmod / r.b : 1) - 1;
+
+    return (size_t)(r.b * slots * k * d) * sizeof(float);
+}
+
+/* ---- LayerNorm ---- */
+
+static int64_t check_ln(struct reel_stream *s, const char *op, reel_tensor y, reel_tensor x, reel_tensor mean,
+                        reel_tensor rstd, struct reel_rows r)
+{
+    int64_t d = check_last(op, "x", x);
+
+    check_float(op, "x", x);
+    check_rows_struct(op, r);
+    check_rows(s, op, "x", x, x.dt, r.b * r.s, d);
+    check_rows(s, op, "y", y, x.dt, r.b * r.s, d);
+    check(s, op, "mean", mean, REEL_F32, r.b * r.s);
+    check(s, op, "rstd", rstd, REEL_F32, r.b * r.s);
+    return d;
+}
+
+void reel_ln_mod_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, reel_tensor rstd, reel_tensor x,
+                     reel_tensor mod, int shift_row, int scale_row, struct reel_rows r, double eps)
+{
+    int64_t d = check_ln(s, __func__, y, x, mean, rstd, r);
+    struct mod z = check_mod(s, __func__, mod, shift_row, scale_row, d, r);
+
+    if (s->planning) return;
+    s->ops->ln_mod_fwd(s, (int)x.dt, y.p, mean.p, rstd.p, x.p, mod.p, z.nmod, z.ld, shift_row * d, scale_row * d,
+                       d, r, eps);
+}
+
+void reel_ln_mod_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dmod, reel_tensor dy,
+                     reel_tensor x, reel_tensor mean, reel_tensor rstd, reel_tensor mod, int shift_row,
+                     int scale_row, struct reel_rows r)
+{
+    int64_t d = check_ln(s, __func__, dx, x, mean, rstd, r);
+    struct mod z = check_mod(s, __func__, mod, shift_row, scale_row, d, r);
+    size_t mark;
+    float *tmp;
+
+    check(s, __func__, "dy", dy, x.dt, r.b * r.s * d);
+    check(s, __func__, "dmod", dmod, REEL_F32, z.nmod * z.ld);
+    tmp = check_tmp(s, __func__, sums_bytes(r, z.nmod, 2, d), &mark);
+    if (!s->planning)
+        s->ops->ln_mod_bwd(s, (int)x.dt, dx.p, acc, dmod.p, dy.p, x.p, mean.p, rstd.p, mod.p, z.nmod, z.ld,
+                           shift_row * d, scale_row * d, d, r, tmp);
+    check_tmp_end(s, mark);
+}
+
+void reel_ln_affine_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, reel_tensor rstd,
+                        reel_tensor x, reel_tensor w, reel_tensor b, struct reel_rows r, double eps)
+{
+    int64_t d = check_ln(s, __func__, y, x, mean, rstd, r);
+
+    check(s, __func__, "w", w, REEL_F32, d);
+    check(s, __func__, "b", b, REEL_F32, d);
+    if (s->planning) return;
+    s->ops->ln_affine_fwd(s, (int)x.dt, y.p, mean.p, rstd.p, x.p, w.p, b.p, d, r, eps);
+}
+
+void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dw, reel_tensor db,
+                        reel_tensor dy, reel_tensor x, reel_tensor mean, reel_tensor rstd, reel_tensor w,
+                        struct reel_rows r, int pacc)
+{
+    int64_t d = check_ln(s, __func__, dx, x, mean, rstd, r);
+    size_t mark;
+    float *tmp;
+
+    check(s, __func__, "dy", dy, x.dt, r.b * r.s * d);
+    check(s, __func__, "w", w, REEL_F32, d);
+    check(s, __func__, "dw", dw, REEL_F32, d);
+    check(s, __func__, "db", db, REEL_F32, d);
+    tmp = check_tmp(s, __func__, sums_bytes(r, 0, 2, d), &mark);
+    if (!s->planning)
+        s->ops->ln_affine_bwd(s, (int)x.dt, dx.p, acc, dw.p, db.p, dy.p, x.p, mean.p, rstd.p, w.p, d, r, pacc, tmp);
+    check_tmp_end(s, mark);
+}
+
+/* ---- RMSNorm and rotation ---- */
+
+static int64_t check_rms(struct reel_stream *s, const char *op, reel_tensor y, reel_tensor x, reel_tensor rstd,
+                         reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads)
+{
+    int64_t d = check_last(op, "x", x);
+
+    check_float(op, "x", x);
+    check_rows_struct(op, r);
+    REEL_BUG_IF(heads < 1 || d % heads, "%s: %d heads do not divide width %lld", op, heads, (long long)d);
+    REEL_BUG_IF(cos.nd && d / heads % 2, "%s: rotation wants an even head width, not %lld", op, (long long)(d / heads));
+    REEL_BUG_IF(!cos.nd != !sin.nd, "%s: cos and sin come together", op);
+    check_rows(s, op, "x", x, x.dt, r.b * r.s, d);
+    check_rows(s, op, "y", y, x.dt, r.b * r.s, d);
+    check(s, op, "rstd", rstd, REEL_F32, r.b * r.s);
+    check(s, op, "w", w, REEL_F32, d);
+    check_opt(s, op, "cos", cos, REEL_F32, r.s * (d / heads / 2));
+    check_opt(s, op, "sin", sin, REEL_F32, r.s * (d / heads / 2));
+    return d;
+}
+
+void reel_rms_rope_fwd(struct reel_stream *s, reel_tensor y, reel_tensor rstd, reel_tensor x, reel_tensor w,
+                       reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads, double eps)
+{
+    int64_t d = check_rms(s, __func__, y, x, rstd, w, cos, sin, r, heads);
+
+    if (s->planning) return;
+    s->ops->rms_rope_fwd(s, (int)x.dt, y.p, rstd.p, x.p, w.p, cos.nd ? cos.p : NULL, sin.nd ? sin.p : NULL, heads,
+                         d, r, eps);
+}
+
+void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, reel_tensor dy, reel_tensor x,
+                       reel_tensor rstd, reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r,
+                       int heads, int pacc)
+{
+    int64_t d = check_rms(s, __func__, dx, x, rstd, w, cos, sin, r, heads);
+    size_t mark;
+    float *tmp;
+
+    check(s, __func__, "dy", dy, x.dt, r.b * r.s * d);
+    check_opt(s, __func__, "dw", dw, REEL_F32, d);
+    tmp = check_tmp(s, __func__, dw.nd ? sums_bytes(r, 0, 1, d) : 0, &mark);
+    if (!s->planning)
+        s->ops->rms_rope_bwd(s, (int)x.dt, dx.p, dw.nd ? dw.p : NULL, dy.p, x.p, rstd.p, w.p, cos.nd ? cos.p : NULL,
+                             sin.nd ? sin.p : NULL, heads, d, r, pacc, tmp);
+    check_tmp_end(s, mark);
+}
+
+/* ---- gates and the modulation table ---- */
+
+void reel_gate_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor u, reel_tensor mod,
+                   int gate_row, struct reel_rows r)
+{
+    int64_t d = check_last(__func__, "x", x);
+    struct mod z = { 0 };
+
+    check_float(__func__, "x", x);
+    check_rows_struct(__func__, r);
+    check_rows(s, __func__, "x", x, x.dt, r.b * r.s, d);
+    check_rows(s, __func__, "u", u, x.dt, r.b * r.s, d);
+    check_rows(s, __func__, "y", y, x.dt, r.b * r.s, d);
+    if (mod.nd) z = check_mod(s, __func__, mod, gate_row, gate_row, d, r);
+    if (s->planning) return;
+    s->ops->gate_fwd(s, (int)x.dt, y.p, x.p, u.p, mod.nd ? mod.p : NULL, z.nmod, z.ld, gate_row * d, d, r);
+}
+
+void reel_gate_bwd(struct reel_stream *s, reel_tensor du, reel_tensor dmod, reel_tensor dy, reel_tensor u,
+                   reel_tensor mod, int gate_row, struct reel_rows r)
+{
+    int64_t d = check_last(__func__, "dy", dy);
+    struct mod z = { 0 };
+    size_t mark;
+    float *tmp;
+
+    check_float(__func__, "dy", dy);
+    check_rows_struct(__func__, r);
+    check_rows(s, __func__, "dy", dy, dy.dt, r.b * r.s, d);
+    check_rows(s, __func__, "du", du, dy.dt, r.b * r.s, d);
+    if (mod.nd) {
+        z = check_mod(s, __func__, mod, gate_row, gate_row, d, r);
+        check_rows(s, __func__, "u", u, dy.dt, r.b * r.s, d);
+        check(s, __func__, "dmod", dmod, REEL_F32, z.nmod * z.ld);
+    }
+    tmp = check_tmp(s, __func__, mod.nd ? sums_bytes(r, z.nmod, 1, d) : 0, &mark);
+    if (!s->planning)
+        s->ops->gate_bwd(s, (int)dy.dt, du.p, mod.nd ? dmod.p : NULL, dy.p, u.p, mod.nd ? mod.p : NULL, z.nmod,
+                         z.ld, gate_row * d, d, r, tmp);
+    check_tmp_end(s, mark);
+}
+
+/* t has R*D numbers per modulation row (1) or D that serve all rows (0) */
+static int check_wide(const char *op, reel_tensor t, int64_t nmod, int64_t rows, int64_t d)
+{
+    int64_t n = reel_numel(t);
+    char is[96];
+
+    REEL_BUG_IF(n != nmod * rows * d && n != nmod * d, "%s: t is %s, wanted %lld x %lld or %lld", op,
+                check_show(is, t), (long long)nmod, (long long)(rows * d), (long long)d);
+    return n == nmod * rows * d;
+}
+
+void reel_mod_fwd(struct reel_stream *s, reel_tensor e, reel_tensor table, reel_tensor t)
+{
+    int64_t rows, d, nmod;
+    int wide;
+    char is[96];
+
+    REEL_BUG_IF(e.nd != 3 || table.nd < 2, "%s: e is %s, wanted [nmod,R,D] and table [R,D]", __func__, check_show(is, e));
+    nmod = e.n[0], rows = e.n[1], d = e.n[2];
+    check(s, __func__, "e", e, REEL_F32, nmod * rows * d);
+    check(s, __func__, "table", table, REEL_F32, rows * d);
+    wide = check_wide(__func__, t, nmod, rows, d);
+    check(s, __func__, "t", t, REEL_F32, reel_numel(t));
+    if (!s->planning) s->ops->mod_fwd(s, e.p, table.p, t.p, nmod, rows, d, wide);
+}
+
+void reel_mod_bwd(struct reel_stream *s, reel_tensor dtable, int pacc, reel_tensor dt, reel_tensor de)
+{
+    int64_t b, f, rows, d;
+    int wide;
+    char is[96];
+
+    REEL_BUG_IF(de.nd != 3 && de.nd != 4, "%s: de is %s, wanted [nmod,R,D] or [B,F,R,D]", __func__, check_show(is, de));
+    b = de.n[0], f = de.nd == 4 ? de.n[1] : 1, rows = de.n[de.nd - 2], d = de.n[de.nd - 1];
+    check(s, __func__, "de", de, REEL_F32, b * f * rows * d);
+    check(s, __func__, "dtable", dtable, REEL_F32, rows * d);
+    wide = check_wide(__func__, dt, b * f, rows, d);
+    check(s, __func__, "dt", dt, REEL_F32, reel_numel(dt));
+    if (!s->planning) s->ops->mod_bwd(s, dtable.p, pacc, dt.p, de.p, b, f, rows, d, wide);
+}
