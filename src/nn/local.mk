@@ -1,0 +1,1 @@
+libreel_a_SOURCES += src/nn/schedule.h src/nn/schedule.c

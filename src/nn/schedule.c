@@ -1,0 +1,117 @@
+#include "nn/schedule.h"
+
+#include <math.h>
+
+float reel_shift(float s, float u) { return (s * u) / (1.0f + (s - 1.0f) * u); }
+
+static void fill(struct reel_sched *tab, int i, float u)
+{
+    tab->sigma[i] = reel_shift(tab->shift, u);
+    tab->t[i] = 1000.0f * tab->sigma[i];
+}
+
+void reel_sched_a(struct reel_sched *tab, float shift)
+{
+    tab->shift = shift;
+    for (int i = 0; i < REEL_SCHED_N; i++) fill(tab, i, (float)(REEL_SCHED_N - i) / 1000.0f);
+}
+
+void reel_sched_b(struct reel_sched *tab, float shift)
+{
+    const float step = -0.001f;
+
+    tab->shift = shift; /* counted up from either end, to the middle */
+    for (int j = 0; j < REEL_SCHED_N; j++)
+        fill(tab, j, j < 500 ? fmaf(step, (float)j, 1.0f) : -step * (float)(REEL_SCHED_N - j));
+}
+
+int reel_sched_index(const struct reel_sched *tab, float t)
+{
+    int best = 0;
+
+    for (int i = 1; i < REEL_SCHED_N; i++)
+        if (fabsf(tab->t[i] - t) < fabsf(tab->t[best] - t)) best = i;
+    return best;
+}
+
+float reel_sched_sigma(const struct reel_sched *tab, float t)
+{
+    return tab->sigma[reel_sched_index(tab, t)];
+}
+
+static int clamp_index(double i)
+{
+    return i < 0 ? 0 : i > REEL_SCHED_N - 1 ? REEL_SCHED_N - 1 : (int)i;
+}
+
+int reel_density_index(const struct reel_density *d, double draw)
+{
+    double u = draw, c;
+
+    switch (d->scheme) {
+    case REEL_WEIGHTING_UNIFORM: break;
+    case REEL_WEIGHTING_LOGIT_NORMAL: u = 1 / (1 + exp(-(d->logit_mean + d->logit_std * draw))); break;
+    case REEL_WEIGHTING_MODE:
+        c = cos(M_PI * draw / 2);
+        u = 1 - draw - d->mode_scale * (c * c - 1 + draw);
+        break;
+    }
+    return clamp_index(floor(1000 * u));
+}
+
+void reel_index_range(double min_ratio, double max_ratio, int *lo, int *hi)
+{
+    *lo = clamp_index(trunc(1000 * min_ratio));
+    *hi = clamp_index(trunc(1000 * max_ratio));
+    if (*hi <= *lo) *hi = *lo + 1 < REEL_SCHED_N ? *lo + 1 : REEL_SCHED_N - 1;
+}
+
+float reel_score_timestep(int64_t tau, float shift, double min_ratio, double max_ratio)
+{
+    float t = (float)tau, lo = (float)trunc(1000 * min_ratio), hi = (float)trunc(1000 * max_ratio);
+
+    if (shift != 1.0f) t = 1000.0f * reel_shift(shift, t / 1000.0f);
+    t = fminf(fmaxf(t, 0.0f), 1000.0f);
+    return fminf(fmaxf(t, lo), hi);
+}
+
+void reel_few_steps(float *t, const struct reel_sched *tab, const int64_t *step, int n, int warp)
+{
+    for (int k = 0; k < n; k++) {
+        int64_t i = REEL_SCHED_N - step[k];
+
+        t[k] = !warp ? (float)step[k] : i < REEL_SCHED_N ? tab->t[i] : 0.0f;
+    }
+}
+
+void reel_even_sigmas(float *sigma, int n, float shift)
+{
+    for (int i = 0; i <= n; i++) sigma[i] = reel_shift(shift, (float)(n - i) / (float)n);
+}
+
+/* w = exp(-2 ((x - 500)/1000)^2), less its minimum, scaled to mean 1; x is in w on entry */
+static void bell(double w[REEL_SCHED_N])
+{
+    double min = INFINITY, sum = 0;
+
+    for (int i = 0; i < REEL_SCHED_N; i++) {
+        double z = (w[i] - 500) / 1000;
+
+        w[i] = exp(-2 * z * z);
+        min = fmin(min, w[i]);
+    }
+    for (int i = 0; i < REEL_SCHED_N; i++) sum += w[i] -= min;
+    for (int i = 0; i < REEL_SCHED_N; i++) w[i] *= REEL_SCHED_N / sum;
+}
+
+void reel_index_weights(double w[REEL_SCHED_N])
+{
+    for (int i = 0; i < REEL_SCHED_N; i++) w[i] = i;
+    bell(w);
+}
+
+void reel_t_weights(double w[REEL_SCHED_N], const struct reel_sched *tab)
+{
+    for (int i = 0; i < REEL_SCHED_N; i++) w[i] = (double)tab->t[i];
+    bell(w);
+}

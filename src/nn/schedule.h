@@ -1,0 +1,68 @@
+#ifndef REEL_NN_SCHEDULE_H
+#define REEL_NN_SCHEDULE_H
+
+/* Flow-matching schedules on the host: x_t = (1 - sigma) x0 + sigma eps, t = 1000 sigma. Sigma and t
+ * are f32, each operation rounded, whatever precision the networks run in: one unit in the last place
+ * of t = 1000 moves the network's sinusoid by 6e-5. All functions are Local. */
+
+#include <stdint.h>
+
+#define REEL_SCHED_N 1000
+
+/* A noise table, descending from sigma 1; there is no entry for sigma 0. */
+struct reel_sched {
+    float shift;
+    float sigma[REEL_SCHED_N], t[REEL_SCHED_N];
+};
+
+/** reel_shift - (s u) / (1 + (s-1) u), u and result in [0,1]. */
+float reel_shift(float s, float u);
+
+/** reel_sched_a - table A: u_i = (1000 - i)/1000. One per role, shift = models.<role>.flow_shift. */
+void reel_sched_a(struct reel_sched *tab, float shift);
+
+/** reel_sched_b - table B: a counted-down linspace(1, 0, 1001) without its end; equals A but for the
+ * last bit of some entries. Shift = pipeline.flow_shift. */
+void reel_sched_b(struct reel_sched *tab, float shift);
+
+/** reel_sched_index - first i with the least |t_i - t|; every noising and conversion goes through it. */
+int reel_sched_index(const struct reel_sched *tab, float t);
+float reel_sched_sigma(const struct reel_sched *tab, float t); /* of the nearest entry */
+
+/* How a training timestep is drawn (training.model.weighting_scheme). */
+enum reel_weighting { REEL_WEIGHTING_UNIFORM, REEL_WEIGHTING_LOGIT_NORMAL, REEL_WEIGHTING_MODE };
+struct reel_density {
+    enum reel_weighting scheme;
+    double logit_mean, logit_std, mode_scale;
+};
+
+/**
+ * reel_density_index - the draw `prepare/timestep` as a table index, 0..999.
+ * @draw  uniform in [0,1); for LOGIT_NORMAL a standard normal
+ */
+int reel_density_index(const struct reel_density *d, double draw);
+
+/** reel_index_range - inclusive table indices [lo, hi] of min_/max_timestep_ratio (DFSFT). */
+void reel_index_range(double min_ratio, double max_ratio, int *lo, int *hi);
+
+/** reel_score_timestep - t of the integer draw tau below 1000: shifted, clamped to [0,1000], then to
+ * [1000 min_ratio, 1000 max_ratio] truncated to integers (DMD2; 0 and 1: no bound). */
+float reel_score_timestep(int64_t tau, float shift, double min_ratio, double max_ratio);
+
+/**
+ * reel_few_steps - timesteps of a few-step list.
+ * @t     out [n]
+ * @step  in [n]  integers in 0..1000, as configured
+ * @warp  1: t = table entry 1000 - step (0 for step 0); 0: t = step
+ */
+void reel_few_steps(float *t, const struct reel_sched *tab, const int64_t *step, int n, int warp);
+
+/** reel_even_sigmas - sigma_i = shift(s; (n-i)/n), i = 0..n: n sampling steps from noise to data. */
+void reel_even_sigmas(float *sigma, int n, float shift);
+
+/** reel_index_weights - DFSFT's loss weight of each table index: a bell with mean 1, 0 at index 0. */
+void reel_index_weights(double w[REEL_SCHED_N]);
+/** reel_t_weights - the same bell over the table's timesteps instead of its indices. */
+void reel_t_weights(double w[REEL_SCHED_N], const struct reel_sched *tab);
+
+#endif
