@@ -4,6 +4,7 @@
 /* A method is its loss: it draws named noise, runs roles forward, forms the loss and its cotangent.
  * The loop owns optimisers, files and ranks. */
 
+#include "base/exact.h"
 #include "base/opt.h"
 #include "data/draws.h"
 #include "models/model.h"
@@ -19,14 +20,31 @@ struct reel_batch {
 };
 
 #define REEL_NMETRIC 8
+#define REEL_NSCALAR 128
+struct reel_metric {
+    const char *name;
+    double scale;                    /* the value is scale times the sum over samples, rounds and ranks */
+    int64_t sum[REEL_EXACT_LIMBS];   /* exact, so that no order of ranks shows in it */
+    double value;                    /* filled by the loop once ranks are added */
+};
 struct reel_step { /* one optimiser step as it flows trainer -> method -> callbacks */
     long step;
-    int round, rounds;  /* accumulation */
-    unsigned trained;   /* roles whose gradients are fresh */
+    int round, rounds; /* accumulation */
+    unsigned trained;  /* roles whose gradients are fresh */
+    int skip;          /* set by a callback or the numeric guard: no update in this step */
     int n_metric;
-    struct reel_metric { const char *name; double sum; } metric[REEL_NMETRIC];
-    /* sum: this rank's exact share, already divided by the global count; the loop adds ranks */
+    struct reel_metric metric[REEL_NMETRIC];
+    int n_scalar; /* what callbacks add to the log: host values, equal on every rank */
+    struct reel_scalar {
+        char name[64];
+        double value;
+    } scalar[REEL_NSCALAR];
 };
+
+/** reel_step_metric - the metric of that name, made at its first use in the step. Local. */
+struct reel_metric *reel_step_metric(struct reel_step *st, const char *name, double scale);
+/** reel_step_scalar - add one value to the step's log; more than REEL_NSCALAR are dropped. Local. */
+void reel_step_scalar(struct reel_step *st, const char *name, double value);
 
 struct reel_method;
 struct reel_method_ops {
@@ -46,9 +64,21 @@ struct reel_method {
     const struct reel_config *cfg;
     struct reel_model *role[REEL_NROLE];
     struct reel_draws *draws; /* named draws, replay, record */
-    struct reel_arena *a;     /* step memory */
+    struct reel_arena *a;     /* device memory of one micro-batch */
+    struct reel_arena *host;  /* host memory of one micro-batch: never planned, always there */
     struct reel_stream *s;
+    int64_t shape[5];         /* of a local micro-batch: B,T,C,H,W */
+    /* who wants to see intermediates (tests, tools); NULL normally. t's rows are samples b->b0... */
+    void (*note)(void *ctx, const char *name, const struct reel_step *st, const struct reel_batch *b,
+                 reel_tensor t);
+    void *note_ctx;
 };
+
+/** reel_method_note - show an intermediate to whoever listens. Local. */
+void reel_method_note(struct reel_method *m, const char *name, const struct reel_step *st,
+                      const struct reel_batch *b, reel_tensor t);
+/** reel_where - coordinates of this micro-batch's draws. Local. */
+struct reel_where reel_method_where(const struct reel_batch *b, const struct reel_step *st);
 
 extern const struct reel_method_ops *const reel_methods[]; /* NULL-terminated, generated registry */
 

@@ -1,0 +1,31 @@
+#include "optim/optim.h"
+
+#include "be/ops.h"
+
+void reel_optim_step(struct reel_optim *o, struct reel_stream *s)
+{
+    struct reel_adamw h = {
+        .lr = (float)reel_lr_at(&o->lr, o->k),
+        .beta1 = (float)o->beta1,
+        .beta2 = (float)o->beta2,
+        .eps = (float)o->eps,
+        .wd = (float)o->weight_decay,
+        .step = (double)(o->k + 1),
+        .gscale = o->model->gscale,
+    };
+    int n = reel_params_cfg(o->model->ps)->n;
+
+    for (int i = 0; i < n; i++) {
+        struct reel_shard p = reel_param_shard(o->model->ps, i);
+        if (p.rows) reel_adamw(s, p.w, p.m, p.v, p.g, h);
+    }
+    o->k++;
+}
+
+void reel_optim_sumsq(struct reel_optim *o, struct reel_stream *s, int lo, int hi, reel_tensor acc)
+{
+    for (int i = lo; i < hi; i++) {
+        struct reel_shard p = reel_param_shard(o->model->ps, i);
+        if (p.rows) reel_sumsq(s, acc, p.g);
+    }
+}

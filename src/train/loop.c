@@ -1,0 +1,129 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "train/report.h"
+#include "train/run.h"
+#include "train/save.h"
+
+/* The prefetched micro-batch on the device: raw latents normalised, text as it is. A failed read was
+ * noted by the loader; the batch is then zeros and the step's reduction tells everyone. */
+static void take_batch(struct reel_run *r, const struct reel_step *st)
+{
+    struct reel_loaded in;
+
+    reel_loader_take(r->loader, st->step, st->round, &in); /* its error is held: reel_loader_status */
+    reel_put(&r->s, r->raw, in.x);
+    reel_put(&r->s, r->batch.text, in.text);
+    reel_normalize(&r->s, r->batch.x0, r->raw, r->mean, r->istd);
+    r->batch.b0 = in.b0;
+    r->batch.b_global = in.b_global;
+}
+
+static void fetch_next(struct reel_run *r, const struct reel_step *st)
+{
+    if (st->round + 1 < st->rounds)
+        reel_loader_prefetch(r->loader, st->step, st->round + 1);
+    else if (st->step < r->last)
+        reel_loader_prefetch(r->loader, st->step + 1, 0);
+}
+
+/* Metrics and everyone's health in one reduction; then values are equal on all ranks. */
+static long reduce_step(struct reel_run *r, struct reel_step *st)
+{
+    int64_t *v = reel_arena_push(&r->host, (REEL_NMETRIC * REEL_EXACT_LIMBS + 1) * sizeof *v);
+    int n = 0;
+
+    v[n++] = reel_loader_status(r->loader) != REEL_OK || reel_draws_status(r->draws) != REEL_OK;
+    for (int i = 0; i < st->n_metric; i++)
+        for (int k = 0; k < REEL_EXACT_LIMBS; k++) v[n++] = st->metric[i].sum[k];
+    reel_comm_sum_i64(&r->mesh.hsdp, v, n);
+    for (int i = 0; i < st->n_metric; i++)
+        st->metric[i].value = st->metric[i].scale * reel_exact_value(v + 1 + i * REEL_EXACT_LIMBS);
+    return (long)v[0];
+}
+
+static reel_err agree_on_failure(struct reel_run *r)
+{
+    reel_err mine = reel_loader_status(r->loader);
+
+    if (mine == REEL_OK) mine = reel_draws_status(r->draws);
+    return reel_agree(r->world, mine);
+}
+
+static void update(struct reel_run *r, struct reel_step *st)
+{
+    for (int i = REEL_NROLE - 1; i >= 0; i--) /* the critic before the student, as the reference does */
+        if (st->trained & REEL_ROLE(i)) reel_optim_step(&r->optim[i], &r->s);
+    reel_sync(&r->s);
+}
+
+static void begin_step(struct reel_run *r, struct reel_step *st, long step)
+{
+    *st = (struct reel_step){ .step = step, .rounds = (int)r->cfg->training.loop.gradient_accumulation_steps };
+    for (int i = 0; i < REEL_NROLE; i++) {
+        if (!(r->roles & REEL_ROLE(i)) || !r->role[i].trainable) continue;
+        reel_grads_zero(r->role[i].ps);
+        r->role[i].gscale = 1;
+    }
+}
+
+static void finish_grads(struct reel_run *r)
+{
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->roles & REEL_ROLE(i) && r->role[i].trainable) reel_grads_finish(r->role[i].ps);
+}
+
+reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
+{
+    reel_phase("forward/backward", step);
+    begin_step(r, st, step);
+    for (; st->round < st->rounds; st->round++) {
+        reel_arena_reset(&r->step_mem, 0);
+        reel_arena_reset(&r->host, 0);
+        take_batch(r, st);
+        fetch_next(r, st);
+        reel_profile_lap(&r->prof, REEL_PROF_DATA);
+        r->method.ops->step(&r->method, &r->batch, st);
+        reel_profile_lap(&r->prof, REEL_PROF_COMPUTE);
+    }
+    finish_grads(r);
+    reel_profile_lap(&r->prof, REEL_PROF_REDUCE);
+    if (reduce_step(r, st) > 0) /* the same number on every rank: no one is left behind */
+        REEL_TRY(agree_on_failure(r));
+    reel_profile_lap(&r->prof, REEL_PROF_OTHER);
+
+    reel_phase("callbacks", step);
+    REEL_TRY(reel_callbacks_before_optim(r->cb, r->n_cb, st));
+    REEL_TRY(reel_check_finite(r, st));
+    reel_profile_lap(&r->prof, REEL_PROF_CALLBACK);
+    reel_phase("optimizer", step);
+    if (!st->skip) update(r, st);
+    reel_profile_lap(&r->prof, REEL_PROF_OPTIM);
+    REEL_TRY(reel_callbacks_step_end(r->cb, r->n_cb, st));
+    reel_profile_lap(&r->prof, REEL_PROF_CALLBACK);
+    r->step = step;
+    r->prof.steps++;
+    return REEL_OK;
+}
+
+reel_err reel_run_loop(struct reel_run *r)
+{
+    reel_profile_start(&r->prof);
+    r->s.flops = 0;
+    if (r->first < r->last) reel_loader_prefetch(r->loader, r->first + 1, 0);
+    for (long step = r->first + 1; step <= r->last; step++) {
+        struct reel_step st;
+        double began = reel_now();
+        REEL_TRY(reel_run_step(r, step, &st));
+        REEL_TRY(reel_report_step(r, &st, reel_now() - began));
+        reel_profile_lap(&r->prof, REEL_PROF_OTHER);
+        reel_phase("checkpoint", step);
+        REEL_TRY(reel_save_due(r, step));
+        reel_profile_lap(&r->prof, REEL_PROF_SAVE);
+    }
+    REEL_TRY(reel_save_final(r));
+    reel_profile_lap(&r->prof, REEL_PROF_SAVE);
+    r->prof.flops = r->s.flops;
+    reel_report_table(r);
+    return REEL_OK;
+}

@@ -1,0 +1,80 @@
+#ifndef REEL_TRAIN_RUN_H
+#define REEL_TRAIN_RUN_H
+
+/* A training run: config -> objects (build.c), one step and the loop (loop.c), what it reports
+ * (report.c), what it saves (save.c), and the plan that counts memory before any is taken. */
+
+#include "callbacks/callback.h"
+#include "config/config.h"
+#include "data/loader.h"
+#include "methods/method.h"
+#include "optim/optim.h"
+#include "track/track.h"
+#include "train/profile.h"
+
+struct reel_role_mem {
+    struct reel_arena params, optim, work;
+};
+
+struct reel_run_flags {
+    const char *replay, *record; /* files or NULL */
+    int replay_strict;
+    int quiet;  /* no progress, no table, no files but checkpoints (tests) */
+    int plan;   /* stop after planning */
+};
+
+struct reel_run {
+    const struct reel_config *cfg;
+    struct reel_run_flags flags;
+    struct reel_comm *world;
+    struct reel_mesh mesh;
+    struct reel_backend *be;
+    struct reel_stream s;
+
+    struct reel_model role[REEL_NROLE];
+    struct reel_role_mem mem[REEL_NROLE];
+    unsigned roles; /* REEL_ROLE bits of those that exist */
+    struct reel_optim optim[REEL_NROLE];
+
+    struct reel_method method;
+    struct reel_cb *cb;
+    int n_cb;
+
+    struct reel_arena io;      /* device: the batch, constants */
+    struct reel_arena step_mem; /* device: one micro-batch */
+    struct reel_arena scratch; /* device: inside ops */
+    struct reel_arena host;    /* host: one micro-batch */
+
+    struct reel_loader *loader;
+    struct reel_draws *draws;
+    struct reel_batch batch;
+    reel_tensor raw, mean, istd; /* raw latents as read; normalisation constants */
+
+    struct reel_track *track;
+    struct reel_profile prof;
+    struct reel_saver *saver;
+    long step, first, last; /* running, resumed from, max_train_steps */
+};
+
+/** reel_run_plan - build everything on planning arenas: afterwards each arena's `peak` is what a rank
+ * of this layout needs. No weights, no data, no memory. Symmetric. */
+reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, struct reel_comm *world);
+
+/** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). */
+reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
+                       struct reel_comm *world);
+
+/** reel_run_step - one optimiser step; on REEL_OK its metrics are in *st. Collective(world). */
+reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st);
+
+/** reel_run_loop - steps first+1..last with log, checkpoints and the closing table. Collective(world). */
+reel_err reel_run_loop(struct reel_run *r);
+
+/** reel_run_close - release everything; a first error of closing files is returned. Collective(world). */
+reel_err reel_run_close(struct reel_run *r);
+
+/** reel_run_arenas - the run's arenas in the order of reports; returns their number. Local. */
+#define REEL_RUN_ARENAS (3 * REEL_NROLE + 4)
+int reel_run_arenas(struct reel_run *r, struct reel_arena *list[REEL_RUN_ARENAS]);
+
+#endif
