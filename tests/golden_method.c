@@ -185,3 +185,221 @@ static void report_series(struct method_case *c, int i)
     }
     free(want);
 }
+
+/* ---- the run ------------------------------------------------------------------------------- */
+
+#define MAX_OVERRIDES 64
+struct overrides {
+    const char *v[MAX_OVERRIDES];
+    int n;
+    char text[MAX_OVERRIDES][512];
+    int n_text;
+};
+
+__attribute__((format(printf, 3, 4))) static void override(struct overrides *o, const char *key, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(o->text[o->n_text], sizeof o->text[0], fmt, ap);
+    va_end(ap);
+    o->v[o->n++] = key;
+    o->v[o->n++] = o->text[o->n_text++];
+}
+
+static int given(struct golden *g, const char *key)
+{
+    size_t n = strlen(key);
+
+    for (int i = 0; i < g->n_arg; i++)
+        if (!strncmp(g->arg[i], key, n) && (g->arg[i][n] == 0 || g->arg[i][n] == '=')) return 1;
+    return 0;
+}
+
+/* The folder's run on as many ranks as there are: the same global micro-batch over more groups,
+ * sharded over all of them, unless the command line says otherwise. */
+static void fit_layout(struct golden *g, const struct reel_config *cfg, struct overrides *o)
+{
+    const struct reel_cfg_distributed *d = &cfg->training.distributed;
+    int64_t groups = d->replicate * d->shard / d->sp_size, global = groups * cfg->training.data.train_batch_size;
+    int n = g->world->size;
+
+    if (n == d->num_gpus) return;
+    if (!given(g, "--training.distributed.num_gpus")) override(o, "--training.distributed.num_gpus", "%d", n);
+    if (!given(g, "--training.distributed.hsdp_shard_dim") && !given(g, "--training.distributed.hsdp_replicate_dim")) {
+        override(o, "--training.distributed.hsdp_replicate_dim", "1");
+        override(o, "--training.distributed.hsdp_shard_dim", "%d", n);
+    }
+    if (!given(g, "--training.data.train_batch_size") && global % n == 0)
+        override(o, "--training.data.train_batch_size", "%ld", (long)(global / n));
+}
+
+static reel_err parse(const char *text, size_t len, const char *name, const struct overrides *o,
+                      struct reel_config **cfg)
+{
+    struct reel_config_src src = { .text = text, .len = len, .name = name, .overrides = o->v, .n_overrides = o->n };
+
+    return reel_config_parse(&src, reel_schema(), cfg);
+}
+
+/* Paths of the folder, made absolute; the set and the output live in the case's temporary folder. */
+static void fit_paths(struct method_case *c, const struct reel_config *cfg, struct overrides *o, char keys[][96])
+{
+    for (int i = 0; i < cfg->n_roles; i++) {
+        snprintf(keys[i], 96, "--models.%s.init_from", cfg->role[i].name);
+        if (cfg->role[i].init_from[0] != '/') override(o, keys[i], "%s/%s", c->dir, cfg->role[i].init_from);
+    }
+    override(o, "--training.data.data_path", "%s/data.h5", c->tmp);
+    override(o, "--training.checkpoint.output_dir", "%s/out", c->tmp);
+}
+
+static reel_err configure(struct method_case *c, struct reel_config **cfg)
+{
+    static char keys[REEL_CFG_MAX_ROLES][96];
+    struct overrides *o = calloc(1, sizeof *o);
+    struct reel_config *first;
+    char path[4200], *text;
+    size_t len;
+    reel_err e;
+
+    snprintf(path, sizeof path, "%s/config.yaml", c->dir);
+    for (int i = 0; i < c->g->n_arg && o->n < MAX_OVERRIDES - 24; i++) o->v[o->n++] = c->g->arg[i];
+    REEL_TRY(reel_file_read(path, &text, &len));
+    e = parse(text, len, path, &(struct overrides){ 0 }, &first);
+    if (e == REEL_OK) {
+        fit_layout(c->g, first, o);
+        fit_paths(c, first, o, keys);
+        reel_config_free(first);
+        e = parse(text, len, path, o, cfg);
+    }
+    free(text);
+    free(o);
+    return e;
+}
+
+static reel_err prepare(struct method_case *c)
+{
+    char path[4200], set[300];
+
+    if (c->g->world->rank == 0) {
+        const char *t = getenv("TMPDIR");
+        snprintf(c->tmp, sizeof c->tmp, "%s/golden.XXXXXX", t ? t : "/tmp");
+        if (!mkdtemp(c->tmp)) c->tmp[0] = 0;
+    }
+    reel_comm_bcast(c->g->world, c->tmp, sizeof c->tmp, 0);
+    snprintf(c->tol, sizeof c->tol, "%s/tolerances.json", c->dir);
+    snprintf(path, sizeof path, "%s/expect.safetensors", c->dir);
+    REEL_TRY(reel_agree(c->g->world, reel_st_open(&c->expect, path)));
+    snprintf(path, sizeof path, "%s/data.safetensors", c->dir);
+    snprintf(set, sizeof set, "%s/data.h5", c->tmp);
+    return reel_set_from_safetensors(path, set, c->g->world);
+}
+
+static void record(struct method_case *c, const struct reel_step *st)
+{
+    char name[96];
+
+    for (int i = 0; i < st->n_metric; i++) {
+        snprintf(name, sizeof name, "loss/%s", st->metric[i].name);
+        put_series(c, name, st->step, st->metric[i].value);
+    }
+    for (int i = 0; i < st->n_scalar; i++)
+        if (!strcmp(st->scalar[i].name, "grad_norm/student") || !strcmp(st->scalar[i].name, "grad_norm/critic"))
+            put_series(c, st->scalar[i].name, st->step, st->scalar[i].value);
+    for (int i = 0; i < REEL_NROLE; i++) {
+        if (!(c->run->roles & REEL_ROLE(i)) || !c->run->role[i].trainable) continue;
+        snprintf(name, sizeof name, "lr/%s", c->run->role[i].role);
+        put_series(c, name, st->step, reel_lr_at(&c->run->optim[i].lr, c->run->optim[i].k - !!(st->trained & REEL_ROLE(i))));
+    }
+}
+
+static void on_grads(void *ctx, const struct reel_step *st)
+{
+    struct method_case *c = ctx;
+
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (st->trained & REEL_ROLE(i)) compare_shards(c, "grad", (enum reel_role)i, st->step, 1);
+}
+
+/* Final weights in the order of the table, whole on rank 0, into the hash. Collective(world). */
+static void hash_weights(struct method_case *c)
+{
+    struct reel_comm *sh = &c->run->mesh.shard;
+
+    for (int r = 0; r < REEL_NROLE; r++) {
+        const struct reel_params_cfg *pc;
+        if (!(c->run->roles & REEL_ROLE(r)) || !c->run->role[r].trainable) continue;
+        pc = reel_params_cfg(c->run->role[r].ps);
+        for (int i = 0; i < pc->n; i++) {
+            struct reel_shard s = reel_param_shard(c->run->role[r].ps, i);
+            int64_t per = reel_numel(reel_view(NULL, REEL_F32, pc->def[i].n, pc->def[i].nd)) / pc->def[i].n[0];
+            size_t chunk = (size_t)((pc->def[i].n[0] + sh->size - 1) / sh->size * per) * sizeof(float);
+            float *mine = calloc(1, chunk), *all = malloc(chunk * (size_t)sh->size);
+            if (s.rows) reel_get(&c->run->s, mine, s.w);
+            reel_comm_gather(sh, mine, chunk, all, 0);
+            if (c->g->world->rank == 0) golden_hash(c->g, all, (size_t)(per * pc->def[i].n[0]) * sizeof(float));
+            free(mine);
+            free(all);
+        }
+    }
+}
+
+static void report_pools(struct method_case *c)
+{
+    for (int i = 0; i < c->n_pool; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "%s (all as one vector)", c->pool[i].group);
+        golden_line(c->g, name, sqrt(c->pool[i].diff2), sqrt(c->pool[i].diff2) / fmax(sqrt(c->pool[i].want2), 1e-30),
+                    golden_json_number(c->tol, c->pool[i].group, "pooled", NULL, 0));
+    }
+}
+
+static reel_err train(struct method_case *c, const struct reel_config *cfg)
+{
+    char replay[4200];
+    struct reel_run_flags flags = { .quiet = 1, .replay_strict = 1 };
+
+    snprintf(replay, sizeof replay, "%s/draws.safetensors", c->dir);
+    if (!c->g->generate && access(replay, R_OK) == 0) flags.replay = replay;
+    REEL_TRY(reel_run_open(c->run, cfg, &flags, c->g->world));
+    c->run->method.note = on_note;
+    c->run->method.note_ctx = c;
+    c->run->on_grads = on_grads;
+    c->run->on_grads_ctx = c;
+    c->steps = c->run->last;
+    c->series = calloc((size_t)(MAX_SERIES * c->steps), sizeof *c->series);
+    c->series_name = calloc(MAX_SERIES, sizeof *c->series_name);
+    reel_run_first(c->run);
+    for (long step = 1; step <= c->steps; step++) {
+        struct reel_step st;
+        REEL_TRY(reel_run_step(c->run, step, &st));
+        record(c, &st);
+    }
+    for (int i = 0; i < c->n_series; i++) report_series(c, i);
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (c->run->roles & REEL_ROLE(i)) compare_shards(c, "weight", (enum reel_role)i, c->steps, 0);
+    report_pools(c);
+    hash_weights(c);
+    return reel_run_close(c->run);
+}
+
+int golden_method(struct golden *g, const char *dir)
+{
+    struct method_case c = { .g = g, .dir = dir };
+    struct reel_config *cfg = NULL;
+    reel_err e;
+
+    c.run = calloc(1, sizeof *c.run);
+    e = prepare(&c);
+    if (e == REEL_OK) e = configure(&c, &cfg);
+    if (e == REEL_OK) e = train(&c, cfg);
+    if (e && g->world->rank == 0) reel_err_print(reel_errrec());
+    reel_err_clear();
+    reel_st_close(c.expect);
+    reel_config_free(cfg);
+    if (g->world->rank == 0 && c.tmp[0]) reel_rmtree(c.tmp);
+    free(c.series);
+    free(c.series_name);
+    free(c.run);
+    return e != REEL_OK;
+}

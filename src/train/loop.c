@@ -73,6 +73,11 @@ static void finish_grads(struct reel_run *r)
         if (r->roles & REEL_ROLE(i) && r->role[i].trainable) reel_grads_finish(r->role[i].ps);
 }
 
+void reel_run_first(struct reel_run *r)
+{
+    if (r->first < r->last) reel_loader_prefetch(r->loader, r->first + 1, 0);
+}
+
 reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
 {
     reel_phase("forward/backward", step);
@@ -92,6 +97,7 @@ reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
         REEL_TRY(agree_on_failure(r));
     reel_profile_lap(&r->prof, REEL_PROF_OTHER);
 
+    if (r->on_grads) r->on_grads(r->on_grads_ctx, st);
     reel_phase("callbacks", step);
     REEL_TRY(reel_callbacks_before_optim(r->cb, r->n_cb, st));
     REEL_TRY(reel_check_finite(r, st));
@@ -110,7 +116,7 @@ reel_err reel_run_loop(struct reel_run *r)
 {
     reel_profile_start(&r->prof);
     r->s.flops = 0;
-    if (r->first < r->last) reel_loader_prefetch(r->loader, r->first + 1, 0);
+    reel_run_first(r);
     for (long step = r->first + 1; step <= r->last; step++) {
         struct reel_step st;
         double began = reel_now();

@@ -49,11 +49,16 @@ struct reel_run {
     struct reel_draws *draws;
     struct reel_batch batch;
     reel_tensor raw, mean, istd; /* raw latents as read; normalisation constants */
+    reel_tensor probe;           /* i64 [REEL_EXACT_LIMBS]: where finite.c looks for NaN */
 
     struct reel_track *track;
     struct reel_profile prof;
     struct reel_saver *saver;
     long step, first, last; /* running, resumed from, max_train_steps */
+
+    /* who wants to see whole gradients before callbacks touch them (tests); NULL normally */
+    void (*on_grads)(void *ctx, const struct reel_step *st);
+    void *on_grads_ctx;
 };
 
 /** reel_run_plan - build everything on planning arenas: afterwards each arena's `peak` is what a rank
@@ -63,6 +68,9 @@ reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, struct
 /** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). */
 reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
                        struct reel_comm *world);
+
+/** reel_run_first - start reading the first micro-batch; before the first reel_run_step. Local. */
+void reel_run_first(struct reel_run *r);
 
 /** reel_run_step - one optimiser step; on REEL_OK its metrics are in *st. Collective(world). */
 reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st);

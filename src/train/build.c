@@ -1,0 +1,240 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "be/ops.h"
+#include "train/init.h"
+#include "train/report.h"
+#include "train/run.h"
+#include "train/save.h"
+
+#define HOST_ARENA_BYTES (4u << 20) /* per-sample host values of one micro-batch */
+
+static const char *const role_name[REEL_NROLE] = { "student", "teacher", "critic" };
+
+static void mesh_dims(const struct reel_config *cfg, struct reel_mesh_dims *d)
+{
+    const struct reel_cfg_distributed *c = &cfg->training.distributed;
+
+    *d = (struct reel_mesh_dims){ .world = (int)c->num_gpus, .replicate = (int)c->replicate, .shard = (int)c->shard,
+                                  .sp = (int)c->sp_size, .tp = (int)c->tp_size };
+}
+
+/* The model object of a role: its config.json parsed, its parameter table made. */
+static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role *c)
+{
+    struct reel_model *m = &r->role[i];
+    char *json = NULL;
+
+    m->role = role_name[i];
+    m->ops = reel_model_find(c->kind->name);
+    m->s = &r->s;
+    m->trainable = c->trainable;
+    m->flow_shift = (float)c->flow_shift;
+    m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
+    m->compute = r->cfg->training.compute_dtype == REEL_COMPUTE_BF16 ? REEL_BF16 : REEL_F32;
+    m->gscale = 1;
+    REEL_TRY(reel_role_config(r, c, &json));
+    m->priv = calloc(1, m->ops->priv_size);
+    if (!m->priv) {
+        free(json);
+        return REEL_FAIL(REEL_ENOMEM, "no memory for the model of the %s", m->role);
+    }
+    reel_err e = m->ops->init(m, json, c->init_from);
+    free(json);
+    return e;
+}
+
+static reel_err make_roles(struct reel_run *r)
+{
+    for (int i = 0; i < REEL_NROLE; i++) {
+        const struct reel_cfg_role *c = reel_config_role(r->cfg, role_name[i]);
+        if (!c) continue;
+        REEL_TRY(make_role(r, i, c));
+        r->roles |= REEL_ROLE(i);
+    }
+    return REEL_OK;
+}
+
+static void make_optims(struct reel_run *r)
+{
+    const struct reel_cfg_optimizer *o = &r->cfg->training.optimizer;
+
+    r->optim[REEL_STUDENT] = (struct reel_optim){
+        .model = &r->role[REEL_STUDENT],
+        .lr = { .name = (enum reel_lr_name)o->lr_scheduler, .lr0 = o->learning_rate, .warmup = o->lr_warmup_steps,
+                .horizon = r->cfg->training.loop.max_train_steps, .cycles = o->lr_num_cycles, .power = o->lr_power,
+                .min_ratio = o->min_lr_ratio },
+        .beta1 = o->betas[0], .beta2 = o->betas[1], .eps = 1e-8, .weight_decay = o->weight_decay,
+    };
+}
+
+static reel_err make_method(struct reel_run *r)
+{
+    struct reel_method *m = &r->method;
+
+    m->ops = reel_method_find(r->cfg->method.kind->name);
+    m->priv = r->cfg->method.priv;
+    m->cfg = r->cfg;
+    m->a = &r->step_mem;
+    m->host = &r->host;
+    m->s = &r->s;
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->roles & REEL_ROLE(i)) m->role[i] = &r->role[i];
+    if (!m->ops->step)
+        return reel_config_fail(r->cfg, "method", "method %s is checked, but not trained in this version", m->ops->name);
+    return m->ops->init ? m->ops->init(m) : REEL_OK;
+}
+
+/* Shape of a local micro-batch: from the data set where there is one, else from the configuration. */
+static void batch_shape(struct reel_run *r, const struct reel_set_info *info)
+{
+    const struct reel_cfg_data *d = &r->cfg->training.data;
+    int64_t *x = r->method.shape;
+
+    x[0] = d->train_batch_size;
+    x[1] = d->num_latent_t ? d->num_latent_t : info ? info->frames : 1;
+    x[2] = r->role[REEL_STUDENT].channels;
+    x[3] = info && info->height ? info->height : d->num_height / 8;
+    x[4] = info && info->width ? info->width : d->num_width / 8;
+    r->batch.b_global = x[0] * r->mesh.dp_size;
+}
+
+/* Every device object of the run, in arenas: the same code counts (base NULL) and takes memory. */
+static reel_err lay_out(struct reel_run *r)
+{
+    const int64_t *x = r->method.shape;
+    const struct reel_model *student = &r->role[REEL_STUDENT];
+
+    for (int i = 0; i < REEL_NROLE; i++) {
+        struct reel_model *m = &r->role[i];
+        struct reel_params_cfg pc = { .role = m->role, .def = m->def, .n = m->n_def, .n_units = m->n_units,
+                                      .compute = m->compute, .trainable = m->trainable };
+        if (!(r->roles & REEL_ROLE(i))) continue;
+        REEL_TRY(reel_params_open(&m->ps, &pc, &r->mesh, &r->s, &r->mem[i].params, &r->mem[i].optim, &r->mem[i].work));
+    }
+    r->raw = reel_new(&r->io, REEL_F32, x, 5);
+    r->batch.x0 = reel_new(&r->io, REEL_F32, x, 5);
+    r->batch.text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], student->text_len, student->text_dim));
+    r->mean = reel_new(&r->io, REEL_F32, REEL_DIMS(x[2]));
+    r->istd = reel_new(&r->io, REEL_F32, REEL_DIMS(x[2]));
+    r->probe = reel_new(&r->io, REEL_I64, REEL_DIMS(REEL_EXACT_LIMBS));
+    REEL_TRY(reel_callbacks_layout(r->cb, r->n_cb, &r->io));
+    return REEL_OK;
+}
+
+/* One micro-batch of the real step on the planning stream: afterwards every arena knows its peak. */
+static void rehearse(struct reel_run *r)
+{
+    struct reel_step st = { .step = 1, .rounds = 1 };
+
+    r->method.ops->step(&r->method, &r->batch, &st);
+    reel_arena_reset(&r->step_mem, 0);
+    reel_arena_reset(&r->host, 0);
+}
+
+int reel_run_arenas(struct reel_run *r, struct reel_arena *list[REEL_RUN_ARENAS])
+{
+    int n = 0;
+
+    for (int i = 0; i < REEL_NROLE; i++) {
+        if (!(r->roles & REEL_ROLE(i))) continue;
+        list[n++] = &r->mem[i].params;
+        list[n++] = &r->mem[i].optim;
+        list[n++] = &r->mem[i].work;
+    }
+    list[n++] = &r->io;
+    list[n++] = &r->step_mem;
+    list[n++] = &r->scratch;
+    return n;
+}
+
+static void name_arenas(struct reel_run *r)
+{
+    static const char *const names[REEL_NROLE][3] = {
+        { "params.student", "optim.student", "work.student" },
+        { "params.teacher", "optim.teacher", "work.teacher" },
+        { "params.critic", "optim.critic", "work.critic" },
+    };
+
+    for (int i = 0; i < REEL_NROLE; i++) {
+        r->mem[i].params.name = names[i][0];
+        r->mem[i].optim.name = names[i][1];
+        r->mem[i].work.name = names[i][2];
+    }
+    r->io.name = "batch";
+    r->step_mem.name = "step";
+    r->scratch.name = "scratch";
+    r->host.name = "host";
+}
+
+static reel_err open_host(struct reel_run *r)
+{
+    r->host.cap = HOST_ARENA_BYTES;
+    r->host.base = malloc(r->host.cap);
+    return r->host.base ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %u bytes of host values", HOST_ARENA_BYTES);
+}
+
+/* Everything that needs no memory, no weights and no data; ends with every arena's peak known. */
+static reel_err plan(struct reel_run *r, const struct reel_set_info *info)
+{
+    reel_stream_init(&r->s, r->be, 1, &r->scratch);
+    name_arenas(r);
+    REEL_TRY(open_host(r));
+    REEL_TRY(make_roles(r));
+    REEL_TRY(make_method(r));
+    make_optims(r);
+    REEL_TRY(reel_callbacks_open(&r->cb, &r->n_cb, r));
+    batch_shape(r, info);
+    REEL_TRY(lay_out(r));
+    rehearse(r);
+    return REEL_OK;
+}
+
+reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, struct reel_comm *world)
+{
+    struct reel_mesh_dims d;
+
+    *r = (struct reel_run){ .cfg = cfg, .world = world };
+    mesh_dims(cfg, &d);
+    reel_mesh_plan(&r->mesh, &d);
+    REEL_TRY(reel_backend_open(&r->be, "cpu", 1));
+    return plan(r, NULL);
+}
+
+/* Give every planned arena its memory. Local: the caller agrees. */
+static reel_err take_memory(struct reel_run *r)
+{
+    struct reel_arena *a[REEL_RUN_ARENAS];
+    int n = reel_run_arenas(r, a);
+
+    for (int i = 0; i < n; i++) {
+        const char *name = a[i]->name;
+        size_t cap = a[i]->peak;
+        if (cap == 0) continue;
+        REEL_TRY(reel_arena_open(a[i], r->be, name, cap));
+    }
+    return REEL_OK;
+}
+
+static void put_constants(struct reel_run *r, const struct reel_set_info *info)
+{
+    float istd[REEL_SET_CHANNELS];
+
+    for (int c = 0; c < info->channels; c++) istd[c] = 1.0f / info->std[c];
+    reel_put(&r->s, r->mean, info->mean);
+    reel_put(&r->s, r->istd, istd);
+}
+
+/* The second pass: the same objects on real memory. */
+static reel_err materialise(struct reel_run *r, const struct reel_set_info *info)
+{
+    REEL_TRY(reel_agree(r->world, take_memory(r)));
+    for (int i = 0; i < REEL_NROLE; i++) reel_params_close(r->role[i].ps), r->role[i].ps = NULL;
+    reel_stream_init(&r->s, r->be, 0, &r->scratch);
+    REEL_TRY(reel_agree(r->world, lay_out(r)));
+    put_constants(r, info);
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->roles & REEL_ROLE(i)) REEL_TRY(reel_role_weights(r, i));
+    return REEL_OK;
+}

@@ -1,0 +1,63 @@
+#include "train/init.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "ckpt/hf.h"
+#include "kernels/scalar.h"
+
+#define CHUNK 65536 /* values drawn on the host at a time */
+
+static float drawn(const struct reel_param_def *d, float normal, uint64_t e, int64_t row_len)
+{
+    int64_t row = (int64_t)e / row_len;
+
+    if (d->init != REEL_INIT_MODTABLE6) return normal * d->init_scale;
+    return normal * d->init_scale + (row == 2 || row == 5 ? 1.0f : 0.0f);
+}
+
+/* Elements [e0, e0+n) of a parameter into a host buffer. */
+static void draw_chunk(const struct reel_param_def *d, uint64_t key, uint64_t e0, int64_t n, float *out)
+{
+    int64_t row_len = d->n[d->nd - 1];
+
+    for (int64_t i = 0; i < n; i++) {
+        uint64_t e = e0 + (uint64_t)i;
+        out[i] = drawn(d, reel_normal(key, 0, 0, 0, e), e, row_len);
+    }
+}
+
+static void random_param(struct reel_run *r, const struct reel_param_def *d, struct reel_shard s, float *buf)
+{
+    char name[160];
+    int64_t n = reel_numel(s.w);
+    uint64_t key, e0;
+
+    if (!s.rows) return;
+    if (d->init == REEL_INIT_ZERO || d->init == REEL_INIT_ONE) {
+        reel_fill(&r->s, s.w, d->init == REEL_INIT_ONE ? 1 : 0);
+        return;
+    }
+    snprintf(name, sizeof name, "init/%s", d->name);
+    key = reel_rng_key((uint64_t)r->cfg->training.data.seed, name);
+    e0 = (uint64_t)(s.row0 * (n / s.rows));
+    for (int64_t at = 0; at < n; at += CHUNK) {
+        int64_t k = n - at < CHUNK ? n - at : CHUNK;
+        draw_chunk(d, key, e0 + (uint64_t)at, k, buf);
+        reel_put(&r->s, reel_view((float *)s.w.p + at, REEL_F32, REEL_DIMS(k)), buf);
+    }
+}
+
+static reel_err random_weights(struct reel_run *r, int role)
+{
+    const struct reel_params_cfg *pc = reel_params_cfg(r->role[role].ps);
+    float *buf = malloc(CHUNK * sizeof *buf);
+
+    if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory to draw the weights of the %s", pc->role);
+    for (int i = 0; i < pc->n; i++) random_param(r, &pc->def[i], reel_param_shard(r->role[role].ps, i), buf);
+    reel_sync(&r->s);
+    free(buf);
+    return REEL_OK;
+}

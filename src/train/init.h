@@ -1,0 +1,16 @@
+#ifndef REEL_TRAIN_INIT_H
+#define REEL_TRAIN_INIT_H
+
+/* Where a role's weights come from: its folder, or the named draws. */
+
+#include "train/run.h"
+
+/** reel_role_config - the text of the role's transformer/config.json, malloc'ed; read by rank 0 and
+ * broadcast. Collective(world); with one process Local. REEL_EIO, REEL_EDATA. */
+reel_err reel_role_config(struct reel_run *r, const struct reel_cfg_role *c, char **json);
+
+/** reel_role_weights - fill the role's shards from `init_from`, or from the draws `init/<name>` under
+ * `init: random`. Collective(world). */
+reel_err reel_role_weights(struct reel_run *r, int role);
+
+#endif

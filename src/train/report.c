@@ -1,0 +1,201 @@
+#include "train/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MIB 1048576.0
+
+static const char *const phase_name[REEL_NPROF] = {
+    [REEL_PROF_DATA] = "data",           [REEL_PROF_COMPUTE] = "forward/backward",
+    [REEL_PROF_REDUCE] = "gradient wait", [REEL_PROF_CALLBACK] = "callbacks",
+    [REEL_PROF_OPTIM] = "optimizer",     [REEL_PROF_SAVE] = "checkpoint",
+    [REEL_PROF_OTHER] = "log, agreement",
+};
+
+/* "1:02:03" or "2:03" */
+static void hms(char *buf, size_t size, double s)
+{
+    long t = (long)(s + 0.5);
+
+    if (t >= 3600)
+        snprintf(buf, size, "%ld:%02ld:%02ld", t / 3600, t / 60 % 60, t % 60);
+    else
+        snprintf(buf, size, "%ld:%02ld", t / 60, t % 60);
+}
+
+static double loss_of(const struct reel_step *st)
+{
+    return st->n_metric ? st->metric[0].value : (double)NAN;
+}
+
+static void progress(struct reel_run *r, const struct reel_step *st, double seconds)
+{
+    long done = st->step - r->first, left = r->last - st->step;
+    double elapsed = reel_now() - r->prof.start, per = elapsed / (double)done;
+    double samples = (double)r->batch.b_global * st->rounds / per;
+    double gflops = r->s.flops * r->world->size / elapsed * 1e-9;
+    char eta[32];
+    int tty = isatty(STDERR_FILENO);
+    long every = tty ? 1 : r->last <= 200 ? 10 : 50;
+
+    (void)seconds;
+    if (left && st->step % every && done > 1) return;
+    hms(eta, sizeof eta, per * (double)left);
+    fprintf(stderr, "%sstep %ld/%ld  loss %.4f  lr %.2e  %.1f samples/s  %.1f GFLOP/s  ETA %s%s", tty ? "\r" : "",
+            st->step, r->last, loss_of(st), reel_lr_at(&r->optim[0].lr, r->optim[0].k - 1), samples, gflops, eta,
+            tty && left ? "   " : "\n");
+}
+
+reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double seconds)
+{
+    const char *name[REEL_NMETRIC + REEL_NSCALAR + 8];
+    double value[REEL_NMETRIC + REEL_NSCALAR + 8];
+    int n = 0;
+
+    if (r->flags.quiet || r->world->rank) return REEL_OK;
+    for (int i = 0; i < st->n_metric; i++) name[n] = st->metric[i].name, value[n++] = st->metric[i].value;
+    name[n] = "step_time_sec", value[n++] = seconds;
+    name[n] = "samples_per_sec", value[n++] = (double)r->batch.b_global * st->rounds / seconds;
+    name[n] = "lr/student", value[n++] = reel_lr_at(&r->optim[0].lr, r->optim[0].k - !st->skip);
+    for (int i = 0; i < st->n_scalar; i++) name[n] = st->scalar[i].name, value[n++] = st->scalar[i].value;
+    progress(r, st, seconds);
+    return reel_track_scalars(r->track, st->step, name, value, n); /* rank 0 alone: the loop agrees */
+}
+
+static void print_arenas(struct reel_run *r)
+{
+    struct reel_arena *a[REEL_RUN_ARENAS];
+    int n = reel_run_arenas(r, a);
+    double total = 0;
+
+    for (int i = 0; i < n; i++) {
+        if (!a[i]->peak) continue;
+        printf("  %-22s %12.1f MiB\n", a[i]->name, (double)a[i]->peak / MIB);
+        total += (double)a[i]->peak;
+    }
+    printf("  %-22s %12.1f MiB per rank\n", "total", total / MIB);
+}
+
+void reel_report_plan(struct reel_run *r)
+{
+    const struct reel_mesh_dims *d = &r->mesh.dims;
+
+    printf("plan: %d ranks = replicate %d x shard %d x tp %d, sp %d; micro-batch %ld x %d rounds\n", d->world,
+           d->replicate, d->shard, d->tp, d->sp, (long)r->batch.b_global,
+           (int)r->cfg->training.loop.gradient_accumulation_steps);
+    print_arenas(r);
+}
+
+static int64_t parameters(const struct reel_model *m)
+{
+    int64_t n = 0;
+
+    for (int i = 0; i < m->n_def; i++) {
+        int64_t k = 1;
+        for (int d = 0; d < m->def[i].nd; d++) k *= m->def[i].n[d];
+        n += k;
+    }
+    return n;
+}
+
+void reel_report_start(struct reel_run *r)
+{
+    const int64_t *x = r->method.shape;
+
+    if (r->flags.quiet || r->world->rank) return;
+    printf("reel: %d rank%s, %s\n", r->world->size, r->world->size > 1 ? "s" : "", reel_backend_describe(r->be));
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->roles & REEL_ROLE(i))
+            printf("reel: %s: %s, %.2f M parameters, %s%s\n", r->role[i].role, r->role[i].ops->name,
+                   (double)parameters(&r->role[i]) * 1e-6, r->role[i].compute == REEL_BF16 ? "bf16" : "f32",
+                   r->role[i].trainable ? ", trainable" : "");
+    printf("reel: latents [%ld,%ld,%ld,%ld,%ld] a rank, global micro-batch %ld, %d round%s a step\n", (long)x[0],
+           (long)x[1], (long)x[2], (long)x[3], (long)x[4], (long)r->batch.b_global,
+           (int)r->cfg->training.loop.gradient_accumulation_steps,
+           r->cfg->training.loop.gradient_accumulation_steps > 1 ? "s" : "");
+    reel_report_plan(r);
+    if (r->first) printf("reel: resumed at step %ld\n", r->first);
+    fflush(stdout);
+}
+
+/* One timed product, large enough for the library's peak and small enough not to be noticed. */
+static double gemm_peak(struct reel_run *r)
+{
+    enum { N = 768 };
+    struct reel_arena a = { 0 };
+    reel_tensor none = { 0 }, x, w, y;
+    double best = 0;
+
+    if (reel_arena_open(&a, r->be, "peak", 3 * N * N * sizeof(float)) != REEL_OK) return NAN;
+    x = reel_new(&a, REEL_F32, REEL_DIMS(N, N));
+    w = reel_new(&a, REEL_F32, REEL_DIMS(N, N));
+    y = reel_new(&a, REEL_F32, REEL_DIMS(N, N));
+    reel_fill(&r->s, x, 1);
+    reel_fill(&r->s, w, 1);
+    for (int i = 0; i < 6; i++) {
+        double t = reel_now();
+        reel_linear_fwd(&r->s, y, none, x, w, none, reel_rows_make(1, N, N), REEL_EPI_NONE);
+        reel_sync(&r->s);
+        best = fmax(best, 2.0 * N * N * N / (reel_now() - t));
+    }
+    reel_arena_close(&a, r->be);
+    return best;
+}
+
+static void print_phases(struct reel_run *r)
+{
+    double min[REEL_NPROF], avg[REEL_NPROF], max[REEL_NPROF], total = 0;
+
+    reel_comm_minavgmax(r->world, r->prof.seconds, REEL_NPROF, min, avg, max);
+    for (int i = 0; i < REEL_NPROF; i++) total += avg[i];
+    if (r->world->rank) return;
+    printf("\n%-18s %10s %10s %10s %7s\n", "phase", "min s", "avg s", "max s", "share");
+    for (int i = 0; i < REEL_NPROF; i++)
+        printf("%-18s %10.3f %10.3f %10.3f %6.1f%%\n", phase_name[i], min[i], avg[i], max[i],
+               total > 0 ? 100 * avg[i] / total : 0);
+    printf("%-18s %10s %10.3f\n", "total", "", total);
+}
+
+static void print_rates(struct reel_run *r, double peak)
+{
+    double v[2] = { r->prof.flops / fmax(r->prof.seconds[REEL_PROF_COMPUTE], 1e-9), peak };
+    double bytes[REEL_NBYTES], read = reel_loader_bytes(r->loader);
+
+    reel_comm_sum(r->world, v, 2);
+    memcpy(bytes, r->world->bytes, sizeof bytes);
+    reel_comm_sum(r->world, bytes, REEL_NBYTES);
+    reel_comm_sum(r->world, &read, 1);
+    if (r->world->rank) return;
+    printf("model FLOP/s       %10.1f GFLOP/s over %.1f GFLOP/s of GEMM, %.1f%%\n", v[0] * 1e-9, v[1] * 1e-9,
+           100 * v[0] / v[1]);
+    for (int i = 0; i < REEL_NBYTES; i++)
+        if (bytes[i] > 0) printf("%-18s %10.1f MiB sent\n", reel_bytes_name[i], bytes[i] / MIB);
+    printf("%-18s %10.1f MiB\n", "data read", read / MIB);
+}
+
+static void print_memory(struct reel_run *r)
+{
+    struct reel_arena *a[REEL_RUN_ARENAS];
+    int n = reel_run_arenas(r, a);
+
+    for (int i = 0; i < n; i++) {
+        double peak = (double)a[i]->peak, min, avg, max;
+        reel_comm_minavgmax(r->world, &peak, 1, &min, &avg, &max);
+        if (!r->world->rank && max > 0)
+            printf("arena %-22s %10.1f MiB of %10.1f planned\n", a[i]->name, max / MIB, (double)a[i]->cap / MIB);
+    }
+}
+
+void reel_report_table(struct reel_run *r)
+{
+    double peak;
+
+    if (r->flags.quiet || r->prof.steps == 0) return;
+    peak = gemm_peak(r);
+    print_phases(r);
+    print_rates(r, peak);
+    print_memory(r);
+    fflush(stdout);
+}

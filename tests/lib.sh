@@ -1,0 +1,19 @@
+# Shell part of the tests: TAP lines from commands. Source it; end with `plan`.
+tap_n=0
+ok() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1"; }
+not_ok() { tap_n=$((tap_n + 1)); echo "not ok $tap_n - $1"; }
+skip() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1 # SKIP $2"; }
+show() { sed 's/^/# /' "$1"; }
+plan() { echo "1..$tap_n"; }
+
+# try TEXT COMMAND...: ok if the command succeeds; what it printed is shown if it does not.
+try() {
+    tap_text=$1
+    shift
+    if "$@" > "$TMPDIR/out" 2>&1; then ok "$tap_text"; else not_ok "$tap_text"; show "$TMPDIR/out" | tail -n 40; fi
+}
+
+# same TEXT A B: ok if the two strings are equal and not empty.
+same() {
+    if [ -n "$2" ] && [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1"; echo "# '$2' and '$3'"; fi
+}

@@ -1,0 +1,21 @@
+#!/bin/sh
+# The same bits: run twice, any replicate x shard split of four ranks, one rank, threads.
+. "$REEL_SRC/tests/lib.sh"
+d=--training.distributed
+hash() {
+    ranks=$1
+    shift
+    "$REEL_BUILD/tests/mpirun.sh" -n "$ranks" "$REEL_BUILD/tests/golden" "$REEL_SRC/tests/golden/layout-sft" "$@" \
+        > "$TMPDIR/out" 2>&1 || show "$TMPDIR/out" | tail -n 20
+    sed -n 's/^hash //p' "$TMPDIR/out"
+}
+want=$(hash 4 $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim 4)
+same "run twice" "$want" "$(hash 4 $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim 4)"
+same "replicate 2 x shard 2" "$want" "$(hash 4 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 2)"
+same "replicate 4 x shard 1" "$want" "$(hash 4 $d.hsdp_replicate_dim 4 $d.hsdp_shard_dim 1)"
+same "one rank with four samples" "$want" "$(hash 1)"
+same "two ranks with two samples, two threads" "$want" "$(hash 2 --training.threads 2)"
+same "activation checkpointing" "$want" "$(hash 1 --training.model.enable_gradient_checkpointing_type full)"
+want=$(hash 4 --training.compute_dtype bf16)
+same "bf16: one rank as four" "$want" "$(hash 1 --training.compute_dtype bf16)"
+plan
