@@ -1,0 +1,9 @@
+# The registry: sources and table both come from this list.
+METHODS =
+libreel_a_SOURCES += src/methods/method.h src/methods/method.c $(METHODS)
+nodist_libreel_a_SOURCES += src/methods/methods.def
+BUILT_SOURCES += src/methods/methods.def
+CLEANFILES += src/methods/methods.def
+src/methods/methods.def: Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && \
+	for f in $(METHODS); do n=$${f##*/}; echo "REEL_METHOD($${n%.c})"; done > $@

@@ -80,6 +80,10 @@ void reel_method_note(struct reel_method *m, const char *name, const struct reel
 /** reel_where - coordinates of this micro-batch's draws. Local. */
 struct reel_where reel_method_where(const struct reel_batch *b, const struct reel_step *st);
 
-extern const struct reel_method_ops *const reel_methods[]; /* NULL-terminated, generated registry */
+/* The registry, generated from METHODS of local.mk; NULL-terminated. */
+extern const struct reel_method_ops *const reel_methods[];
+
+/** reel_method_find - by registry name, NULL when unknown. Local. */
+const struct reel_method_ops *reel_method_find(const char *name);
 
 #endif

@@ -1,8 +1,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/file.h"
 #include "be/ops.h"
+#include "media/demo_set.h"
 #include "train/init.h"
 #include "train/report.h"
 #include "train/run.h"
@@ -197,7 +200,7 @@ reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, struct
 
     *r = (struct reel_run){ .cfg = cfg, .world = world };
     mesh_dims(cfg, &d);
-    reel_mesh_plan(&r->mesh, &d);
+    reel_mesh_place(&r->mesh, &d, 0);
     REEL_TRY(reel_backend_open(&r->be, "cpu", 1));
     return plan(r, NULL);
 }
@@ -237,4 +240,151 @@ static reel_err materialise(struct reel_run *r, const struct reel_set_info *info
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->roles & REEL_ROLE(i)) REEL_TRY(reel_role_weights(r, i));
     return REEL_OK;
+}
+
+#define MAX_PATHS 64
+
+/* A set that is not there is made from the built-in clips if the configuration says how many. */
+static reel_err make_demo(struct reel_run *r, const char *path)
+{
+    const struct reel_cfg_data *d = &r->cfg->training.data;
+    struct reel_demo_args demo = { .path = path, .seed = (uint64_t)d->demo_seed, .clips = d->demo_clips,
+                                   .height = (int)d->num_height, .width = (int)d->num_width, .frames = (int)d->num_frames };
+    int exists = access(path, F_OK) == 0;
+
+    reel_comm_bcast(r->world, &exists, sizeof exists, 0);
+    if (exists || d->demo_clips <= 0) return REEL_OK;
+    if (r->world->rank == 0 && !r->flags.quiet)
+        printf("reel: %s is not there: making it from %ld built-in clips\n", path, (long)d->demo_clips);
+    return reel_set_make_demo(&demo, r->world);
+}
+
+static reel_err open_set(struct reel_run *r)
+{
+    const struct reel_cfg_data *d = &r->cfg->training.data;
+    struct reel_set_source src[MAX_PATHS];
+    int n = d->data_path.n;
+
+    if (n == 0)
+        return reel_config_fail(r->cfg, "training.data.data_path",
+                                "no data set is named; write the file that `reel preprocess` made");
+    if (n > MAX_PATHS)
+        return reel_config_fail(r->cfg, "training.data.data_path", "%d paths; at most %d", n, MAX_PATHS);
+    for (int i = 0; i < n; i++) {
+        src[i] = (struct reel_set_source){ d->data_path.v[i].path, d->data_path.v[i].times };
+        REEL_TRY(make_demo(r, src[i].path));
+    }
+    return reel_set_open_list(&r->set, src, n, r->world);
+}
+
+static reel_err open_loader(struct reel_run *r)
+{
+    const struct reel_cfg_data *d = &r->cfg->training.data;
+    const int64_t *x = r->method.shape;
+    struct reel_loader_cfg c = {
+        .seed = (uint64_t)d->seed,
+        .batch = (int)x[0],
+        .rounds = (int)r->cfg->training.loop.gradient_accumulation_steps,
+        .latents = 1,
+        .num_latent_t = (int)x[1],
+        .height = (int)x[3],
+        .width = (int)x[4],
+        .channels = (int)x[2],
+        .text_len = r->role[REEL_STUDENT].text_len,
+        .text_dim = r->role[REEL_STUDENT].text_dim,
+        .cfg_rate = d->training_cfg_rate,
+        .dropout = (enum reel_dropout)d->cfg_dropout,
+        .parity = d->parity,
+    };
+
+    REEL_TRY(reel_draws_open(&r->draws, c.seed, r->flags.replay, r->flags.replay_strict, r->flags.record, r->world));
+    r->method.draws = r->draws;
+    return reel_loader_open(&r->loader, r->set, &c, r->draws, &r->mesh);
+}
+
+static reel_err open_mesh(struct reel_run *r)
+{
+    struct reel_mesh_dims d;
+
+    mesh_dims(r->cfg, &d);
+    REEL_TRY(reel_mesh_check(&d, 0));
+    if (d.world != r->world->size)
+        return reel_config_fail(r->cfg, "training.distributed.num_gpus",
+                                "%d ranks are configured and %d are running; start %d ranks, or set num_gpus to %d "
+                                "and replicate x shard x tp to match",
+                                d.world, r->world->size, d.world, r->world->size);
+    if (d.sp > 1 || d.tp > 1)
+        return reel_config_fail(r->cfg, d.sp > 1 ? "training.distributed.sp_size" : "training.distributed.tp_size",
+                                "sequence and tensor parallelism are checked, but not run in this version; use 1");
+    return reel_mesh_open(&r->mesh, r->world, &d);
+}
+
+static reel_err open_backend(struct reel_run *r)
+{
+    static const char *const device[] = { "auto", "cpu", "cuda" };
+
+    return reel_backend_open(&r->be, device[r->cfg->training.device], (int)r->cfg->training.threads);
+}
+
+static reel_err open_track(struct reel_run *r)
+{
+    const struct reel_cfg_training *t = &r->cfg->training;
+    char dir[4096];
+    struct reel_track_opts o = { .dir = dir, .trackers = t->tracker.trackers, .project = t->tracker.project_name,
+                                 .entity = t->tracker.entity, .run_name = t->tracker.run_name };
+
+    if (r->world->rank || r->flags.quiet || !t->checkpoint.output_dir) return REEL_OK;
+    REEL_TRY(reel_join(dir, sizeof dir, t->checkpoint.output_dir, "tracker"));
+    REEL_TRY(reel_mkdirs(dir));
+    REEL_TRY(reel_write_config(r));
+    return reel_track_open(&r->track, &o);
+}
+
+reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
+                       struct reel_comm *world)
+{
+    const struct reel_set_info *info;
+
+    *r = (struct reel_run){ .cfg = cfg, .flags = *flags, .world = world, .last = cfg->training.loop.max_train_steps };
+    REEL_TRY(open_mesh(r));
+    REEL_TRY(reel_agree(world, open_backend(r)));
+    REEL_TRY(open_set(r));
+    info = reel_set_info(r->set);
+    REEL_TRY(plan(r, info));
+    REEL_TRY(open_loader(r));
+    REEL_TRY(materialise(r, info));
+    REEL_TRY(reel_resume(r));
+    REEL_TRY(reel_agree(world, open_track(r)));
+    reel_report_start(r);
+    return REEL_OK;
+}
+
+static void close_roles(struct reel_run *r)
+{
+    for (int i = 0; i < REEL_NROLE; i++) {
+        if (!(r->roles & REEL_ROLE(i))) continue;
+        reel_params_close(r->role[i].ps);
+        free(r->role[i].priv);
+        free(r->role[i].def);
+    }
+}
+
+reel_err reel_run_close(struct reel_run *r)
+{
+    struct reel_arena *a[REEL_RUN_ARENAS];
+    reel_err e = REEL_OK, t = reel_track_close(r->track, 0);
+    int n = reel_run_arenas(r, a);
+
+    reel_loader_close(r->loader);
+    if (r->draws) e = reel_draws_close(r->draws, r->world);
+    reel_set_close(r->set);
+    reel_callbacks_close(r->cb, r->n_cb);
+    close_roles(r);
+    for (int i = 0; i < n; i++)
+        if (a[i]->base) reel_arena_close(a[i], r->be);
+    free(r->host.base);
+    reel_save_close(r);
+    reel_backend_close(r->be);
+    reel_mesh_close(&r->mesh);
+    return e ? e : reel_agree(r->world, t);
 }

@@ -5,18 +5,18 @@
 #include "train/run.h"
 #include "train/save.h"
 
-/* The prefetched micro-batch on the device: raw latents normalised, text as it is. A failed read was
- * noted by the loader; the batch is then zeros and the step's reduction tells everyone. */
+/* The prefetched micro-batch on the device: raw latents normalised, text as it is. A failed read is
+ * held until the step's reduction tells everyone; the old batch stands in for it until then. */
 static void take_batch(struct reel_run *r, const struct reel_step *st)
 {
-    struct reel_loaded in;
+    struct reel_host_batch in;
 
-    reel_loader_take(r->loader, st->step, st->round, &in); /* its error is held: reel_loader_status */
+    r->batch.b0 = r->mesh.dp_rank * r->batch.x0.n[0];
+    r->held = reel_loader_take(r->loader, st->step, st->round, &in);
+    if (r->held) return;
     reel_put(&r->s, r->raw, in.x);
     reel_put(&r->s, r->batch.text, in.text);
     reel_normalize(&r->s, r->batch.x0, r->raw, r->mean, r->istd);
-    r->batch.b0 = in.b0;
-    r->batch.b_global = in.b_global;
 }
 
 static void fetch_next(struct reel_run *r, const struct reel_step *st)
@@ -27,27 +27,29 @@ static void fetch_next(struct reel_run *r, const struct reel_step *st)
         reel_loader_prefetch(r->loader, st->step + 1, 0);
 }
 
+/* This rank's health: the batch in use, the one that is being read, the draws. */
+static reel_err health(struct reel_run *r)
+{
+    reel_err e = r->held;
+
+    if (e == REEL_OK) e = reel_loader_status(r->loader);
+    return e == REEL_OK ? reel_draws_status(r->draws) : e;
+}
+
 /* Metrics and everyone's health in one reduction; then values are equal on all ranks. */
-static long reduce_step(struct reel_run *r, struct reel_step *st)
+static reel_err reduce_step(struct reel_run *r, struct reel_step *st)
 {
     int64_t *v = reel_arena_push(&r->host, (REEL_NMETRIC * REEL_EXACT_LIMBS + 1) * sizeof *v);
+    reel_err mine = health(r);
     int n = 0;
 
-    v[n++] = reel_loader_status(r->loader) != REEL_OK || reel_draws_status(r->draws) != REEL_OK;
+    v[n++] = mine != REEL_OK;
     for (int i = 0; i < st->n_metric; i++)
         for (int k = 0; k < REEL_EXACT_LIMBS; k++) v[n++] = st->metric[i].sum[k];
     reel_comm_sum_i64(&r->mesh.hsdp, v, n);
     for (int i = 0; i < st->n_metric; i++)
         st->metric[i].value = st->metric[i].scale * reel_exact_value(v + 1 + i * REEL_EXACT_LIMBS);
-    return (long)v[0];
-}
-
-static reel_err agree_on_failure(struct reel_run *r)
-{
-    reel_err mine = reel_loader_status(r->loader);
-
-    if (mine == REEL_OK) mine = reel_draws_status(r->draws);
-    return reel_agree(r->world, mine);
+    return v[0] > 0 ? reel_agree(r->world, mine) : REEL_OK; /* the same count on every rank */
 }
 
 static void update(struct reel_run *r, struct reel_step *st)
@@ -93,8 +95,7 @@ reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
     }
     finish_grads(r);
     reel_profile_lap(&r->prof, REEL_PROF_REDUCE);
-    if (reduce_step(r, st) > 0) /* the same number on every rank: no one is left behind */
-        REEL_TRY(agree_on_failure(r));
+    REEL_TRY(reduce_step(r, st));
     reel_profile_lap(&r->prof, REEL_PROF_OTHER);
 
     if (r->on_grads) r->on_grads(r->on_grads_ctx, st);

@@ -161,18 +161,15 @@ static void print_phases(struct reel_run *r)
 static void print_rates(struct reel_run *r, double peak)
 {
     double v[2] = { r->prof.flops / fmax(r->prof.seconds[REEL_PROF_COMPUTE], 1e-9), peak };
-    double bytes[REEL_NBYTES], read = reel_loader_bytes(r->loader);
+    double read = reel_loader_stats(r->loader).bytes;
 
     reel_comm_sum(r->world, v, 2);
-    memcpy(bytes, r->world->bytes, sizeof bytes);
-    reel_comm_sum(r->world, bytes, REEL_NBYTES);
     reel_comm_sum(r->world, &read, 1);
     if (r->world->rank) return;
     printf("model FLOP/s       %10.1f GFLOP/s over %.1f GFLOP/s of GEMM, %.1f%%\n", v[0] * 1e-9, v[1] * 1e-9,
            100 * v[0] / v[1]);
-    for (int i = 0; i < REEL_NBYTES; i++)
-        if (bytes[i] > 0) printf("%-18s %10.1f MiB sent\n", reel_bytes_name[i], bytes[i] / MIB);
     printf("%-18s %10.1f MiB\n", "data read", read / MIB);
+    reel_mesh_print_traffic(&r->mesh, stdout);
 }
 
 static void print_memory(struct reel_run *r)

@@ -45,7 +45,9 @@ struct reel_run {
     struct reel_arena scratch; /* device: inside ops */
     struct reel_arena host;    /* host: one micro-batch */
 
+    struct reel_set *set;
     struct reel_loader *loader;
+    reel_err held; /* this rank's failure since the last agreement */
     struct reel_draws *draws;
     struct reel_batch batch;
     reel_tensor raw, mean, istd; /* raw latents as read; normalisation constants */

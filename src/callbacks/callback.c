@@ -1,0 +1,31 @@
+#include "callbacks/callback.h"
+
+#include <string.h>
+
+#define REEL_CALLBACK(name) extern const struct reel_callback_ops reel_callback_##name;
+#include "callbacks/callbacks.def"
+#undef REEL_CALLBACK
+
+const struct reel_callback_ops *const reel_callbacks[] = {
+#define REEL_CALLBACK(name) &reel_callback_##name,
+#include "callbacks/callbacks.def"
+#undef REEL_CALLBACK
+    NULL,
+};
+
+const struct reel_callback_ops *reel_callback_find(const char *name)
+{
+    for (int i = 0; reel_callbacks[i]; i++)
+        if (!strcmp(reel_callbacks[i]->name, name)) return reel_callbacks[i];
+    return NULL;
+}
+
+#define FIRE(hook, ...)                                                                            \
+    for (int i = 0; i < n; i++)                                                                    \
+        if (cb[i].ops->hook) REEL_TRY(cb[i].ops->hook(__VA_ARGS__));                               \
+    return REEL_OK
+
+reel_err reel_callbacks_init(struct reel_cb *cb, int n) { FIRE(init, &cb[i]); }
+reel_err reel_callbacks_layout(struct reel_cb *cb, int n, struct reel_arena *a) { FIRE(layout, &cb[i], a); }
+reel_err reel_callbacks_before_optim(struct reel_cb *cb, int n, struct reel_step *st) { FIRE(before_optim, &cb[i], st); }
+reel_err reel_callbacks_step_end(struct reel_cb *cb, int n, struct reel_step *st) { FIRE(step_end, &cb[i], st); }

@@ -1,0 +1,45 @@
+#ifndef REEL_CALLBACKS_CALLBACK_H
+#define REEL_CALLBACKS_CALLBACK_H
+
+/* A callback acts around the optimiser step: clips, averages, validates. Hooks run in the order of the
+ * configuration; each is Collective(world) and touches only the step and the method. */
+
+#include "methods/method.h"
+
+struct reel_cb;
+
+struct reel_callback_ops {
+    const char *name, *help;
+    const char *targets;         /* FastVideo _target_ strings, '|' between */
+    const struct reel_opt *opts; /* keys of the section callbacks.<name> */
+    size_t priv_size;            /* filled from opts before init() */
+    int later;                   /* 1: keys are checked, hooks come with a later version */
+
+    /* Any hook may be NULL: nothing to do. */
+    reel_err (*init)(struct reel_cb *c);                               /* Symmetric: judge the config */
+    reel_err (*layout)(struct reel_cb *c, struct reel_arena *a);       /* Local: device memory, planned too */
+    reel_err (*before_optim)(struct reel_cb *c, struct reel_step *st); /* gradients are whole */
+    reel_err (*step_end)(struct reel_cb *c, struct reel_step *st);     /* weights are new */
+};
+
+struct reel_cb {
+    const struct reel_callback_ops *ops;
+    const char *name; /* key in the configuration */
+    void *priv;
+    struct reel_method *method;
+    struct reel_mesh *mesh;
+};
+
+/* The registry, generated from CALLBACKS of local.mk; NULL-terminated. */
+extern const struct reel_callback_ops *const reel_callbacks[];
+
+/** reel_callback_find - by registry name, NULL when unknown. Local. */
+const struct reel_callback_ops *reel_callback_find(const char *name);
+
+/* One hook of a list of callbacks, in order; stops at the first error. Collective(world). */
+reel_err reel_callbacks_init(struct reel_cb *cb, int n);
+reel_err reel_callbacks_layout(struct reel_cb *cb, int n, struct reel_arena *a);
+reel_err reel_callbacks_before_optim(struct reel_cb *cb, int n, struct reel_step *st);
+reel_err reel_callbacks_step_end(struct reel_cb *cb, int n, struct reel_step *st);
+
+#endif
