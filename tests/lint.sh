@@ -12,7 +12,7 @@ tensor     base
 kernels    tensor
 be         kernels
 comm       be base
-data       be comm
+data       be comm media
 media      be
 nn         be comm
 ckpt       be comm

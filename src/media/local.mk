@@ -1,0 +1,1 @@
+libreel_a_SOURCES += src/media/family.h src/media/family.c

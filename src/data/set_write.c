@@ -1,0 +1,586 @@
+/* Writing a set. While samples come in nobody knows how many there will be, so each rank spools its
+ * own to a file beside the target. The commit exchanges keys and counts, all ranks create the file
+ * together, and each writes its samples into their places: disjoint hyperslabs, no rank in the bytes. */
+#include "data/set_priv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hdf5.h>
+#include <libgen.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "base/file.h"
+#include "tensor/half.h"
+
+enum { S_ID, S_CAPTION, S_FILE, N_STR };
+static const char *const str_name[N_STR] = { "/meta/id", "/meta/caption", "/meta/file_name" };
+
+struct record { /* what is kept in memory of a spooled sample */
+    int64_t key, at; /* at: where its bytes begin in the spool: latent, text, strings */
+    int32_t rows, width, height, frames;
+    double fps, duration;
+    uint32_t crc[REEL_NCRC];
+    int32_t len[N_STR];
+};
+struct placed { int64_t key; int32_t rank, rows; uint32_t crc[REEL_NCRC]; }; /* of all ranks, sorted */
+
+struct reel_set_writer {
+    struct reel_set_info f;
+    struct reel_comm *c;
+    char path[1024], tmp[1040], spool_path[1064];
+    int fd;
+    int64_t spooled;
+    struct record *r;
+    int64_t n, room;
+    int max_len[N_STR];
+    void *raw; /* grows to the largest piece of a sample */
+    size_t raw_room;
+    float *negative, *empty;
+    int negative_rows, empty_rows;
+    char *negative_prompt;
+    reel_err health;
+};
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+static reel_err copy_rows(float **dst, int *rows, const float *src, int n, int have, int dim)
+{
+    *rows = n;
+    if (!have) return REEL_OK;
+    *dst = calloc((size_t)n * (size_t)dim + 1, sizeof **dst);
+    if (!*dst) return REEL_FAIL(REEL_ENOMEM, "no memory for a prompt");
+    if (n) memcpy(*dst, src, (size_t)n * (size_t)dim * sizeof **dst);
+    return REEL_OK;
+}
+
+static void put_str(char *dst, size_t room, const char *s) { snprintf(dst, room, "%s", s ? s : ""); }
+
+static reel_err writer_init(struct reel_set_writer *w, const char *path, const struct reel_set_desc *d, struct reel_comm *c)
+{
+    struct reel_set_info *f = &w->f;
+
+    REEL_BUG_IF(d->channels > REEL_SET_CHANNELS, "%d channels", d->channels);
+    w->c = c;
+    if (snprintf(w->path, sizeof w->path, "%s", path) >= (int)sizeof w->path)
+        return REEL_FAIL(REEL_EIO, "%s: the name is too long", path);
+    snprintf(w->tmp, sizeof w->tmp, "%s.tmp", path);
+    snprintf(w->spool_path, sizeof w->spool_path, "%s.spool.%d", path, c->rank);
+    f->channels = d->channels, f->frames = d->frames, f->height = d->height, f->width = d->width;
+    f->text_dim = d->text_dim, f->pad_to = d->pad_to, f->dtype = d->dtype;
+    f->pix_height = d->pix_height, f->pix_width = d->pix_width, f->pix_frames = d->pix_frames, f->fps = d->fps;
+    memcpy(f->down, d->down, sizeof f->down);
+    for (int i = 0; i < d->channels; i++) f->mean[i] = d->mean[i], f->std[i] = d->std[i];
+    put_str(f->kind, sizeof f->kind, d->kind);
+    put_str(f->family, sizeof f->family, d->family);
+    put_str(f->vae, sizeof f->vae, d->vae);
+    put_str(f->text_encoder, sizeof f->text_encoder, d->text_encoder);
+    put_str(f->tokenizer, sizeof f->tokenizer, d->tokenizer);
+    put_str(f->source, sizeof f->source, d->source);
+    REEL_TRY(copy_rows(&w->negative, &w->negative_rows, d->negative, d->negative_rows, d->have_negative, d->text_dim));
+    REEL_TRY(copy_rows(&w->empty, &w->empty_rows, d->empty, d->empty_rows, d->have_empty, d->text_dim));
+    w->negative_prompt = strdup(d->negative_prompt ? d->negative_prompt : "");
+    w->fd = open(w->spool_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot create: %m", w->spool_path);
+    return w->negative_prompt ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a prompt");
+}
+
+static void writer_free(struct reel_set_writer *w)
+{
+    if (!w) return;
+    if (w->fd >= 0) close(w->fd), unlink(w->spool_path);
+    free(w->r);
+    free(w->raw);
+    free(w->negative);
+    free(w->empty);
+    free(w->negative_prompt);
+    free(w);
+}
+
+reel_err reel_set_create(struct reel_set_writer **out, const char *path, const struct reel_set_desc *d, struct reel_comm *c)
+{
+    struct reel_set_writer *w = calloc(1, sizeof *w);
+    reel_err e;
+
+    if (w) w->fd = -1;
+    e = reel_agree(c, w ? writer_init(w, path, d, c) : REEL_FAIL(REEL_ENOMEM, "no memory for a set"));
+    if (e) writer_free(w);
+    *out = e ? NULL : w;
+    return e;
+}
+
+/* ---- one sample ---------------------------------------------------------------------------- */
+
+static reel_err need(struct reel_set_writer *w, size_t bytes)
+{
+    void *p;
+
+    if (bytes <= w->raw_room) return REEL_OK;
+    if (!(p = realloc(w->raw, bytes))) return REEL_FAIL(REEL_ENOMEM, "no memory for a sample of %zu bytes", bytes);
+    w->raw = p;
+    w->raw_room = bytes;
+    return REEL_OK;
+}
+
+static reel_err spool(struct reel_set_writer *w, const void *p, size_t bytes)
+{
+    REEL_TRY(reel_write(w->fd, p, bytes, w->spool_path));
+    w->spooled += (int64_t)bytes;
+    return REEL_OK;
+}
+
+/* store floats in the set's dtype; their checksum is that of the stored bytes */
+static reel_err spool_floats(struct reel_set_writer *w, const float *x, size_t n, uint32_t *crc)
+{
+    size_t bytes = n * reel_dtype_size(w->f.dtype);
+
+    REEL_TRY(need(w, bytes + 1));
+    if (w->f.dtype == REEL_F32) {
+        if (n) memcpy(w->raw, x, bytes);
+    } else
+        for (size_t i = 0; i < n; i++) ((uint16_t *)w->raw)[i] = reel_f32_bf16(x[i]);
+    *crc = reel_crc32c(0, w->raw, bytes);
+    return spool(w, w->raw, bytes);
+}
+
+static uint32_t meta_crc(const struct record *r, const char *const s[N_STR])
+{
+    uint32_t crc = 0;
+    int32_t dims[3] = { r->width, r->height, r->frames };
+    double num[2] = { r->fps, r->duration };
+
+    for (int i = 0; i < N_STR; i++) crc = reel_crc32c(crc, s[i], (size_t)r->len[i]);
+    crc = reel_crc32c(crc, dims, sizeof dims);
+    return reel_crc32c(crc, num, sizeof num);
+}
+
+static reel_err all_finite(const char *what, const struct reel_set_sample *s, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return REEL_FAIL(REEL_EDATA, "sample %lld (%s): %s hold a non-finite number at element %zu", (long long)s->key,
+                             s->id ? s->id : "", what, i);
+    return REEL_OK;
+}
+
+static reel_err add(struct reel_set_writer *w, const struct reel_set_sample *s)
+{
+    const char *const str[N_STR] = { s->id ? s->id : "", s->caption ? s->caption : "", s->file_name ? s->file_name : "" };
+    size_t nl = (size_t)w->f.channels * (size_t)w->f.frames * (size_t)w->f.height * (size_t)w->f.width;
+    size_t nt = (size_t)s->rows * (size_t)w->f.text_dim;
+    struct record r = { .key = s->key, .at = w->spooled, .rows = s->rows, .width = s->width, .height = s->height,
+                        .frames = s->frames, .fps = s->fps, .duration = s->duration };
+
+    if (w->n == w->room) {
+        int64_t room = w->room ? 2 * w->room : 256;
+        void *p = realloc(w->r, (size_t)room * sizeof *w->r);
+        if (!p) return REEL_FAIL(REEL_ENOMEM, "no memory for %lld samples", (long long)room);
+        w->r = p;
+        w->room = room;
+    }
+    REEL_TRY(all_finite("latents", s, s->latent, nl));
+    REEL_TRY(all_finite("text vectors", s, s->text, nt));
+    REEL_TRY(spool_floats(w, s->latent, nl, &r.crc[REEL_CRC_LATENT]));
+    REEL_TRY(spool_floats(w, s->text, nt, &r.crc[REEL_CRC_TEXT]));
+    for (int i = 0; i < N_STR; i++) {
+        r.len[i] = (int32_t)strlen(str[i]);
+        if (r.len[i] > w->max_len[i]) w->max_len[i] = r.len[i];
+        REEL_TRY(spool(w, str[i], (size_t)r.len[i]));
+    }
+    r.crc[REEL_CRC_META] = meta_crc(&r, str);
+    w->r[w->n++] = r;
+    return REEL_OK;
+}
+
+reel_err reel_set_add(struct reel_set_writer *w, const struct reel_set_sample *s)
+{
+    if (!w->health) w->health = add(w, s);
+    return w->health;
+}
+
+/* ---- commit: the file ---------------------------------------------------------------------- */
+
+struct out { /* one file being written, by all ranks together */
+    hid_t file, dcpl, gcpl;
+    int bad; /* an HDF5 call failed on this rank; later collective ones still run */
+};
+
+static void attr(struct out *o, hid_t obj, const char *name, hid_t type, hsize_t n, const void *v)
+{
+    hid_t s = n ? H5Screate_simple(1, &n, NULL) : H5Screate(H5S_SCALAR);
+    hid_t a = H5Acreate2(obj, name, type, s, H5P_DEFAULT, H5P_DEFAULT);
+
+    o->bad |= a < 0 || H5Awrite(a, type, v) < 0;
+    if (a >= 0) H5Aclose(a);
+    H5Sclose(s);
+}
+
+static hid_t str_type(size_t len)
+{
+    hid_t t = H5Tcopy(H5T_C_S1);
+
+    H5Tset_size(t, len ? len : 1);
+    H5Tset_strpad(t, H5T_STR_NULLPAD);
+    H5Tset_cset(t, H5T_CSET_UTF8);
+    return t;
+}
+
+static void attr_str(struct out *o, hid_t obj, const char *name, const char *v)
+{
+    hid_t t = str_type(strlen(v));
+
+    attr(o, obj, name, t, 0, v);
+    H5Tclose(t);
+}
+
+static void attr_int(struct out *o, hid_t obj, const char *name, int v) { attr(o, obj, name, H5T_STD_I32LE, 0, &v); }
+static void attr_u32(struct out *o, hid_t obj, const char *name, uint32_t v) { attr(o, obj, name, H5T_STD_U32LE, 0, &v); }
+
+static hid_t group(struct out *o, const char *name)
+{
+    hid_t g = H5Gcreate2(o->file, name, H5P_DEFAULT, o->gcpl, H5P_DEFAULT);
+
+    o->bad |= g < 0;
+    return g;
+}
+
+static hid_t dataset(struct out *o, const char *name, hid_t type, int nd, const hsize_t *n)
+{
+    hid_t s = H5Screate_simple(nd, n, NULL), d = H5Dcreate2(o->file, name, type, s, H5P_DEFAULT, o->dcpl, H5P_DEFAULT);
+
+    o->bad |= d < 0;
+    H5Sclose(s);
+    return d;
+}
+
+/* rows [at, at+n) of a dataset whose other dimensions are written whole; independent */
+static void put(struct out *o, hid_t d, hid_t type, int64_t at, int64_t n, const void *v)
+{
+    hsize_t dim[5], start[5] = { 0 }, count[5];
+    hid_t fs = H5Dget_space(d), ms;
+    int nd = H5Sget_simple_extent_dims(fs, dim, NULL);
+
+    memcpy(count, dim, sizeof dim);
+    start[0] = (hsize_t)at, count[0] = (hsize_t)n;
+    if (n > 0 && nd > 0) {
+        ms = H5Screate_simple(nd, count, NULL);
+        o->bad |= H5Sselect_hyperslab(fs, H5S_SELECT_SET, start, NULL, count, NULL) < 0 ||
+                  H5Dwrite(d, type, ms, fs, H5P_DEFAULT, v) < 0;
+        H5Sclose(ms);
+    }
+    H5Sclose(fs);
+}
+
+struct columns { hid_t latent, text, offset, crc, str[N_STR], dims[3], num[2], str_type[N_STR]; };
+static const char *const dims_name[3] = { "/meta/width", "/meta/height", "/meta/num_frames_src" };
+static const char *const num_name[2] = { "/meta/fps", "/meta/duration" };
+
+static void root(struct out *o, const struct reel_set_info *f)
+{
+    hid_t g = H5Gopen2(o->file, "/", H5P_DEFAULT);
+
+    attr_str(o, g, "format", REEL_SET_FORMAT);
+    attr_int(o, g, "format_version", REEL_SET_VERSION);
+    attr_str(o, g, "kind", f->kind);
+    attr_str(o, g, "model_family", f->family);
+    attr_str(o, g, "vae_id", f->vae);
+    attr_str(o, g, "text_encoder_id", f->text_encoder);
+    attr_str(o, g, "tokenizer_id", f->tokenizer);
+    attr_str(o, g, "created_by", "reel");
+    attr_str(o, g, "source", f->source);
+    attr_int(o, g, "latents_normalized", 0);
+    attr(o, g, "fps", H5T_IEEE_F64LE, 0, &f->fps);
+    attr_int(o, g, "height", f->pix_height);
+    attr_int(o, g, "width", f->pix_width);
+    attr_int(o, g, "num_frames", f->pix_frames);
+    attr(o, g, "latent_downsample", H5T_STD_I32LE, 3, f->down);
+    H5Gclose(g);
+}
+
+static void make_latents(struct out *o, const struct reel_set_info *f, hsize_t n, hid_t type, struct columns *k)
+{
+    hsize_t dim[5] = { n, (hsize_t)f->channels, (hsize_t)f->frames, (hsize_t)f->height, (hsize_t)f->width };
+    hid_t g = group(o, "/latents");
+
+    k->latent = dataset(o, "/latents/data", type, 5, dim);
+    attr_str(o, k->latent, "dtype", f->dtype == REEL_F32 ? "float32" : "bfloat16");
+    attr_str(o, k->latent, "layout", "CTHW");
+    attr(o, k->latent, "mean", H5T_IEEE_F32LE, dim[1], f->mean);
+    attr(o, k->latent, "std", H5T_IEEE_F32LE, dim[1], f->std);
+    H5Gclose(g);
+}
+
+static void make_text(struct out *o, const struct reel_set_info *f, hsize_t n, hsize_t rows, hid_t type, struct columns *k)
+{
+    hid_t g = group(o, "/text");
+    double pad = 0;
+
+    attr_int(o, g, "pad_to", f->pad_to);
+    attr(o, g, "pad_value", H5T_IEEE_F64LE, 0, &pad);
+    attr_int(o, g, "hidden", f->text_dim);
+    k->text = dataset(o, "/text/tokens", type, 2, (hsize_t[]){ rows, (hsize_t)f->text_dim });
+    attr_str(o, k->text, "dtype", f->dtype == REEL_F32 ? "float32" : "bfloat16");
+    k->offset = dataset(o, "/text/offset", H5T_STD_I64LE, 1, (hsize_t[]){ n + 1 });
+    H5Gclose(g);
+}
+
+static void make_meta(struct out *o, hsize_t n, const int *len, struct columns *k)
+{
+    hid_t g = group(o, "/meta");
+
+    for (int i = 0; i < N_STR; i++) {
+        k->str_type[i] = str_type((size_t)len[i]);
+        k->str[i] = dataset(o, str_name[i], k->str_type[i], 1, &n);
+    }
+    for (int i = 0; i < 3; i++) k->dims[i] = dataset(o, dims_name[i], H5T_STD_I32LE, 1, &n);
+    for (int i = 0; i < 2; i++) k->num[i] = dataset(o, num_name[i], H5T_IEEE_F64LE, 1, &n);
+    H5Gclose(g);
+}
+
+static void make_prompt(struct out *o, const char *name, const float *v, int rows, int dim, const char *prompt, int writes)
+{
+    hid_t g, d;
+    char at[64];
+
+    if (!v) return;
+    g = group(o, name);
+    snprintf(at, sizeof at, "%s/text", name);
+    d = dataset(o, at, H5T_IEEE_F32LE, 2, (hsize_t[]){ (hsize_t)rows, (hsize_t)dim });
+    attr_str(o, d, "prompt", prompt);
+    attr_u32(o, d, "crc32c", reel_crc32c(0, v, (size_t)rows * (size_t)dim * sizeof *v));
+    if (writes) put(o, d, H5T_IEEE_F32LE, 0, rows, v);
+    H5Dclose(d);
+    H5Gclose(g);
+}
+
+/* ---- commit: who writes what where --------------------------------------------------------- */
+
+struct plan {
+    struct placed *all; /* [n] sorted by key */
+    int64_t n, *offset; /* [n+1] */
+    uint32_t (*crc)[REEL_NCRC];
+    int len[N_STR];
+};
+
+static int by_key(const void *a, const void *b) /* of struct record and struct placed: the key comes first */
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+struct counts { int64_t n; int32_t len[N_STR]; };
+
+static void fill_placed(struct reel_set_writer *w, struct placed *v)
+{
+    if (w->n) qsort(w->r, (size_t)w->n, sizeof *w->r, by_key);
+    for (int64_t i = 0; i < w->n; i++) {
+        v[i] = (struct placed){ .key = w->r[i].key, .rank = w->c->rank, .rows = w->r[i].rows };
+        memcpy(v[i].crc, w->r[i].crc, sizeof v[i].crc);
+    }
+}
+
+/* Sorted keys of all ranks. The exchange is one allgather of equal pieces, the longest rank's length. */
+static reel_err exchange(struct reel_set_writer *w, struct plan *p)
+{
+    struct reel_comm *c = w->c;
+    struct counts mine = { .n = w->n }, *every = calloc((size_t)c->size, sizeof *every);
+    struct placed *send = NULL, *recv = NULL;
+    int64_t most = 1, at = 0;
+    reel_err e;
+
+    memcpy(mine.len, w->max_len, sizeof mine.len);
+    e = reel_agree(c, every ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %d ranks", c->size));
+    if (e) return free(every), e;
+    reel_comm_allgather(c, &mine, sizeof mine, every);
+    for (int r = 0; r < c->size; r++) {
+        p->n += every[r].n;
+        if (every[r].n > most) most = every[r].n;
+        for (int i = 0; i < N_STR; i++)
+            if (every[r].len[i] > p->len[i]) p->len[i] = every[r].len[i];
+    }
+    send = calloc((size_t)most, sizeof *send);
+    recv = malloc((size_t)most * (size_t)c->size * sizeof *recv);
+    e = reel_agree(c, send && recv ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the keys of %lld samples", (long long)p->n));
+    if (!e) {
+        fill_placed(w, send);
+        reel_comm_allgather(c, send, (size_t)most * sizeof *send, recv);
+        for (int r = 0; r < c->size; r++) { /* close the gaps in place */
+            memmove(recv + at, recv + (int64_t)r * most, (size_t)every[r].n * sizeof *recv);
+            at += every[r].n;
+        }
+        p->all = recv, recv = NULL;
+        qsort(p->all, (size_t)p->n, sizeof *p->all, by_key);
+    }
+    free(send), free(recv), free(every);
+    return e;
+}
+
+static reel_err make_plan(struct reel_set_writer *w, struct plan *p) /* Symmetric after the exchange */
+{
+    if (!p->n) return REEL_FAIL(REEL_EDATA, "%s: no sample to write", w->path);
+    p->offset = malloc((size_t)(p->n + 1) * sizeof *p->offset);
+    p->crc = malloc((size_t)p->n * sizeof *p->crc);
+    if (!p->offset || !p->crc) return REEL_FAIL(REEL_ENOMEM, "no memory for the tables of %lld samples", (long long)p->n);
+    p->offset[0] = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        if (i && p->all[i].key == p->all[i - 1].key)
+            return REEL_FAIL(REEL_EDATA, "%s: two samples have the key %lld", w->path, (long long)p->all[i].key);
+        p->offset[i + 1] = p->offset[i] + p->all[i].rows;
+        memcpy(p->crc[i], p->all[i].crc, sizeof p->crc[i]);
+    }
+    return REEL_OK;
+}
+
+static reel_err put_strings(struct reel_set_writer *w, struct out *o, const struct plan *p, const struct columns *k,
+                            const struct record *r, int64_t i, int64_t at)
+{
+    for (int s = 0; s < N_STR; s++) {
+        size_t len = p->len[s] ? (size_t)p->len[s] : 1;
+        REEL_TRY(need(w, len));
+        memset(w->raw, 0, len);
+        REEL_TRY(reel_pread(w->fd, w->raw, (size_t)r->len[s], (uint64_t)at, w->spool_path));
+        put(o, k->str[s], k->str_type[s], i, 1, w->raw);
+        at += r->len[s];
+    }
+    return REEL_OK;
+}
+
+static reel_err put_sample(struct reel_set_writer *w, struct out *o, const struct plan *p, const struct columns *k,
+                           const struct record *r, int64_t i, hid_t type)
+{
+    size_t latent = reel_set_latent_bytes_(&w->f), text = (size_t)r->rows * reel_set_row_bytes_(&w->f);
+    const int32_t dims[3] = { r->width, r->height, r->frames };
+    const double num[2] = { r->fps, r->duration };
+
+    REEL_TRY(need(w, latent + text + 1));
+    REEL_TRY(reel_pread(w->fd, w->raw, latent + text, (uint64_t)r->at, w->spool_path));
+    if (latent) put(o, k->latent, type, i, 1, w->raw);
+    put(o, k->text, type, p->offset[i], r->rows, (char *)w->raw + latent);
+    for (int j = 0; j < 3; j++) put(o, k->dims[j], H5T_STD_I32LE, i, 1, &dims[j]);
+    for (int j = 0; j < 2; j++) put(o, k->num[j], H5T_IEEE_F64LE, i, 1, &num[j]);
+    return put_strings(w, o, p, k, r, i, r->at + (int64_t)(latent + text));
+}
+
+static reel_err put_samples(struct reel_set_writer *w, struct out *o, const struct plan *p, const struct columns *k, hid_t type)
+{
+    const struct record *r = w->r; /* sorted like p->all, so this rank's come in order */
+
+    for (int64_t i = 0; i < p->n && !o->bad; i++)
+        if (p->all[i].rank == w->c->rank) REEL_TRY(put_sample(w, o, p, k, r++, i, type));
+    return REEL_OK;
+}
+
+/* Everything between create and close. The calls that make objects are collective and run on every
+ * rank whatever happened before; raw data is written independently. */
+static reel_err write_file(struct reel_set_writer *w, struct out *o, const struct plan *p)
+{
+    hid_t type = w->f.dtype == REEL_F32 ? H5T_IEEE_F32LE : H5T_STD_U16LE, g;
+    int first = w->c->rank == 0;
+    hsize_t n = (hsize_t)p->n;
+    struct columns k = { .latent = -1 };
+    reel_err e;
+
+    root(o, &w->f);
+    if (w->f.channels) make_latents(o, &w->f, n, type, &k);
+    make_text(o, &w->f, n, (hsize_t)p->offset[p->n], type, &k);
+    make_meta(o, n, p->len, &k);
+    g = group(o, "/aux");
+    make_prompt(o, "/aux/negative", w->negative, w->negative_rows, w->f.text_dim, w->negative_prompt, first);
+    make_prompt(o, "/aux/empty", w->empty, w->empty_rows, w->f.text_dim, "", first);
+    H5Gclose(g);
+    g = group(o, "/integrity");
+    k.crc = dataset(o, "/integrity/crc32c", H5T_STD_U32LE, 2, (hsize_t[]){ n, REEL_NCRC });
+    attr_u32(o, g, "crc32c", reel_crc32c(0, p->crc, (size_t)p->n * sizeof *p->crc));
+    attr_u32(o, g, "offset_crc32c", reel_crc32c(0, p->offset, (size_t)(p->n + 1) * sizeof *p->offset));
+    H5Gclose(g);
+    if (first) put(o, k.offset, H5T_STD_I64LE, 0, p->n + 1, p->offset);
+    if (first) put(o, k.crc, H5T_STD_U32LE, 0, p->n, p->crc);
+    e = put_samples(w, o, p, &k, type);
+    if (k.latent >= 0) H5Dclose(k.latent);
+    H5Dclose(k.text), H5Dclose(k.offset), H5Dclose(k.crc);
+    for (int i = 0; i < N_STR; i++) H5Dclose(k.str[i]), H5Tclose(k.str_type[i]);
+    for (int i = 0; i < 3; i++) H5Dclose(k.dims[i]);
+    for (int i = 0; i < 2; i++) H5Dclose(k.num[i]);
+    return e;
+}
+
+static hid_t access_list(struct reel_comm *c)
+{
+    hid_t p = H5Pcreate(H5P_FILE_ACCESS);
+
+    H5Pset_fapl_mpio(p, c->mpi, MPI_INFO_NULL);
+    H5Pset_libver_bounds(p, H5F_LIBVER_V110, H5F_LIBVER_V110);
+    H5Pset_alignment(p, REEL_SET_BIG, REEL_SET_ALIGN);
+    H5Pset_all_coll_metadata_ops(p, 1);
+    H5Pset_coll_metadata_write(p, 1);
+    return p;
+}
+
+/* nothing in the file may depend on the clock */
+static hid_t timeless(hid_t class)
+{
+    hid_t p = H5Pcreate(class);
+
+    H5Pset_obj_track_times(p, 0);
+    return p;
+}
+
+static reel_err write_tmp(struct reel_set_writer *w, const struct plan *p)
+{
+    struct out o = { .dcpl = timeless(H5P_DATASET_CREATE), .gcpl = timeless(H5P_GROUP_CREATE) };
+    hid_t fapl = access_list(w->c), fcpl = H5Pcreate(H5P_FILE_CREATE);
+    reel_err e = REEL_OK;
+
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    H5Pset_obj_track_times(fcpl, 0);
+    H5Pset_fill_time(o.dcpl, H5D_FILL_TIME_NEVER);
+    H5Pset_alloc_time(o.dcpl, H5D_ALLOC_TIME_EARLY);
+    o.file = H5Fcreate(w->tmp, H5F_ACC_TRUNC, fcpl, fapl); /* fails on every rank or on none */
+    if (o.file >= 0) {
+        e = write_file(w, &o, p);
+        o.bad |= H5Fclose(o.file) < 0;
+    }
+    H5Pclose(fapl), H5Pclose(fcpl), H5Pclose(o.dcpl), H5Pclose(o.gcpl);
+    if (e) return e;
+    return o.file < 0 || o.bad ? REEL_FAIL(REEL_EIO, "%s: cannot write the data set (no space, no permission?)", w->tmp) : REEL_OK;
+}
+
+static reel_err publish(struct reel_set_writer *w) /* rank 0: durable, then under its name */
+{
+    char dir[sizeof w->path];
+    int fd;
+
+    if (w->c->rank != 0) return REEL_OK;
+    fd = open(w->tmp, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd)) {
+        if (fd >= 0) close(fd);
+        return REEL_FAIL(REEL_EIO, "%s: cannot flush: %m", w->tmp);
+    }
+    close(fd);
+    if (rename(w->tmp, w->path)) return REEL_FAIL(REEL_EIO, "%s: cannot rename to %s: %m", w->tmp, w->path);
+    snprintf(dir, sizeof dir, "%s", w->path);
+    return reel_fsync_dir(dirname(dir));
+}
+
+reel_err reel_set_commit(struct reel_set_writer *w, reel_err mine, int64_t *n)
+{
+    struct reel_comm *c = w->c;
+    struct plan p = { 0 };
+    reel_err e = reel_agree(c, mine ? mine : w->health);
+
+    if (!e) e = exchange(w, &p);
+    if (!e) e = reel_agree(c, make_plan(w, &p));
+    if (!e) {
+        e = reel_agree(c, write_tmp(w, &p));
+        if (!e) e = reel_agree(c, publish(w));
+        if (e && c->rank == 0) unlink(w->tmp);
+    }
+    if (n) *n = p.n;
+    free(p.all), free(p.offset), free(p.crc);
+    writer_free(w);
+    return e;
+}
