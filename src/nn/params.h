@@ -4,15 +4,22 @@
 /* One role's parameters under HSDP. Every tensor is sharded on dim 0 over mesh->shard as FSDP2
  * does: R = ceil(n/size) rows a rank, the last ranks short or empty; f32 masters. A unit (a
  * transformer block, or the root) is gathered just in time in the compute dtype, used, released;
- * its full f32 gradient is reduce-scattered over shard in a fixed tree, then summed over
- * replicate, and added to the gradient shard. With shard 1 and f32 the gathered view is the
- * master itself: nothing is copied. */
+ * its full f32 gradient is summed over all replicate x shard ranks in one fixed tree over their
+ * hsdp rank, ((0+1)+(2+3))+..., and added to the gradient shard: the same bits for every split of
+ * one world into replicate x shard. With shard 1 and f32 the gathered view is the master itself:
+ * nothing is copied.
+ *
+ * A forward and its backward, block l of L (unit 0 is the root, block l is unit l):
+ *     need(0);   prefetch(1);   for l = 1..L:  need(l); prefetch(l+1); ... release(l);
+ *     begin(0);  prefetch(L);   for l = L..1:  need(l); prefetch(l-1); begin(l); ... reduce(l); release(l);
+ *     reduce(0); release(0);    finish();
+ * Two blocks may be held or on their way at once, and gradients of two blocks; the root besides. */
 
 #include "base/err.h"
 #include "comm/comm.h"
 #include "tensor/tensor.h"
 
-struct reel_params; /* opaque; storage in the arenas given */
+struct reel_params; /* opaque; tensors live in the arenas given, bookkeeping in one malloc at open */
 
 struct reel_params_cfg {
     const char *role;                 /* "student" */
@@ -23,35 +30,49 @@ struct reel_params_cfg {
 };
 
 /**
- * reel_params_open - lay out shards, gather buffers (two units plus the root), gradient buffers. Local.
- * Run it with planning arenas first (base NULL), then for real.
+ * reel_params_open - lay out shards, gather buffers (two blocks plus the root), gradient buffers. Local.
+ * Run it with planning arenas and stream first (base NULL), then for real; a mesh that was only
+ * placed (reel_mesh_place) is enough for planning. Masters, gradients and moments start as zeros.
  * @params  arena of master shards          @optim  arena of gradient shard and moments
  * @work    arena of gathered units, full gradients of a unit, reduction staging
+ * Errors: REEL_ENOMEM (bookkeeping). An impossible table is a bug.
  */
 reel_err reel_params_open(struct reel_params **ps, const struct reel_params_cfg *cfg, struct reel_mesh *mesh,
                           struct reel_stream *s, struct reel_arena *params, struct reel_arena *optim,
                           struct reel_arena *work);
-void reel_params_close(struct reel_params *ps);
+void reel_params_close(struct reel_params *ps); /* Local; nothing may be in flight */
 
-/* Gather. Collective(shard). need() waits for a prefetch or gathers now. */
+/**
+ * reel_params_prefetch - start gathering a unit. Collective(shard), nonblocking.
+ * No effect if the unit is held or on its way, or does not exist (so loops need no edge case).
+ * A third block at once is a bug.
+ */
 void reel_params_prefetch(struct reel_params *ps, int unit);
+/** reel_params_need - hold a unit: wait for its prefetch, or gather now. Collective(shard). */
 void reel_params_need(struct reel_params *ps, int unit);
+/** reel_params_release - give a held unit's buffer back; its views are dead. Local. */
 void reel_params_release(struct reel_params *ps, int unit);
 /** reel_param - full weight `i` of the table in its gathered dtype; valid from need() to release(). Local. */
 reel_tensor reel_param(const struct reel_params *ps, int i);
 /** reel_param_find - table index of a name; a name the table lacks is a bug. Local. */
 int reel_param_find(const struct reel_params *ps, const char *name);
+/** reel_params_progress - let messages in flight move; call it between long operations. Local. */
+void reel_params_progress(struct reel_params *ps);
 
 /* Gradients. begin() hands out the unit's full f32 buffers (contents undefined: the first writer
- * overwrites), reduce() starts the reduction, finish() waits for all of them. Collective(hsdp).
- * The sum over ranks is taken as it is: the loss cotangent already carries 1/(global count). */
+ * overwrites), reduce() starts the reduction, finish() waits for all of them. Collective(hsdp), in
+ * one order on every rank. The sum over ranks is taken as it is: the loss cotangent already carries
+ * 1/(global count). Rounds are added in the order of their reduce(). */
 void reel_grads_begin(struct reel_params *ps, int unit);
+/** reel_param_grad - full gradient `i`, f32; valid from begin() to reduce(). Local. */
 reel_tensor reel_param_grad(const struct reel_params *ps, int i);
 void reel_grads_reduce(struct reel_params *ps, int unit);
 void reel_grads_finish(struct reel_params *ps);
-void reel_grads_zero(struct reel_params *ps); /* forget the accumulated shards (start of a step) */
+/** reel_grads_zero - forget the accumulated shards (start of a step). Local. */
+void reel_grads_zero(struct reel_params *ps);
 
-/* This rank's rows of parameter i: f32 [rows, ...] views; rows may be 0. Local. */
+/* This rank's rows of parameter i: f32 [rows, ...] views; rows may be 0. Local. g, m, v: nd 0 if
+ * the role is not trainable. Writing w takes effect at the next gather of its unit. */
 struct reel_shard { int64_t row0, rows; reel_tensor w, g, m, v; };
 struct reel_shard reel_param_shard(const struct reel_params *ps, int i);
 const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps);

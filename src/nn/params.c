@@ -1,0 +1,211 @@
+/* parameters under HSDP: layout, shards, names */
+#include "nn/params.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/params_priv.h"
+
+enum {
+    ALIGN = 64,              /* f32 elements: 256 bytes */
+    PACK_BELOW = 8 * 1024,   /* elements of a chunk: below, a message's latency outweighs two copies */
+};
+
+static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+reel_tensor reel_span(reel_tensor flat, int64_t at, int64_t n) { return reel_slice(flat, at, at + n); }
+
+reel_tensor reel_param_view(const struct reel_params *ps, int i, void *p, reel_dtype dt)
+{
+    return reel_view(p, dt, ps->cfg.def[i].n, ps->cfg.def[i].nd);
+}
+
+/* ---- layout ------------------------------------------------------------------------------- */
+
+static void place_param(struct reel_params *ps, int i)
+{
+    const struct reel_param_def *d = &ps->cfg.def[i];
+    struct reel_place *p = &ps->place[i];
+    int size = ps->mesh->shard.size;
+
+    REEL_BUG_IF(d->nd < 1 || d->n[0] < 1 || d->unit < 0 || d->unit >= ps->cfg.n_units,
+                "parameter %s: %d dimensions, unit %d of %d", d->name, d->nd, d->unit, ps->cfg.n_units);
+    p->row = 1;
+    for (int k = 1; k < d->nd; k++) p->row *= d->n[k];
+    p->rows = (d->n[0] + size - 1) / size;
+    p->chunk = p->rows * p->row;
+    p->dt = d->keep_f32 ? REEL_F32 : ps->cfg.compute;
+    p->direct = size == 1 && p->dt == REEL_F32;
+    p->packed = size > 1 && p->dt == REEL_F32 && p->chunk < PACK_BELOW;
+}
+
+/* Parameters of a unit, the packed ones first, otherwise in table order. */
+static void order_params(struct reel_params *ps)
+{
+    int at = 0;
+
+    for (int u = 0; u < ps->cfg.n_units; u++) {
+        ps->unit[u].lo = at;
+        for (int packed = 1; packed >= 0; packed--) {
+            for (int i = 0; i < ps->cfg.n; i++)
+                if (ps->cfg.def[i].unit == u && ps->place[i].packed == packed) ps->order[at++] = i;
+            if (packed) ps->unit[u].n_packed = at - ps->unit[u].lo;
+        }
+        ps->unit[u].hi = at;
+        REEL_BUG_IF(at - ps->unit[u].lo - ps->unit[u].n_packed >= REEL_REQ_MAX, "unit %d has %d large parameters, at most %d",
+                    u, at - ps->unit[u].lo - ps->unit[u].n_packed, REEL_REQ_MAX - 1);
+    }
+}
+
+/* With one shard the full gradient and the shard have the same layout, so that a unit's gradient
+ * is added, or sent to the replicas, as one vector. */
+static void layout_unit(struct reel_params *ps, struct reel_unit *u)
+{
+    int size = ps->mesh->shard.size;
+    int64_t shard = 0, full = 0, bytes = 0;
+
+    for (int k = u->lo; k < u->hi; k++) {
+        struct reel_place *p = &ps->place[ps->order[k]];
+        p->shard_at = shard;
+        shard += round_up(p->chunk, ALIGN);
+        if (p->packed) u->packed_n = shard;
+    }
+    u->shard_n = round_up(shard, (int64_t)ALIGN * ps->mesh->replicate.size);
+    full = size * u->packed_n; /* both blocks begin with the packed messages */
+    bytes = full * 4;
+    for (int k = u->lo; k < u->hi; k++) {
+        struct reel_place *p = &ps->place[ps->order[k]];
+        p->full_at = full;
+        full += round_up(size * p->chunk, ALIGN);
+        if (p->direct) continue;
+        p->gather_at = (size_t)bytes;
+        bytes += round_up(size * p->chunk * (int64_t)reel_dtype_size(p->dt), 4 * ALIGN);
+    }
+    u->full_n = size == 1 ? u->shard_n : full;
+    u->gather_bytes = (size_t)bytes;
+}
+
+static reel_tensor zeros(struct reel_params *ps, struct reel_arena *a, int64_t n)
+{
+    reel_tensor t = reel_new(a, REEL_F32, REEL_DIMS(n));
+
+    if (n) reel_fill(ps->s, t, 0);
+    return t;
+}
+
+static void layout_shards(struct reel_params *ps, struct reel_arena *params, struct reel_arena *optim)
+{
+    for (int u = 0; u < ps->cfg.n_units; u++) ps->unit[u].w = zeros(ps, params, ps->unit[u].shard_n);
+    if (!ps->cfg.trainable) return;
+    for (int u = 0; u < ps->cfg.n_units; u++) {
+        struct reel_unit *x = &ps->unit[u];
+        x->g = zeros(ps, optim, x->shard_n);
+        x->m = zeros(ps, optim, x->shard_n);
+        x->v = zeros(ps, optim, x->shard_n);
+    }
+}
+
+static void layout_gather(struct reel_params *ps, struct reel_arena *work)
+{
+    int64_t block = 0;
+
+    for (int u = 1; u < ps->cfg.n_units; u++) block = max64(block, (int64_t)ps->unit[u].gather_bytes);
+    for (int k = 0; k < REEL_SLOTS; k++) {
+        int64_t bytes = k == 0 ? (int64_t)ps->unit[0].gather_bytes : k < ps->cfg.n_units ? block : 0;
+        ps->gather[k].mem = reel_new(work, REEL_U8, REEL_DIMS(bytes));
+        ps->gather[k].unit = -1;
+    }
+}
+
+static struct reel_params *allocate(const struct reel_params_cfg *cfg)
+{
+    struct reel_params *ps = calloc(1, sizeof *ps);
+
+    if (!ps) return NULL;
+    ps->cfg = *cfg;
+    ps->place = calloc((size_t)cfg->n, sizeof *ps->place);
+    ps->order = calloc((size_t)cfg->n, sizeof *ps->order);
+    ps->unit = calloc((size_t)cfg->n_units, sizeof *ps->unit);
+    if (ps->place && ps->order && ps->unit) return ps;
+    reel_params_close(ps);
+    return NULL;
+}
+
+reel_err reel_params_open(struct reel_params **out, const struct reel_params_cfg *cfg, struct reel_mesh *mesh,
+                          struct reel_stream *s, struct reel_arena *params, struct reel_arena *optim,
+                          struct reel_arena *work)
+{
+    struct reel_params *ps;
+
+    REEL_BUG_IF(cfg->n < 1 || cfg->n_units < 1, "role %s: %d parameters in %d units", cfg->role, cfg->n, cfg->n_units);
+    ps = allocate(cfg);
+    if (!ps) return REEL_FAIL(REEL_ENOMEM, "no memory for the table of %d parameters of %s", cfg->n, cfg->role);
+    ps->mesh = mesh;
+    ps->s = s;
+    for (int i = 0; i < cfg->n; i++) place_param(ps, i);
+    order_params(ps);
+    for (int u = 0; u < cfg->n_units; u++) layout_unit(ps, &ps->unit[u]);
+    layout_shards(ps, params, optim);
+    layout_gather(ps, work);
+    if (cfg->trainable) reel_grads_layout(ps, work);
+    *out = ps;
+    return REEL_OK;
+}
+
+void reel_params_close(struct reel_params *ps)
+{
+    if (!ps) return;
+    free(ps->place);
+    free(ps->order);
+    free(ps->unit);
+    free(ps);
+}
+
+/* ---- shards and names --------------------------------------------------------------------- */
+
+static reel_tensor shard_rows(const struct reel_params *ps, int i, reel_tensor unit, int64_t rows)
+{
+    const struct reel_place *p = &ps->place[i];
+    reel_tensor t;
+
+    if (unit.nd == 0) return unit;
+    t = reel_param_view(ps, i, reel_span(unit, p->shard_at, p->chunk).p, REEL_F32);
+    t.n[0] = rows;
+    return t;
+}
+
+struct reel_shard reel_param_shard(const struct reel_params *ps, int i)
+{
+    const struct reel_unit *u = &ps->unit[ps->cfg.def[i].unit];
+    int64_t n = ps->cfg.def[i].n[0], rows = ps->place[i].rows;
+    struct reel_shard sh;
+
+    sh.row0 = ps->mesh->shard.rank * rows;
+    if (sh.row0 > n) sh.row0 = n;
+    sh.rows = n - sh.row0 < rows ? n - sh.row0 : rows;
+    sh.w = shard_rows(ps, i, u->w, sh.rows);
+    sh.g = shard_rows(ps, i, u->g, sh.rows);
+    sh.m = shard_rows(ps, i, u->m, sh.rows);
+    sh.v = shard_rows(ps, i, u->v, sh.rows);
+    return sh;
+}
+
+const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps) { return &ps->cfg; }
+
+int reel_param_find(const struct reel_params *ps, const char *name)
+{
+    int i = 0;
+
+    while (i < ps->cfg.n && strcmp(ps->cfg.def[i].name, name) != 0) i++;
+    REEL_BUG_IF(i == ps->cfg.n, "role %s has no parameter %s", ps->cfg.role, name);
+    return i;
+}
+
+int reel_slot_pick(int unit, const int in_slot[REEL_SLOTS])
+{
+    if (unit == 0) return in_slot[0] < 0 ? 0 : -1;
+    for (int k = 1; k < REEL_SLOTS; k++)
+        if (in_slot[k] < 0) return k;
+    return -1;
+}
