@@ -1,6 +1,7 @@
 #!/bin/sh
 # lint.sh [SOURCE-TOP]: what the compiler cannot see. One line per finding, exit 1 if there is any.
-# Warnings (long functions) do not fail. DISTFILES, if set, is what `make dist` packs.
+# Warnings (long functions) do not fail. DISTFILES, if set, is what `make dist` packs;
+# SHELLCHECK is the program for scripts, `none` for none.
 cd "${1:-.}" || exit 1
 export LC_ALL=C
 
@@ -99,8 +100,8 @@ findings() {
     grep -nE '(^|[^A-Za-z_])(TO[D]O|FIX[M]E)([^A-Za-z_]|$)' $every /dev/null | cut -d: -f1,2 | finding "unfinished work"
     grep -nP '[^\x00-\x7F]' $every /dev/null | cut -d: -f1,2 | finding "not ASCII"
     not_packed | finding "not in make dist, add it to EXTRA_DIST or a list of sources"
-    command -v shellcheck >/dev/null || return 0
-    shellcheck -f gcc -S warning -e SC2046 .ci/run $(echo "$every" | grep '\.sh$')
+    command -v "${SHELLCHECK:=shellcheck}" >/dev/null || return 0
+    "$SHELLCHECK" -f gcc -S warning -e SC2046 .ci/run $(echo "$every" | grep '\.sh$')
 }
 
 long_functions | finding "warning, more than 60" >&2

@@ -23,6 +23,8 @@ planted() { # planted FILE CONTENT WORDS: this content gives this finding, in th
     ok $? "$1: $3"
 }
 
+out=$(SHELLCHECK=none sh "$lint" "$REEL_SRC" 2>/dev/null)
+ok $? "this source has no findings${out:+: $(echo "$out" | head -n 5 | tr '\n' ';')}"
 fresh
 out=$(sh "$lint" "$top" 2>&1)
 ok $? "clean text passes${out:+ ($out)}"
