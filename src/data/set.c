@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/crc32c.h"
+#include "base/crc.h"
 #include "base/file.h"
 #include "tensor/half.h"
 

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/crc32c.h"
+#include "base/crc.h"
 #include "data/set_priv.h"
 
 /* sums over this rank's samples, per channel, of normalised values */

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/crc32c.h"
+#include "base/crc.h"
 #include "base/file.h"
 
 struct h5 { hid_t file; const char *path; };

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/crc32c.h"
+#include "base/crc.h"
 #include "base/file.h"
 #include "tensor/half.h"
 
