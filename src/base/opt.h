@@ -2,7 +2,7 @@
 #define REEL_BASE_OPT_H
 
 /* One option table per section drives parsing, types, bounds, defaults, --help, the example file,
- * the man page, the resolved dump and dotted overrides. */
+ * the man page, the resolved dump and dotted overrides. Command-line flags use the same table. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -10,34 +10,40 @@
 enum reel_opt_type {
     REEL_OPT_END,
     REEL_OPT_BOOL,     /* int */
-    REEL_OPT_INT,      /* int64_t */
-    REEL_OPT_F64,      /* double */
-    REEL_OPT_STR,      /* const char *, NULL when absent */
+    REEL_OPT_INT,      /* int64_t; REEL_INT_UNSET when null */
+    REEL_OPT_F64,      /* double; NAN when null */
+    REEL_OPT_STR,      /* const char *, NULL when absent or empty */
     REEL_OPT_ENUM,     /* int: index into choices */
     REEL_OPT_BETAS,    /* double[2]: list of two or "b1,b2" */
     REEL_OPT_INTS,     /* struct reel_ints */
     REEL_OPT_STRS,     /* struct reel_strs: a string or a list of strings */
-    REEL_OPT_DURATION, /* double seconds: 3h50m, 90s, number */
-    REEL_OPT_RAW,      /* any YAML value, accepted and carried as text in the dump (later sections) */
+    REEL_OPT_REPEATS,  /* struct reel_repeats: path, list of paths, {path: times} or "a:2,b:1" */
+    REEL_OPT_DURATION, /* double seconds: 3h50m, 90s, 1:30:00, number; 0 when absent */
+    REEL_OPT_RAW,      /* const struct reel_node *: any YAML value, kept as it is; NULL when absent */
 };
+
+#define REEL_INT_UNSET INT64_MIN
 
 struct reel_ints { int64_t *v; int n; };
 struct reel_strs { const char **v; int n; };
+struct reel_repeats { struct reel_repeat { const char *path; int64_t times; } *v; int n; };
 
 enum {
-    REEL_OPT_REQUIRED = 1,
-    REEL_OPT_NULLABLE = 2, /* null means absent: `dflt` */
+    REEL_OPT_REQUIRED = 1, /* `dflt`, `sdflt` are then only the example's value */
+    REEL_OPT_NULLABLE = 2, /* numbers: absent and null are "unset" (REEL_INT_UNSET, NAN), not `dflt` */
     REEL_OPT_LATER = 4,    /* checked now, no effect yet: train says "not yet" if it is set */
+    REEL_OPT_ZERO = 8,     /* under parity a zero or empty value means the default */
 };
 
+/* Null and an absent key mean the same: the default. */
 struct reel_opt {
-    const char *name; /* dotted below its section: "optimizer.learning_rate" */
+    const char *name; /* dotted below its section: "optimizer.learning_rate"; a section stays together */
     enum reel_opt_type type;
     size_t offset;    /* into the section's struct */
     double dflt;      /* numbers, bools, enum index */
     const char *sdflt; /* strings and lists, as YAML text */
-    double min, max;  /* inclusive bounds when min < max */
-    const char *choices; /* REEL_OPT_ENUM: "load|random" */
+    double min, max;  /* inclusive bounds when min < max; of every element in lists */
+    const char *choices; /* ENUM, STRS: "load|random"; aliases behind a comma: "simulate,sim|data" */
     unsigned flags;
     const char *unit; /* "pixels", "seconds", NULL */
     const char *help; /* one sentence */

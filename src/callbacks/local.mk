@@ -1,5 +1,5 @@
 # The registry: sources and table both come from this list.
-CALLBACKS = src/callbacks/grad_clip.c
+CALLBACKS = src/callbacks/grad_clip.c src/callbacks/ema.c src/callbacks/validation.c
 libreel_a_SOURCES += src/callbacks/callback.h src/callbacks/callback.c $(CALLBACKS)
 nodist_libreel_a_SOURCES += src/callbacks/callbacks.def
 BUILT_SOURCES += src/callbacks/callbacks.def

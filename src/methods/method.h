@@ -6,6 +6,7 @@
 
 #include "base/exact.h"
 #include "base/opt.h"
+#include "config/config.h"
 #include "data/draws.h"
 #include "models/model.h"
 
@@ -53,6 +54,8 @@ struct reel_method_ops {
     const struct reel_opt *opts; /* keys of the section `method` */
     size_t priv_size;            /* zeroed and filled from opts before init() */
     unsigned roles_needed, roles_trained;
+    /* Symmetric, without roles: cross-checks of its keys when the configuration is parsed. NULL: none */
+    reel_err (*check)(const struct reel_config *cfg, const void *priv);
     reel_err (*init)(struct reel_method *m); /* Symmetric: judge the config, not the machine */
     /* Collective. Forward and backward of one micro-batch; NULL: "not yet". */
     void (*step)(struct reel_method *m, const struct reel_batch *b, struct reel_step *st);

@@ -3,7 +3,7 @@
  * Source: FastVideo fastvideo/train/methods/fine_tuning/finetune.py @2f3d4074; formulas in README.md. */
 
 #include "be/ops.h"
-#include "config/config.h"
+#include "methods/check.h"
 #include "methods/method.h"
 #include "nn/schedule.h"
 
@@ -14,19 +14,23 @@ struct sft {
 };
 
 static const struct reel_opt sft_opts[] = {
-    { "attn_kind", REEL_OPT_ENUM, offsetof(struct sft, attn_kind), .choices = "dense|vsa",
+    { "attn_kind", REEL_OPT_ENUM, offsetof(struct sft, attn_kind), .choices = REEL_ATTN_KIND_CHOICES,
       .flags = REEL_OPT_LATER, .help = "attention of the student" },
     { .type = REEL_OPT_END },
 };
+
+static reel_err sft_check(const struct reel_config *cfg, const void *priv)
+{
+    (void)priv;
+    REEL_TRY(reel_check_rate(cfg));
+    return reel_check_latents(cfg, 0);
+}
 
 static reel_err sft_init(struct reel_method *m)
 {
     const struct reel_config *cfg = m->cfg;
     struct sft *p = m->priv;
 
-    if (cfg->training.optimizer.learning_rate <= 0)
-        return REEL_FAIL(REEL_ECONFIG, "training.optimizer.learning_rate is %g: SFT needs a rate above 0, e.g. 1e-5",
-                         cfg->training.optimizer.learning_rate);
     p->density = (struct reel_density){
         .scheme = (enum reel_weighting)cfg->training.model.weighting_scheme,
         .logit_mean = cfg->training.model.logit_mean,
@@ -110,6 +114,7 @@ const struct reel_method_ops reel_method_sft = {
     .priv_size = sizeof(struct sft),
     .roles_needed = REEL_ROLE(REEL_STUDENT),
     .roles_trained = REEL_ROLE(REEL_STUDENT),
+    .check = sft_check,
     .init = sft_init,
     .step = sft_step,
 };

@@ -1,0 +1,32 @@
+#ifndef REEL_CONFIG_PRIV_H
+#define REEL_CONFIG_PRIV_H
+
+#include <stdarg.h>
+
+#include "config/config.h"
+
+/* Shared by the files of src/config only. */
+
+/* "file:line:column: key: message"; n may be NULL (then only the key). */
+reel_err reel_fail_at(const struct reel_node *n, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+reel_err reel_vfail_at(const char *where, const char *key, const char *fmt, va_list ap);
+
+/* one string of the '|' list at *s: copies it to buf, advances *s; 0 at the end */
+int reel_next_choice(const char **s, char *buf, size_t size);
+/* the list as "a, b, c" */
+const char *reel_choice_list(struct reel_pool *p, const char *choices);
+/* index in "a,alias|b" ignoring case, -1 */
+int reel_choice_index(const char *choices, const char *word);
+/* canonical name number i of "a,alias|b" */
+const char *reel_choice_name(const char *choices, int i, char *buf, size_t size);
+
+/* remembers a warning or a "later" key; drops it silently when the array is full */
+void reel_note(const char **list, int *n, const char *text);
+
+/* check.c: every rule that spans keys; all sections are filled and resolved */
+reel_err reel_config_check(const struct reel_config *cfg);
+/* preset.c: the preset that a model path names */
+const struct reel_preset *reel_preset_find(const char *init_from);
+
+#endif

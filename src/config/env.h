@@ -1,0 +1,46 @@
+#ifndef REEL_CONFIG_ENV_H
+#define REEL_CONFIG_ENV_H
+
+#include <stdio.h>
+
+/* The environment variables that reel reads, each once, here. X(name, help) */
+#define REEL_ENV_LIST(X)                                                                           \
+    X(REEL_FAULT, "site:rank:nth: make the nth pass of that rank through that site fail (tests)")  \
+    X(HF_HUB_CACHE, "Hugging Face cache; looked up in the order of this list")                     \
+    X(HUGGINGFACE_HUB_CACHE, "old name of HF_HUB_CACHE")                                           \
+    X(HF_HOME, "parent of the cache: $HF_HOME/hub")                                                \
+    X(XDG_CACHE_HOME, "parent of the cache: $XDG_CACHE_HOME/huggingface/hub")                      \
+    X(HOME, "parent of the cache: $HOME/.cache/huggingface/hub")                                   \
+    X(CUDA_VISIBLE_DEVICES, "devices of this rank")                                                \
+    X(OMP_NUM_THREADS, "threads per rank unless training.threads is set")                          \
+    X(OPENBLAS_NUM_THREADS, "shown only: the BLAS library reads it")                               \
+    X(WANDB_MODE, "disabled: write no W&B run")                                                    \
+    X(SLURM_JOB_ID, "shown in the run's record")                                                   \
+    X(SLURM_RESTART_COUNT, "how often the job was requeued")                                       \
+    X(SLURM_NTASKS, "must agree with the size of the MPI world")                                   \
+    X(SLURM_PROCID, "shown only")                                                                  \
+    X(SLURM_LOCALID, "rank on the node: picks the device")                                         \
+    X(SLURM_JOB_NUM_NODES, "shown only")                                                           \
+    X(SLURM_JOB_NODELIST, "shown only")                                                            \
+    X(SLURM_CPUS_PER_TASK, "shown only")                                                           \
+    X(SLURM_JOB_END_TIME, "seconds since 1970: the job's end, for training.checkpoint.max_wall")
+
+enum reel_env_name {
+#define X(name, help) REEL_ENV_##name,
+    REEL_ENV_LIST(X)
+#undef X
+    REEL_ENV_N
+};
+
+/* A value is NULL when the variable is not set; it points into the process's environment. */
+struct reel_env { const char *v[REEL_ENV_N]; };
+extern const struct reel_env_help { const char *name, *help; } reel_env_help[REEL_ENV_N];
+
+/** reel_env_read - capture every variable of the list: the program's only getenv. Local. */
+void reel_env_read(struct reel_env *env);
+/** reel_env_get - e.g. reel_env_get(env, REEL_ENV_HF_HOME). Local. */
+const char *reel_env_get(const struct reel_env *env, enum reel_env_name name);
+/** reel_env_dump - the variables that are set, as YAML comment lines. Local. */
+void reel_env_dump(const struct reel_env *env, FILE *f);
+
+#endif

@@ -1,0 +1,36 @@
+#ifndef REEL_CONFIG_SCHEMA_H
+#define REEL_CONFIG_SCHEMA_H
+
+/* What a configuration may name. Handed in by the caller, so that config knows no model, method or
+ * callback; train/schema.c assembles it from the registries. */
+
+#include "base/err.h"
+#include "base/opt.h"
+
+struct reel_config;
+
+#define REEL_MAX_ROLE_NAMES 3 /* student, teacher, critic: the bits of roles_needed */
+extern const char *const reel_role_names[REEL_MAX_ROLE_NAMES + 1];
+
+struct reel_kind {
+    const char *name, *help;
+    const char *targets;         /* accepted `_target_` strings, '|' between */
+    const struct reel_opt *opts; /* NULL: no keys of its own */
+    size_t priv_size;
+    unsigned roles_needed, roles_trained; /* methods: bits of reel_role_names */
+    int ready;                            /* 0: known and checked, but not in this version yet */
+    int causal;                           /* models: streams frame by frame */
+    /* Symmetric: cross-checks of its own keys; priv is filled. NULL: none. A callback may stand in the
+     * file under any name, so its check is told its dotted place. */
+    reel_err (*check)(const struct reel_config *cfg, const void *priv);
+    reel_err (*check_at)(const struct reel_config *cfg, const void *priv, const char *section);
+};
+
+struct reel_schema {
+    const struct reel_kind *models, *methods, *callbacks; /* end with name NULL */
+};
+
+/** reel_kind_find - by registry name or `_target_` string, NULL when unknown. Local. */
+const struct reel_kind *reel_kind_find(const struct reel_kind *kinds, const char *name);
+
+#endif
