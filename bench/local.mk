@@ -1,0 +1,4 @@
+# built by "make bench": not part of "make all"
+EXTRA_PROGRAMS = bench/b_gemm bench/b_attn
+bench_b_gemm_SOURCES = bench/b_gemm.c bench/bench.h
+bench_b_attn_SOURCES = bench/b_attn.c bench/bench.h

@@ -1,0 +1,3 @@
+check_PROGRAMS += tests/t_op_linear tests/t_op_attn
+tests_t_op_linear_SOURCES = tests/t_op_linear.c tests/op_common.h
+tests_t_op_attn_SOURCES = tests/t_op_attn.c tests/op_common.h

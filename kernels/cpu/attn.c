@@ -1,125 +1,207 @@
-/* Attention of the CPU backend, one query (forward, dq) or key (dk, dv) at a time. */
+/* Attention over (sample, head): tasks, temporary memory, and the order of the sums of dq. */
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
-#include "kernels/cpu/lane.h"
 #include "kernels/kernels.h"
 
-struct at {
-    int dt, heads;
-    void *o, *dq, *dk, *dv;
-    float *lse;
-    const void *q, *k, *v, *dout, *oo;
-    const float *clse;
-    int64_t sq, sk, hd;
-    float scale;
+#define QUERIES 480 /* most queries of a forward task: packing K and V costs them about 4% */
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int64_t up(int64_t n, int64_t unit)
+{
+    return ceil_div(n, unit) * unit;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+struct job {
+    struct reel_attn a; /* of sample 0, head 0 */
+    const struct reel_cpu_isa *isa;
+    int64_t b, heads, tile, tiles; /* queries (forward) or keys (backward) of a task, tasks per head */
+    float *mem;                    /* per worker */
+    size_t mem_floats;
+    float *delta;       /* [b, heads, sq] */
+    float *acc;         /* [slots][sq up][hd up] sums of dq in flight */
+    _Atomic int64_t *done; /* [slots][blocks of queries] */
+    int64_t slots;
 };
 
-static float dot(const struct at *a, const void *x, int64_t i, const void *y, int64_t j)
+static const void *at_const(const void *p, int64_t elements, int dt)
 {
-    float s = 0;
-    for (int64_t c = 0; c < a->hd; c++) s += ld(a->dt, x, i + c) * ld(a->dt, y, j + c);
-    return s;
+    return p ? (const char *)p + elements * (dt == REEL_BF16 ? 2 : 4) : NULL;
 }
 
-/* offset of row t of head h of sample b; s rows per sample */
-static int64_t row_at(const struct at *a, int64_t b, int64_t s, int64_t t, int64_t h)
+static void *at(void *p, int64_t elements, int dt)
 {
-    return ((b * s + t) * a->heads + h) * a->hd;
+    return p ? (char *)p + elements * (dt == REEL_BF16 ? 2 : 4) : NULL;
 }
 
-static void fwd_query(void *arg, int64_t t, int worker)
+/* The attention of pair bh = sample * heads + head. */
+static struct reel_attn pair(const struct job *j, int64_t bh)
 {
-    const struct at *a = arg;
-    int64_t i = t % a->sq, h = t / a->sq % a->heads, b = t / a->sq / a->heads, qi = row_at(a, b, a->sq, i, h);
-    float max = -INFINITY, sum = 0;
+    struct reel_attn a = j->a;
+    int64_t q = bh / j->heads * a.sq * a.ld + bh % j->heads * a.hd;
+    int64_t k = bh / j->heads * a.sk * a.ld + bh % j->heads * a.hd;
 
-    (void)worker;
-    for (int64_t j = 0; j < a->sk; j++) {
-        float x = a->scale * dot(a, a->q, qi, a->k, row_at(a, b, a->sk, j, h));
-        max = x > max ? x : max;
-    }
-    for (int64_t j = 0; j < a->sk; j++)
-        sum += reel_expf(a->scale * dot(a, a->q, qi, a->k, row_at(a, b, a->sk, j, h)) - max);
-    a->lse[t] = max + reel_logf(sum);
-    for (int64_t c = 0; c < a->hd; c++) {
-        float o = 0;
-        for (int64_t j = 0; j < a->sk; j++) {
-            int64_t kj = row_at(a, b, a->sk, j, h);
-            o += reel_expf(a->scale * dot(a, a->q, qi, a->k, kj) - a->lse[t]) * ld(a->dt, a->v, kj + c);
-        }
-        st(a->dt, a->o, qi + c, o);
-    }
+    a.q = at_const(a.q, q, a.dt);
+    a.k = at_const(a.k, k, a.dt);
+    a.v = at_const(a.v, k, a.dt);
+    a.dout = at_const(a.dout, q, a.dt);
+    a.o = at(a.o, q, a.dt);
+    a.dq = at(a.dq, q, a.dt);
+    a.dk = at(a.dk, k, a.dt);
+    a.dv = at(a.dv, k, a.dt);
+    a.lse += bh * a.sq;
+    a.delta = j->delta ? j->delta + bh * a.sq : NULL;
+    return a;
 }
 
-static float p_of(const struct at *a, int64_t qi, int64_t kj, float lse)
+static struct job new_job(int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd)
 {
-    return reel_expf(a->scale * dot(a, a->q, qi, a->k, kj) - lse);
+    return (struct job){
+        .a = { .sq = sq, .sk = sk, .hd = hd, .ld = heads * hd }, .isa = reel_cpu_isa(), .b = b, .heads = heads,
+    };
 }
 
-static void bwd_query(void *arg, int64_t t, int worker)
-{
-    const struct at *a = arg;
-    int64_t i = t % a->sq, h = t / a->sq % a->heads, b = t / a->sq / a->heads, qi = row_at(a, b, a->sq, i, h);
-    float delta = dot(a, a->dout, qi, a->oo, qi);
+/* ---- forward ---- */
 
-    (void)worker;
-    for (int64_t c = 0; c < a->hd; c++) {
-        float s = 0;
-        for (int64_t j = 0; j < a->sk; j++) {
-            int64_t kj = row_at(a, b, a->sk, j, h);
-            s += p_of(a, qi, kj, a->clse[t]) * (dot(a, a->dout, qi, a->v, kj) - delta) * ld(a->dt, a->k, kj + c);
-        }
-        st(a->dt, a->dq, qi + c, a->scale * s);
-    }
+/* Any cut of the queries gives the same bits: large tiles, but four for each thread. */
+static void plan_fwd(struct job *j, int threads)
+{
+    int64_t n = ceil_div(j->a.sq + 1, QUERIES);
+
+    while (j->b * j->heads * n < 4 * threads && j->a.sq > 2 * n * j->isa->nr) n++;
+    j->tile = up(ceil_div(j->a.sq + 1, n), j->isa->nr);
+    j->tiles = ceil_div(j->a.sq, j->tile);
+    j->mem_floats = (size_t)up((int64_t)j->isa->attn_fwd_mem(j->a.hd, j->tile), 64);
 }
 
-static void bwd_key(void *arg, int64_t t, int worker)
+static void fwd_task(void *arg, int64_t task, int worker)
 {
-    const struct at *a = arg;
-    int64_t j = t % a->sk, h = t / a->sk % a->heads, b = t / a->sk / a->heads, kj = row_at(a, b, a->sk, j, h);
+    const struct job *j = arg;
+    struct reel_attn a = pair(j, task / j->tiles);
+    int64_t i0 = task % j->tiles * j->tile;
 
-    (void)worker;
-    for (int64_t c = 0; c < a->hd; c++) {
-        float sk = 0, sv = 0;
-        for (int64_t i = 0; i < a->sq; i++) {
-            int64_t qi = row_at(a, b, a->sq, i, h);
-            float p = p_of(a, qi, kj, a->clse[(b * a->heads + h) * a->sq + i]);
-            sv += p * ld(a->dt, a->dout, qi + c);
-            sk += p * (dot(a, a->dout, qi, a->v, kj) - dot(a, a->dout, qi, a->oo, qi)) * ld(a->dt, a->q, qi + c);
-        }
-        st(a->dt, a->dk, kj + c, a->scale * sk);
-        st(a->dt, a->dv, kj + c, sv);
-    }
+    j->isa->attn_fwd(&a, i0, least(i0 + j->tile, a.sq), j->mem + (size_t)worker * j->mem_floats);
 }
 
-void reel_cpu_attn_fwd(struct reel_stream *s, int dt, void *o, float *lse, const void *q, const void *k,
-                       const void *v, int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd, void *tmp)
-{
-    struct at a = { .dt = dt, .heads = heads, .o = o, .lse = lse, .q = q, .k = k, .v = v, .sq = sq, .sk = sk,
-                    .hd = hd, .scale = 1.0f / sqrtf((float)hd) };
-
-    (void)tmp;
-    reel_pool_run(s->pool, b * heads * sq, fwd_query, &a);
-}
-
-void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *dv, const void *dout,
-                       const void *o, const float *lse, const void *q, const void *k, const void *v,
+void reel_cpu_attn_fwd(struct reel_stream *s, int dt, void *o, float *lse, const void *q, const void *k, const void *v,
                        int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd, void *tmp)
 {
-    struct at a = { .dt = dt, .heads = heads, .dq = dq, .dk = dk, .dv = dv, .dout = dout, .oo = o, .clse = lse,
-                    .q = q, .k = k, .v = v, .sq = sq, .sk = sk, .hd = hd, .scale = 1.0f / sqrtf((float)hd) };
+    struct job j = new_job(b, sq, sk, heads, hd);
 
-    (void)tmp;
-    reel_pool_run(s->pool, b * heads * sq, bwd_query, &a);
-    reel_pool_run(s->pool, b * heads * sk, bwd_key, &a);
+    j.a.dt = dt;
+    j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = o, j.a.lse = lse;
+    plan_fwd(&j, reel_pool_threads(s->pool));
+    j.mem = tmp;
+    reel_pool_run(s->pool, b * heads * j.tiles, fwd_task, &j);
 }
 
 size_t reel_cpu_attn_fwd_tmp(struct reel_stream *s, int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd)
 {
-    (void)s, (void)dt, (void)b, (void)sq, (void)sk, (void)heads, (void)hd;
-    return 0;
+    struct job j = new_job(b, sq, sk, heads, hd);
+    int threads = reel_pool_threads(s->pool);
+
+    (void)dt;
+    plan_fwd(&j, threads);
+    return (size_t)threads * j.mem_floats * sizeof(float);
+}
+
+/* ---- backward ---- */
+
+static int64_t query_blocks(const struct job *j)
+{
+    return ceil_div(j->a.sq, REEL_ATTN_QB);
+}
+
+static int64_t pairs_rows(const struct job *j)
+{
+    return j->b * j->heads * j->a.sq;
+}
+
+static int64_t acc_floats(const struct job *j)
+{
+    return query_blocks(j) * REEL_ATTN_QB * up(j->a.hd, 8);
+}
+
+/* Tiles of keys depend on sk alone: they are the terms of dq. Returns the bytes of tmp. */
+static size_t plan_bwd(struct job *j, int threads)
+{
+    size_t floats;
+
+    j->tiles = ceil_div(j->a.sk, REEL_ATTN_KT);
+    j->tile = up(ceil_div(j->a.sk, j->tiles), 48);
+    j->tiles = ceil_div(j->a.sk, j->tile);
+    j->slots = least(j->b * j->heads, 2 * threads);
+    j->mem_floats = (size_t)up((int64_t)j->isa->attn_bwd_mem(j->a.hd), 64);
+    floats = (size_t)threads * j->mem_floats + (size_t)(up(pairs_rows(j), 64) + j->slots * acc_floats(j));
+    return floats * sizeof(float) + (size_t)(j->slots * query_blocks(j)) * sizeof *j->done;
+}
+
+static void place_bwd(struct job *j, int threads, void *tmp)
+{
+    j->mem = tmp;
+    j->acc = j->mem + (size_t)threads * j->mem_floats;
+    j->delta = j->acc + j->slots * acc_floats(j);
+    j->done = (_Atomic int64_t *)(j->delta + up(pairs_rows(j), 64));
+    for (int64_t i = 0; i < j->slots * query_blocks(j); i++) atomic_init(&j->done[i], 0);
+}
+
+static void delta_task(void *arg, int64_t task, int worker)
+{
+    const struct job *j = arg;
+    int64_t bh = task / j->tiles, i0 = task % j->tiles * j->tile;
+    struct reel_attn a = pair(j, bh);
+
+    (void)worker;
+    j->isa->attn_delta(&a, j->delta + bh * a.sq, i0, least(i0 + j->tile, a.sq));
+}
+
+static void bwd_task(void *arg, int64_t task, int worker)
+{
+    const struct job *j = arg;
+    int64_t bh = task / j->tiles, tile = task % j->tiles, k0 = tile * j->tile, slot = bh % j->slots;
+    struct reel_attn a = pair(j, bh);
+    struct reel_attn_turn t = {
+        .acc = j->acc + slot * acc_floats(j),
+        .done = j->done + slot * query_blocks(j),
+        .turn = bh / j->slots * j->tiles + tile,
+        .first = tile == 0,
+        .last = tile == j->tiles - 1,
+    };
+
+    j->isa->attn_bwd(&a, &t, k0, least(k0 + j->tile, a.sk), j->mem + (size_t)worker * j->mem_floats);
+}
+
+void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *dv, const void *dout, const void *o,
+                       const float *lse, const void *q, const void *k, const void *v, int64_t b, int64_t sq,
+                       int64_t sk, int heads, int64_t hd, void *tmp)
+{
+    struct job j = new_job(b, sq, sk, heads, hd), d;
+    int threads = reel_pool_threads(s->pool);
+
+    j.a.dt = dt;
+    j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = (void *)(uintptr_t)o, j.a.lse = (float *)(uintptr_t)lse;
+    j.a.dout = dout, j.a.dq = dq, j.a.dk = dk, j.a.dv = dv;
+    plan_bwd(&j, threads);
+    place_bwd(&j, threads, tmp);
+    d = j;
+    d.tile = 256;
+    d.tiles = ceil_div(sq, d.tile);
+    reel_pool_run(s->pool, b * heads * d.tiles, delta_task, &d);
+    reel_pool_run(s->pool, b * heads * j.tiles, bwd_task, &j);
 }
 
 size_t reel_cpu_attn_bwd_tmp(struct reel_stream *s, int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd)
 {
-    return reel_cpu_attn_fwd_tmp(s, dt, b, sq, sk, heads, hd);
+    struct job j = new_job(b, sq, sk, heads, hd);
+
+    (void)dt;
+    return plan_bwd(&j, reel_pool_threads(s->pool));
 }

@@ -1,98 +1,259 @@
-/* Matrix products of the CPU backend, row by row. */
+/* y = x w^T and its two derivatives: plans of their sums, tiles of their results, threads over tiles. */
+#include <string.h>
+
+#include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
-#include "kernels/cpu/lane.h"
 #include "kernels/kernels.h"
 
-struct mm {
-    int dt, epi, acc;
-    void *y, *pre;
-    const void *x, *w;
-    float *fy, *db;
-    const float *bias;
-    int64_t m, n, k;
+#define TILE_ROWS  1024          /* largest tile of a result */
+#define TILE_COLS  768
+#define KEPT_BYTES (4 << 20)     /* partial sums of one thread's tile: a share of the last cache */
+#define PACK_COLS  14            /* packing an element of A costs as much as this many columns of work */
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* ---- plans ---- */
+
+/* The tree over pieces 0..2^levels-1, some of them empty, as they come: which kept levels the piece
+ * at `at` completes when the next piece that is not empty stands at `next`. */
+static void tree_step(struct reel_kseg *g, uint32_t *kept, int levels, int64_t at, int64_t next)
+{
+    int l;
+
+    g->adds = 0;
+    for (l = 0; l < levels; l++) {
+        int64_t node = at >> l;
+        if (node & 1)
+            g->adds |= *kept & (1u << l);
+        else if ((node + 1) << l <= next && next < (node + 2) << l)
+            break; /* the right sibling is still to come */
+    }
+    *kept &= ~g->adds;
+    *kept |= 1u << l;
+    g->dest = (int8_t)l;
+}
+
+/* Segments of the piece of n terms from k0; the last one is left to tree_step. */
+static struct reel_kseg *add_piece(struct reel_kseg *g, int64_t k0, int64_t n)
+{
+    for (int64_t k = 0; k < n; k += REEL_KSEG, g++)
+        *g = (struct reel_kseg){ .k0 = k0 + k,
+                                 .len = (int32_t)(n - k < REEL_KSEG ? n - k : REEL_KSEG),
+                                 .first = k == 0,
+                                 .last = k + REEL_KSEG >= n };
+    return g;
+}
+
+static int log2_up(int64_t n)
+{
+    int l = 0;
+
+    while ((int64_t)1 << l < n) l++;
+    return l;
+}
+
+/* One piece: the sum over n features. */
+static struct reel_kplan plan_features(struct reel_kseg *seg, int64_t n)
+{
+    return (struct reel_kplan){ seg, add_piece(seg, 0, n) - seg, 0 };
+}
+
+static int64_t segs_of_rows(struct reel_rows r)
+{
+    return r.b * r.runs * ceil_div(reel_rows_run_tok(r), REEL_KSEG);
+}
+
+/* Pieces (sample, run) of the sum over tokens. */
+static struct reel_kplan plan_rows(struct reel_kseg *seg, struct reel_rows r)
+{
+    int64_t tok = r.s ? reel_rows_run_tok(r) : 1;
+    int rbits = log2_up(r.runs), levels = rbits + log2_up(r.b);
+    int64_t used = ceil_div(r.s, tok); /* runs that are not empty */
+    uint32_t kept = 0;
+    struct reel_kseg *g = seg;
+
+    for (int64_t p = 0; p < r.b * used; p++) {
+        int64_t b = p / used, run = p % used, n = r.s - run * tok;
+        int64_t at = (b << rbits) + run;
+        int64_t next = run + 1 < used ? at + 1 : b + 1 < r.b ? (b + 1) << rbits : (int64_t)1 << levels;
+        g = add_piece(g, b * r.s + run * tok, n < tok ? n : tok);
+        tree_step(g - 1, &kept, levels, at, next);
+    }
+    return (struct reel_kplan){ seg, g - seg, levels };
+}
+
+/* ---- tiles and threads ---- */
+
+struct job {
+    struct reel_gemm g;
+    const struct reel_cpu_isa *isa;
+    int64_t ni, nj, ti, tj; /* result, tile */
+    float *mem;             /* per worker */
+    size_t mem_floats;
+    float *db;              /* column sums of A's rows, or NULL */
 };
 
-static void fwd_row(void *arg, int64_t i, int worker)
+static int64_t tile_edge(int64_t n, int64_t parts, int unit)
 {
-    const struct mm *a = arg;
+    return ceil_div(ceil_div(n, parts), unit) * unit;
+}
 
-    (void)worker;
-    for (int64_t j = 0; j < a->n; j++) {
-        float s = 0;
-        for (int64_t l = 0; l < a->k; l++) s += ld(a->dt, a->x, i * a->k + l) * ld(a->dt, a->w, j * a->k + l);
-        if (a->bias) s += a->bias[j];
-        if (a->pre) st(a->dt, a->pre, i * a->n + j, s);
-        st(a->dt, a->y, i * a->n + j, a->epi == REEL_EPI_GELU ? reel_gelu(s) : s);
+/* The cut of ni x nj that is estimated to finish first; any cut gives the same bits. */
+static void choose_tiles(struct job *j, int threads)
+{
+    int64_t kept = KEPT_BYTES / 4 / (j->g.plan.levels + 1);
+    double best = 0;
+
+    j->ti = j->tj = 0;
+    for (int64_t gi = ceil_div(j->ni + 1, TILE_ROWS), i = 0; i < 12; i++, gi++)
+        for (int64_t gj = ceil_div(j->nj + 1, TILE_COLS), k = 0; k < 12; k++, gj++) {
+            int64_t ti = tile_edge(j->ni, gi, j->isa->mr), tj = tile_edge(j->nj, gj, j->isa->nr);
+            int64_t waves = ceil_div(ceil_div(j->ni, ti) * ceil_div(j->nj, tj), threads);
+            double area = (double)(ti * tj), cost = area + PACK_COLS * (double)(ti + tj);
+            cost = (double)waves * cost * (area > (double)kept ? 2 * area / (double)kept : 1);
+            if (ti && tj && (!j->ti || cost < best)) {
+                best = cost;
+                j->ti = ti;
+                j->tj = tj;
+            }
+        }
+}
+
+static void plan_memory(struct job *j, int threads)
+{
+    size_t sums = (size_t)(j->g.plan.levels + 1) * REEL_COLS + REEL_COLS * 2;
+
+    choose_tiles(j, threads);
+    if (!j->ti) j->ti = j->tj = j->isa->nr; /* no rows at all */
+    j->mem_floats = j->isa->tile_mem(&j->g, j->ti, j->tj);
+    if (j->mem_floats < sums) j->mem_floats = sums;
+    j->mem_floats = (j->mem_floats + 63) / 64 * 64;
+}
+
+/* db of columns [j0, j0+n): each piece in f64, the tree in f32, like dw */
+static void column_sums(const struct job *j, int64_t j0, int64_t n, float *mem)
+{
+    const struct reel_kplan *p = &j->g.plan;
+    double *piece = (double *)mem;
+    float *kept = mem + 2 * REEL_COLS, sum[REEL_COLS];
+
+    for (int64_t s = 0; s < p->nseg; s++) {
+        const struct reel_kseg *g = &p->seg[s];
+        j->isa->colsum(piece, &j->g.a, j0, n, g->k0, g->len, !g->first);
+        if (!g->last) continue;
+        for (int64_t c = 0; c < n; c++) sum[c] = (float)piece[c];
+        for (uint32_t m = g->adds; m; m &= m - 1)
+            for (int64_t c = 0; c < n; c++) sum[c] += kept[__builtin_ctz(m) * REEL_COLS + c];
+        for (int64_t c = 0; c < n && g->dest < p->levels; c++) kept[g->dest * REEL_COLS + c] = sum[c];
+    }
+    for (int64_t c = 0; c < n; c++) j->db[j0 + c] = j->g.out.acc ? j->db[j0 + c] + sum[c] : sum[c];
+}
+
+static void run_task(void *arg, int64_t task, int worker)
+{
+    const struct job *j = arg;
+    int64_t cols = ceil_div(j->nj, j->tj), tiles = cols * ceil_div(j->ni, j->ti);
+    float *mem = j->mem + (size_t)worker * j->mem_floats;
+    int64_t i0 = task / cols * j->ti, j0 = task % cols * j->tj;
+
+    if (task < tiles)
+        j->isa->tile(&j->g, i0, i0 + j->ti < j->ni ? i0 + j->ti : j->ni, j0, j0 + j->tj < j->nj ? j0 + j->tj : j->nj,
+                     mem);
+    else {
+        int64_t c0 = (task - tiles) * REEL_COLS;
+        column_sums(j, c0, j->ni - c0 < REEL_COLS ? j->ni - c0 : REEL_COLS, mem);
     }
 }
 
-static void bwd_x_row(void *arg, int64_t i, int worker)
+static void run(struct reel_stream *s, struct job *j, void *tmp, int64_t max_segs)
 {
-    const struct mm *a = arg;
+    int64_t tasks;
 
-    (void)worker;
-    for (int64_t l = 0; l < a->k; l++) {
-        float s = 0;
-        for (int64_t j = 0; j < a->n; j++) s += ld(a->dt, a->x, i * a->n + j) * ld(a->dt, a->w, j * a->k + l);
-        st(a->dt, a->y, i * a->k + l, a->acc ? ld(a->dt, a->y, i * a->k + l) + s : s);
-    }
+    plan_memory(j, reel_pool_threads(s->pool));
+    j->mem = (float *)((char *)tmp + ceil_div(max_segs * (int64_t)sizeof(struct reel_kseg), 256) * 256);
+    tasks = ceil_div(j->ni, j->ti) * ceil_div(j->nj, j->tj) + (j->db ? ceil_div(j->ni, REEL_COLS) : 0);
+    reel_pool_run(s->pool, tasks, run_task, j);
 }
 
-static void bwd_w_row(void *arg, int64_t j, int worker)
+/* What run will use of tmp. */
+static size_t run_tmp(struct reel_stream *s, struct job *j, int64_t max_segs)
 {
-    const struct mm *a = arg;
-    float b = 0;
+    int threads = reel_pool_threads(s->pool);
 
-    (void)worker;
-    for (int64_t l = 0; l < a->k; l++) {
-        float s = 0;
-        for (int64_t i = 0; i < a->m; i++) s += ld(a->dt, a->w, i * a->n + j) * ld(a->dt, a->x, i * a->k + l);
-        a->fy[j * a->k + l] = a->acc ? a->fy[j * a->k + l] + s : s;
-    }
-    if (!a->db) return;
-    for (int64_t i = 0; i < a->m; i++) b += ld(a->dt, a->w, i * a->n + j);
-    a->db[j] = a->acc ? a->db[j] + b : b;
+    j->isa = reel_cpu_isa();
+    plan_memory(j, threads);
+    return (size_t)(ceil_div(max_segs * (int64_t)sizeof(struct reel_kseg), 256) * 256) +
+           (size_t)threads * j->mem_floats * sizeof(float);
 }
+
+/* ---- the three products ---- */
 
 void reel_cpu_linear_fwd(struct reel_stream *s, int dt, void *y, void *pre, const void *x, const void *w,
                          const float *bias, int64_t m, int64_t n, int64_t k, struct reel_rows r, int epi, void *tmp)
 {
-    struct mm a = { .dt = dt, .epi = epi, .y = y, .pre = pre, .x = x, .w = w, .bias = bias, .m = m, .n = n, .k = k };
+    struct job j = {
+        .g = { .a = { x, k, 1, dt }, .b = { w, k, 1, dt }, .plan = plan_features(tmp, k) },
+        .isa = reel_cpu_isa(), .ni = m, .nj = n,
+    };
 
-    (void)r, (void)tmp;
-    reel_pool_run(s->pool, m, fwd_row, &a);
+    (void)r;
+    j.g.out = (struct reel_gemm_out){ y, pre, bias, n, dt, epi == REEL_EPI_GELU, 0 };
+    run(s, &j, tmp, ceil_div(k, REEL_KSEG));
+}
+
+size_t reel_cpu_linear_fwd_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
+{
+    int64_t segs = ceil_div(k, REEL_KSEG);
+    struct job j = { .ni = m, .nj = n, .g.plan.nseg = segs };
+
+    (void)dt, (void)r;
+    return run_tmp(s, &j, segs);
 }
 
 void reel_cpu_linear_bwd_x(struct reel_stream *s, int dt, void *dx, const void *dy, const void *w, int64_t m,
                            int64_t n, int64_t k, struct reel_rows r, int acc, void *tmp)
 {
-    struct mm a = { .dt = dt, .acc = acc, .y = dx, .x = dy, .w = w, .m = m, .n = n, .k = k };
+    struct job j = {
+        .g = { .a = { dy, n, 1, dt }, .b = { w, k, 0, dt }, .plan = plan_features(tmp, n) },
+        .isa = reel_cpu_isa(), .ni = m, .nj = k,
+    };
 
-    (void)r, (void)tmp;
-    reel_pool_run(s->pool, m, bwd_x_row, &a);
+    (void)r;
+    j.g.out = (struct reel_gemm_out){ .y = dx, .ld = k, .dt = dt, .acc = acc };
+    run(s, &j, tmp, ceil_div(n, REEL_KSEG));
+}
+
+size_t reel_cpu_linear_bwd_x_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
+{
+    return reel_cpu_linear_fwd_tmp(s, dt, m, k, n, r);
 }
 
 void reel_cpu_linear_bwd_w(struct reel_stream *s, int dt, float *dw, float *db, const void *x, const void *dy,
                            int64_t m, int64_t n, int64_t k, struct reel_rows r, int acc, void *tmp)
 {
-    struct mm a = { .dt = dt, .acc = acc, .fy = dw, .db = db, .x = x, .w = dy, .m = m, .n = n, .k = k };
+    struct job j = {
+        .g = { .a = { dy, n, 0, dt }, .b = { x, k, 0, dt }, .plan = plan_rows(tmp, r) },
+        .isa = reel_cpu_isa(), .ni = n, .nj = k, .db = db,
+    };
 
-    (void)r, (void)tmp;
-    reel_pool_run(s->pool, n, bwd_w_row, &a);
-}
-
-size_t reel_cpu_linear_fwd_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
-{
-    (void)s, (void)dt, (void)m, (void)n, (void)k, (void)r;
-    return 0;
-}
-
-size_t reel_cpu_linear_bwd_x_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
-{
-    return reel_cpu_linear_fwd_tmp(s, dt, m, n, k, r);
+    if (!m) {
+        if (!acc) memset(dw, 0, (size_t)(n * k) * sizeof *dw);
+        if (!acc && db) memset(db, 0, (size_t)n * sizeof *db);
+        return;
+    }
+    j.g.out = (struct reel_gemm_out){ .y = dw, .ld = k, .dt = REEL_F32, .acc = acc };
+    run(s, &j, tmp, segs_of_rows(r));
 }
 
 size_t reel_cpu_linear_bwd_w_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
 {
-    return reel_cpu_linear_fwd_tmp(s, dt, m, n, k, r);
+    struct job j = { .ni = n, .nj = k };
+
+    (void)dt, (void)m;
+    j.g.plan.nseg = segs_of_rows(r);
+    j.g.plan.levels = log2_up(r.runs) + log2_up(r.b);
+    return run_tmp(s, &j, segs_of_rows(r));
 }

@@ -1,0 +1,106 @@
+#ifndef REEL_KERNELS_CPU_GEMM_H
+#define REEL_KERNELS_CPU_GEMM_H
+
+/* Matrix products C[i,j] = sum_k A[i,k] B[j,k] whose bits depend on the sizes of the sum only:
+ * the sum over k is cut into pieces, a piece into segments of at most REEL_KSEG terms; a segment is
+ * one chain of fused multiply-adds from 0, segments of a piece are added in order, pieces in one
+ * binary tree. Rows and columns are independent, so any cut of them gives the same bits. */
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tensor/tensor.h"
+
+#define REEL_KSEG 256
+#define REEL_COLS 64
+
+/* Element (i,k): p[i*ld + k] if kcontig, else p[k*ld + i]. f32 or bf16. */
+struct reel_mat {
+    const void *p;
+    int64_t ld;
+    int kcontig;
+    int dt;
+};
+
+/* One segment of the sum. */
+struct reel_kseg {
+    int64_t k0;    /* first term */
+    int32_t len;   /* terms, 1..REEL_KSEG */
+    int8_t first;  /* begins a piece */
+    int8_t last;   /* ends a piece: add the tree levels of `adds`, put the result at level `dest` */
+    int8_t dest;
+    uint32_t adds; /* bit l: add the partial sum kept at level l */
+};
+
+struct reel_kplan {
+    const struct reel_kseg *seg;
+    int64_t nseg;
+    int levels; /* the result's level = number of partial sums kept */
+};
+
+/* Where results go: y[i*ld + j], with bias[j] and GELU if asked; pre keeps the value before GELU. */
+struct reel_gemm_out {
+    void *y, *pre;
+    const float *bias;
+    int64_t ld;
+    int dt, gelu, acc; /* acc: y += (after the whole sum) */
+};
+
+struct reel_gemm {
+    struct reel_mat a, b;
+    struct reel_kplan plan;
+    struct reel_gemm_out out;
+};
+
+#define REEL_ATTN_QB 96 /* queries of a block of the backward pass: a multiple of every nr */
+#define REEL_ATTN_KT 240 /* most keys of a tile of the backward pass, likewise */
+
+/* Attention of one (sample, head): rows of hd elements, ld apart, of dtype dt. */
+struct reel_attn {
+    const void *q, *k, *v, *dout;
+    void *o, *dq, *dk, *dv;
+    float *lse;         /* [sq] log of the row's sum of exponentials */
+    const float *delta; /* [sq] dout . o */
+    int64_t sq, sk, ld, hd;
+    int dt;
+};
+
+/* The order in which key tiles add to dq, whoever runs them: tile t adds to block b of queries when
+ * done[b] == t, then sets t+1. acc is [block][REEL_ATTN_QB][hd up to 8] f32, in the kernel's order. */
+struct reel_attn_turn {
+    float *acc;
+    _Atomic int64_t *done;
+    int64_t turn;    /* this tile's */
+    int first, last; /* of the tiles of this (sample, head) */
+};
+
+/* What one instruction set offers. */
+struct reel_cpu_isa {
+    const char *name;
+    int mr, nr; /* register tile: rows of A, rows of B */
+    /**
+     * tile - rows [i0,i1) by columns [j0,j1) of g. Local, one thread.
+     * @mem  reel_gemm_mem floats of scratch, 64-aligned
+     */
+    void (*tile)(const struct reel_gemm *g, int64_t i0, int64_t i1, int64_t j0, int64_t j1, float *mem);
+    /* floats of scratch for a tile of ni x nj */
+    size_t (*tile_mem)(const struct reel_gemm *g, int64_t ni, int64_t nj);
+    /** colsum - out[j] = (+ if acc) sum over k of m(j0+j, k0+k), n <= REEL_COLS columns, f64. Local. */
+    void (*colsum)(double *out, const struct reel_mat *m, int64_t j0, int64_t n, int64_t k0, int64_t len, int acc);
+    /** peak - runs n rounds of independent multiply-adds in registers; the flops done. For benches. */
+    double (*peak)(int64_t n);
+    /** attn_fwd - o, lse of queries [i0,i1). Local, one thread; mem 64-aligned. */
+    void (*attn_fwd)(const struct reel_attn *a, int64_t i0, int64_t i1, float *mem);
+    size_t (*attn_fwd_mem)(int64_t hd, int64_t nq);
+    /** attn_delta - delta of queries [i0,i1). */
+    void (*attn_delta)(const struct reel_attn *a, float *delta, int64_t i0, int64_t i1);
+    /** attn_bwd - dk, dv of keys [k0,k1) (at most REEL_ATTN_KT) and their part of dq, in turn. */
+    void (*attn_bwd)(const struct reel_attn *a, struct reel_attn_turn *t, int64_t k0, int64_t k1, float *mem);
+    size_t (*attn_bwd_mem)(int64_t hd);
+};
+
+const struct reel_cpu_isa *reel_cpu_isa(void); /* the best this processor runs */
+extern const struct reel_cpu_isa reel_isa_portable, reel_isa_avx2, reel_isa_avx512;
+
+#endif

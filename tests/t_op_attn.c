@@ -1,0 +1,212 @@
+/* Attention: against f64, central differences, and the same bits for any threads and batch. */
+#include <stdio.h>
+
+#include "op_common.h"
+#include "tap.h"
+
+static struct ctx *one, *three;
+
+struct att {
+    int64_t b, sq, sk, h, hd;
+    reel_tensor q, k, v, g, o, lse, dq, dk, dv;
+};
+
+static struct att att_new(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64_t h, int64_t hd)
+{
+    int64_t d = h * hd;
+    struct att a = { .b = b, .sq = sq, .sk = sk, .h = h, .hd = hd };
+
+    a.q = t_rand(dt, REEL_DIMS(b, sq, d));
+    a.k = t_rand(dt, REEL_DIMS(b, sk, d));
+    a.v = t_rand(dt, REEL_DIMS(b, sk, d));
+    a.g = t_rand(dt, REEL_DIMS(b, sq, d));
+    a.o = t_new(dt, REEL_DIMS(b, sq, d));
+    a.lse = t_new(REEL_F32, REEL_DIMS(b, h, sq));
+    a.dq = t_new(dt, REEL_DIMS(b, sq, d));
+    a.dk = t_new(dt, REEL_DIMS(b, sk, d));
+    a.dv = t_new(dt, REEL_DIMS(b, sk, d));
+    return a;
+}
+
+static void att_run(struct ctx *c, struct att *a)
+{
+    reel_attn_fwd(&c->s, a->o, a->lse, a->q, a->k, a->v, (int)a->h);
+    reel_attn_bwd(&c->s, a->dq, a->dk, a->dv, a->g, a->o, a->lse, a->q, a->k, a->v, (int)a->h);
+    reel_sync(&c->s);
+}
+
+struct ref { double *o, *lse, *dq, *dk, *dv; };
+
+static double *zeros(int64_t n)
+{
+    return calloc((size_t)n, sizeof(double));
+}
+
+/* One query in f64: its row of probabilities, o, lse, and what it adds to the gradients. */
+static void ref_row(const struct att *a, struct ref *r, int64_t b, int64_t h, int64_t i)
+{
+    int64_t ld = a->h * a->hd, q = (b * a->sq + i) * ld + h * a->hd, k = b * a->sk * ld + h * a->hd;
+    double *p = zeros(a->sk), *dp = zeros(a->sk), m = -INFINITY, l = 0, delta = 0, scale = 1 / sqrt((double)a->hd);
+
+    for (int64_t j = 0; j < a->sk; j++) {
+        for (int64_t c = 0; c < a->hd; c++) p[j] += scale * t_get(a->q, q + c) * t_get(a->k, k + j * ld + c);
+        for (int64_t c = 0; c < a->hd; c++) dp[j] += t_get(a->g, q + c) * t_get(a->v, k + j * ld + c);
+        m = fmax(m, p[j]);
+    }
+    for (int64_t j = 0; j < a->sk; j++) l += p[j] = exp(p[j] - m);
+    r->lse[(b * a->h + h) * a->sq + i] = m + log(l);
+    for (int64_t j = 0; j < a->sk; j++) delta += (p[j] /= l) * dp[j];
+    for (int64_t j = 0; j < a->sk; j++)
+        for (int64_t c = 0; c < a->hd; c++) {
+            double ds = p[j] * (dp[j] - delta) * scale;
+            r->o[q + c] += p[j] * t_get(a->v, k + j * ld + c);
+            r->dq[q + c] += ds * t_get(a->k, k + j * ld + c);
+            r->dk[k + j * ld + c] += ds * t_get(a->q, q + c);
+            r->dv[k + j * ld + c] += p[j] * t_get(a->g, q + c);
+        }
+    free(p), free(dp);
+}
+
+static struct ref reference(const struct att *a)
+{
+    struct ref r = { zeros(reel_numel(a->o)), zeros(reel_numel(a->lse)), zeros(reel_numel(a->dq)),
+                     zeros(reel_numel(a->dk)), zeros(reel_numel(a->dv)) };
+
+    for (int64_t b = 0; b < a->b; b++)
+        for (int64_t h = 0; h < a->h; h++)
+            for (int64_t i = 0; i < a->sq; i++) ref_row(a, &r, b, h, i);
+    return r;
+}
+
+/* `ease`: how much harder than usual the inputs make it */
+static void against_f64(struct att a, double ease, const char *note)
+{
+    double e[5], tol = ease * (a.q.dt == REEL_F32 ? 6e-6 : 4e-2);
+    struct ref r = reference(&a);
+
+    att_run(three, &a);
+    e[0] = t_error(a.o, r.o), e[1] = t_error(a.lse, r.lse), e[2] = t_error(a.dq, r.dq);
+    e[3] = t_error(a.dk, r.dk), e[4] = t_error(a.dv, r.dv);
+    TAP_OK(e[0] < tol && e[1] < 4e-6 && e[2] < tol && e[3] < tol && e[4] < tol,
+           "%s batch %ld, %ld heads x %ld, S %ld x %ld%s: o %.1e lse %.1e dq %.1e dk %.1e dv %.1e",
+           reel_dtype_name(a.q.dt), (long)a.b, (long)a.h, (long)a.hd, (long)a.sq, (long)a.sk, note, e[0], e[1], e[2],
+           e[3], e[4]);
+    free(r.o), free(r.lse), free(r.dq), free(r.dk), free(r.dv);
+}
+
+/* scores of +-60, and keys that are all alike as in padded text */
+static void hard_inputs(void)
+{
+    struct att a = att_new(REEL_F32, 1, 50, 300, 2, 64), c = att_new(REEL_F32, 1, 50, 300, 2, 64);
+
+    for (int64_t i = 0; i < reel_numel(a.q); i++) t_set(a.q, i, 30 * t_get(a.q, i));
+    against_f64(a, 20, ", large scores");
+    for (int64_t i = 20 * 128; i < reel_numel(c.k); i++) {
+        t_set(c.k, i, t_get(c.k, 20 * 128 + i % 128));
+        t_set(c.v, i, t_get(c.v, 20 * 128 + i % 128));
+    }
+    against_f64(c, 20, ", 280 keys alike");
+}
+
+static double dot(reel_tensor a, reel_tensor b)
+{
+    double s = 0;
+
+    for (int64_t i = 0; i < reel_numel(a); i++) s += t_get(a, i) * t_get(b, i);
+    return s;
+}
+
+static void differences(void)
+{
+    struct att a = att_new(REEL_F32, 1, 30, 41, 2, 12);
+    reel_tensor at[3] = { a.q, a.k, a.v }, grad[3] = { a.dq, a.dk, a.dv };
+
+    att_run(one, &a);
+    for (int p = 0; p < 3; p++) {
+        reel_tensor keep = t_copy(at[p]), dir = t_rand(REEL_F32, at[p].n, at[p].nd);
+        double num = 0, ana = dot(grad[p], dir), h = 1e-2;
+        for (int sign = 1; sign >= -1; sign -= 2) {
+            for (int64_t i = 0; i < reel_numel(keep); i++) t_set(at[p], i, t_get(keep, i) + sign * h * t_get(dir, i));
+            reel_attn_fwd(&one->s, a.o, a.lse, a.q, a.k, a.v, 2);
+            num += sign * dot(a.o, a.g) / (2 * h);
+        }
+        memcpy(at[p].p, keep.p, reel_bytes(keep));
+        TAP_OK(fabs(num - ana) < 2e-3 * (fabs(ana) + 1), "central difference in %c: %.6g, backward %.6g", "qkv"[p], num, ana);
+    }
+}
+
+static int same_results(const struct att *a, const struct att *b)
+{
+    return t_same(a->o, b->o) && t_same(a->lse, b->lse) && t_same(a->dq, b->dq) && t_same(a->dk, b->dk) &&
+           t_same(a->dv, b->dv);
+}
+
+static void any_threads(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64_t h, int64_t hd)
+{
+    struct att a = att_new(dt, b, sq, sk, h, hd), c = a;
+
+    c.o = t_copy(a.o), c.lse = t_copy(a.lse), c.dq = t_copy(a.dq), c.dk = t_copy(a.dk), c.dv = t_copy(a.dv);
+    att_run(one, &a);
+    att_run(three, &c);
+    TAP_OK(same_results(&a, &c), "%s batch %ld, %ld heads x %ld, S %ld x %ld: one thread and three give the same bits",
+           reel_dtype_name(dt), (long)b, (long)h, (long)hd, (long)sq, (long)sk);
+}
+
+/* Sample i alone, and head j alone. */
+static void any_batch(reel_dtype dt, int64_t sq, int64_t sk)
+{
+    struct att a = att_new(dt, 3, sq, sk, 3, 20), s = att_new(dt, 1, sq, sk, 3, 20), h = att_new(dt, 1, sq, sk, 1, 20);
+    reel_tensor from[4] = { a.q, a.k, a.v, a.g }, to[4] = { h.q, h.k, h.v, h.g }, out[4] = { a.o, a.dq, a.dk, a.dv };
+    reel_tensor alone[4] = { h.o, h.dq, h.dk, h.dv };
+    int same = 1;
+
+    att_run(three, &a);
+    s.q = reel_slice(a.q, 1, 2), s.k = reel_slice(a.k, 1, 2), s.v = reel_slice(a.v, 1, 2), s.g = reel_slice(a.g, 1, 2);
+    att_run(one, &s);
+    TAP_OK(t_same(s.o, reel_slice(a.o, 1, 2)) && t_same(s.lse, reel_slice(a.lse, 1, 2)) &&
+               t_same(s.dq, reel_slice(a.dq, 1, 2)) && t_same(s.dk, reel_slice(a.dk, 1, 2)) &&
+               t_same(s.dv, reel_slice(a.dv, 1, 2)),
+           "%s S %ld x %ld: a sample alone gives the bits it gives in a batch", reel_dtype_name(dt), (long)sq, (long)sk);
+    for (int p = 0; p < 4; p++) /* head 2 of sample 0 */
+        for (int64_t i = 0; i < reel_numel(to[p]); i++) t_set(to[p], i, t_get(from[p], i / 20 * 60 + 40 + i % 20));
+    att_run(three, &h);
+    for (int p = 0; p < 4; p++)
+        for (int64_t i = 0; i < reel_numel(alone[p]); i++)
+            same &= t_get(alone[p], i) == t_get(out[p], i / 20 * 60 + 40 + i % 20);
+    TAP_OK(same, "... and so does a head alone");
+}
+
+static void not_a_number(void)
+{
+    struct att a = att_new(REEL_F32, 1, 30, 150, 1, 16);
+
+    t_set(a.k, 3 * 16 + 5, NAN);
+    att_run(one, &a);
+    TAP_OK(isnan(t_get(a.o, 0)) && isnan(t_get(a.dq, 17)) && isnan(t_get(a.dv, 149 * 16)), "a NaN among the keys shows in every row");
+}
+
+int main(void)
+{
+    static const int64_t shapes[][5] = { { 1, 1, 1, 1, 2 },     { 2, 5, 3, 2, 12 },     { 3, 36, 36, 2, 16 },  { 1, 97, 101, 3, 20 },
+                                         { 2, 49, 260, 1, 24 }, { 1, 200, 131, 2, 32 }, { 1, 130, 515, 1, 64 }, { 1, 259, 241, 1, 128 },
+                                         { 1, 25, 129, 1, 256 }, { 1, 31, 17, 2, 6 },   { 1, 600, 7, 1, 50 } };
+
+    one = ctx_open(1, 64);
+    three = ctx_open(3, 64);
+    printf("# %s\n", reel_backend_describe(one->be));
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int dt = REEL_F32; dt <= REEL_BF16; dt++)
+            against_f64(att_new((reel_dtype)dt, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], shapes[i][4]), 1,
+                        "");
+    hard_inputs();
+    differences();
+    any_threads(REEL_F32, 1, 700, 900, 1, 32);
+    any_threads(REEL_F32, 2, 111, 77, 3, 12);
+    any_threads(REEL_BF16, 1, 300, 521, 2, 64);
+    any_batch(REEL_F32, 150, 300);
+    any_batch(REEL_BF16, 36, 36);
+    not_a_number();
+    ctx_close(one);
+    ctx_close(three);
+    return tap_done();
+}

@@ -1,0 +1,226 @@
+/* Matrix products: against f64, central differences, and the same bits for any threads, batch and cut. */
+#include <stdio.h>
+
+#include "op_common.h"
+#include "tap.h"
+
+static struct ctx *one, *three;
+
+static double gelu64(double x)
+{
+    return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
+}
+
+struct lin { /* one case and everything it computes */
+    int64_t b, s, k, n;
+    struct reel_rows r;
+    reel_tensor x, w, bias, g, y, pre, dx, dw, db;
+};
+
+static struct lin lin_new(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t n)
+{
+    int64_t m = b * s;
+    struct lin l = { .b = b, .s = s, .k = k, .n = n, .r = reel_rows_make(b, s, s) };
+
+    l.x = t_rand(dt, REEL_DIMS(m, k));
+    l.w = t_rand(dt, REEL_DIMS(n, k));
+    l.bias = t_rand(REEL_F32, REEL_DIMS(n));
+    l.g = t_rand(dt, REEL_DIMS(m, n));
+    l.y = t_new(dt, REEL_DIMS(m, n));
+    l.pre = t_new(dt, REEL_DIMS(m, n));
+    l.dx = t_new(dt, REEL_DIMS(m, k));
+    l.dw = t_new(REEL_F32, REEL_DIMS(n, k));
+    l.db = t_new(REEL_F32, REEL_DIMS(n));
+    return l;
+}
+
+static void lin_run(struct ctx *c, struct lin *l, enum reel_epi epi)
+{
+    reel_linear_fwd(&c->s, l->y, epi ? l->pre : t_none(), l->x, l->w, l->bias, l->r, epi);
+    reel_linear_bwd_x(&c->s, l->dx, l->g, l->w, l->r, 0);
+    reel_linear_bwd_w(&c->s, l->dw, l->db, l->x, l->g, l->r, 0);
+    reel_sync(&c->s);
+}
+
+/* sum over k of a(i,k) b(j,k) at strides */
+static double dot(reel_tensor a, int64_t ia, int64_t sa, reel_tensor b, int64_t ib, int64_t sb, int64_t n)
+{
+    double s = 0;
+
+    for (int64_t k = 0; k < n; k++) s += t_get(a, ia + k * sa) * t_get(b, ib + k * sb);
+    return s;
+}
+
+static void against_f64(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t n, enum reel_epi epi)
+{
+    struct lin l = lin_new(dt, b, s, k, n);
+    int64_t m = b * s;
+    double *y = calloc((size_t)(m * n), 8), *dx = calloc((size_t)(m * k), 8), *dw = calloc((size_t)(n * k), 8),
+           *db = calloc((size_t)n, 8), tol = dt == REEL_F32 ? 5e-6 : 4e-2, e[5] = { 0 };
+
+    lin_run(three, &l, epi);
+    for (int64_t i = 0; i < m * n; i++) y[i] = t_get(l.bias, i % n) + dot(l.x, i / n * k, 1, l.w, i % n * k, 1, k);
+    if (epi) e[4] = t_error(l.pre, y);
+    for (int64_t i = 0; i < m * n && epi; i++) y[i] = gelu64(y[i]);
+    for (int64_t i = 0; i < m * k; i++) dx[i] = dot(l.g, i / k * n, 1, l.w, i % k, k, n);
+    for (int64_t i = 0; i < n * k; i++) dw[i] = dot(l.g, i / k, n, l.x, i % k, k, m);
+    for (int64_t i = 0; i < m * n; i++) db[i % n] += t_get(l.g, i);
+    e[0] = t_error(l.y, y), e[1] = t_error(l.dx, dx), e[2] = t_error(l.dw, dw), e[3] = t_error(l.db, db);
+    TAP_OK(e[0] < tol && e[1] < tol && e[2] < 5e-6 && e[3] < 5e-6 && e[4] < tol,
+           "%s %ld x %ld, %ld -> %ld%s: y %.1e dx %.1e dw %.1e db %.1e pre %.1e", reel_dtype_name(dt), (long)b,
+           (long)s, (long)k, (long)n, epi ? " gelu" : "", e[0], e[1], e[2], e[3], e[4]);
+    free(y), free(dx), free(dw), free(db);
+}
+
+/* <g, y(w + h) - y(w - h)> / 2h against <dw, direction>, and the same for x; y is linear in each */
+static void differences(void)
+{
+    struct lin l = lin_new(REEL_F32, 2, 37, 29, 31);
+    reel_tensor dirs[2] = { t_rand(REEL_F32, REEL_DIMS(31, 29)), t_rand(REEL_F32, REEL_DIMS(74, 29)) };
+    reel_tensor at[2] = { l.w, l.x }, grad[2] = { l.dw, l.dx };
+    int64_t count = reel_numel(l.y);
+
+    lin_run(one, &l, REEL_EPI_NONE);
+    for (int p = 0; p < 2; p++) {
+        reel_tensor keep = t_copy(at[p]);
+        double num = 0, ana = dot(grad[p], 0, 1, dirs[p], 0, 1, reel_numel(dirs[p]));
+        for (int sign = 1; sign >= -1; sign -= 2) {
+            for (int64_t i = 0; i < reel_numel(keep); i++)
+                t_set(at[p], i, t_get(keep, i) + sign * 0.5 * t_get(dirs[p], i));
+            reel_linear_fwd(&one->s, l.y, t_none(), l.x, l.w, l.bias, l.r, REEL_EPI_NONE);
+            num += sign * dot(l.y, 0, 1, l.g, 0, 1, count);
+        }
+        memcpy(at[p].p, keep.p, reel_bytes(keep));
+        TAP_OK(fabs(num - ana) < 1e-5 * (fabs(ana) + 1), "central difference in %s: %.7g, backward %.7g",
+               p ? "x" : "w", num, ana);
+    }
+}
+
+static void accumulates(reel_dtype dt)
+{
+    struct lin l = lin_new(dt, 2, 45, 70, 33);
+    reel_tensor dx0 = t_rand(dt, REEL_DIMS(90, 70)), dw0 = t_rand(REEL_F32, REEL_DIMS(33, 70));
+    reel_tensor db0 = t_rand(REEL_F32, REEL_DIMS(33)), dx = t_copy(dx0), dw = t_copy(dw0), db = t_copy(db0);
+    int bad = 0;
+
+    lin_run(one, &l, REEL_EPI_NONE);
+    reel_linear_bwd_x(&one->s, dx, l.g, l.w, l.r, 1);
+    reel_linear_bwd_w(&one->s, dw, db, l.x, l.g, l.r, 1);
+    for (int64_t i = 0; i < reel_numel(dw); i++) bad += (float)t_get(dw, i) != (float)t_get(dw0, i) + (float)t_get(l.dw, i);
+    for (int64_t i = 0; i < reel_numel(db); i++) bad += (float)t_get(db, i) != (float)t_get(db0, i) + (float)t_get(l.db, i);
+    for (int64_t i = 0; i < reel_numel(dx); i++)
+        bad += fabs(t_get(dx, i) - t_get(dx0, i) - t_get(l.dx, i)) > (dt == REEL_F32 ? 1e-5 : 0.2);
+    TAP_OK(!bad, "%s: += adds the whole sum once to what was there", reel_dtype_name(dt));
+}
+
+static void any_threads(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t n)
+{
+    struct lin l = lin_new(dt, b, s, k, n), a;
+
+    lin_run(one, &l, REEL_EPI_GELU);
+    a = l;
+    a.y = t_copy(l.y), a.pre = t_copy(l.pre), a.dx = t_copy(l.dx), a.dw = t_copy(l.dw), a.db = t_copy(l.db);
+    lin_run(three, &l, REEL_EPI_GELU);
+    TAP_OK(t_same(a.y, l.y) && t_same(a.pre, l.pre) && t_same(a.dx, l.dx) && t_same(a.dw, l.dw) && t_same(a.db, l.db),
+           "%s %ld x %ld, %ld -> %ld: one thread and three give the same bits", reel_dtype_name(dt), (long)b,
+           (long)s, (long)k, (long)n);
+    reel_linear_fwd(&one->s, a.y, t_none(), l.x, l.w, l.bias, l.r, REEL_EPI_GELU);
+    TAP_OK(t_same(a.y, l.y), "... and keeping the value before GELU changes nothing");
+}
+
+/* samples [i, i+n) of l as a case of their own */
+static struct lin lin_part(const struct lin *l, int64_t i, int64_t n)
+{
+    struct lin p = lin_new(l->x.dt, n, l->s, l->k, l->n);
+
+    p.x = reel_slice(l->x, i * l->s, (i + n) * l->s);
+    p.g = reel_slice(l->g, i * l->s, (i + n) * l->s);
+    p.w = l->w;
+    p.bias = l->bias;
+    return p;
+}
+
+static void any_batch(reel_dtype dt, int64_t s, int64_t k, int64_t n)
+{
+    struct lin l = lin_new(dt, 4, s, k, n), p[4];
+    int rows = 1, tree = 1;
+
+    lin_run(three, &l, REEL_EPI_GELU);
+    for (int i = 0; i < 4; i++) {
+        p[i] = lin_part(&l, i, 1);
+        lin_run(i % 2 ? one : three, &p[i], REEL_EPI_GELU);
+        rows &= t_same(p[i].y, reel_slice(l.y, i * s, (i + 1) * s)) && t_same(p[i].dx, reel_slice(l.dx, i * s, (i + 1) * s));
+    }
+    TAP_OK(rows, "%s s %ld, %ld -> %ld: a sample alone gives the bits it gives in a batch", reel_dtype_name(dt), (long)s,
+           (long)k, (long)n);
+    for (int64_t i = 0; i < n * k + n; i++) {
+        float v[4], all = i < n * k ? ((float *)l.dw.p)[i] : ((float *)l.db.p)[i - n * k];
+        for (int q = 0; q < 4; q++) v[q] = i < n * k ? ((float *)p[q].dw.p)[i] : ((float *)p[q].db.p)[i - n * k];
+        tree &= all == (v[0] + v[1]) + (v[2] + v[3]);
+    }
+    TAP_OK(tree, "... and dw, db of four samples are (0+1)+(2+3) of single ones");
+}
+
+/* Members of a sequence parallel group hold whole runs: their dw are subtrees too. */
+static void parts_of_a_sample(int64_t s, int size)
+{
+    struct lin l = lin_new(REEL_F32, 1, s, 40, 50), p[4];
+    int same = 1, rows = 1;
+
+    lin_run(three, &l, REEL_EPI_NONE);
+    for (int i = 0; i < size; i++) {
+        struct reel_rows r = reel_rows_part(1, s, s, i, size);
+        p[i] = lin_new(REEL_F32, 1, r.s ? r.s : 1, 40, 50);
+        p[i].r = r;
+        p[i].x = reel_slice(l.x, r.tok0, r.tok0 + r.s);
+        p[i].g = reel_slice(l.g, r.tok0, r.tok0 + r.s);
+        p[i].w = l.w, p[i].bias = l.bias;
+        p[i].y = reel_slice(p[i].y, 0, r.s), p[i].dx = reel_slice(p[i].dx, 0, r.s);
+        lin_run(one, &p[i], REEL_EPI_NONE);
+        rows &= t_same(p[i].y, reel_slice(l.y, r.tok0, r.tok0 + r.s));
+    }
+    for (int64_t i = 0; i < 2000; i++) {
+        float v[4] = { 0 };
+        for (int q = 0; q < size; q++) v[q] = ((float *)p[q].dw.p)[i];
+        same &= ((float *)l.dw.p)[i] == (v[0] + v[1]) + (v[2] + v[3]);
+    }
+    TAP_OK(same && rows, "%ld tokens over %d members: dw is the tree of theirs", (long)s, size);
+}
+
+static void not_a_number(void)
+{
+    struct lin l = lin_new(REEL_F32, 1, 40, 30, 50);
+
+    t_set(l.x, 7 * 30 + 3, NAN);
+    lin_run(one, &l, REEL_EPI_GELU);
+    TAP_OK(isnan(t_get(l.y, 7 * 50 + 49)) && !isnan(t_get(l.y, 6 * 50)), "a row with a NaN gives NaN, others do not");
+}
+
+int main(void)
+{
+    static const int64_t shapes[][4] = { { 1, 1, 1, 1 },    { 1, 7, 13, 5 },     { 3, 36, 128, 64 }, { 2, 101, 67, 97 },
+                                         { 5, 64, 300, 23 }, { 1, 531, 24, 48 }, { 3, 8, 521, 130 }, { 1, 2100, 9, 11 } };
+
+    one = ctx_open(1, 64);
+    three = ctx_open(3, 64);
+    printf("# %s\n", reel_backend_describe(one->be));
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int dt = REEL_F32; dt <= REEL_BF16; dt++)
+            against_f64((reel_dtype)dt, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3],
+                        i % 2 ? REEL_EPI_GELU : REEL_EPI_NONE);
+    differences();
+    accumulates(REEL_F32);
+    accumulates(REEL_BF16);
+    any_threads(REEL_F32, 3, 111, 259, 301);
+    any_threads(REEL_BF16, 2, 70, 130, 1601);
+    any_batch(REEL_F32, 36, 128, 96);
+    any_batch(REEL_F32, 333, 70, 50);
+    any_batch(REEL_BF16, 65, 40, 72);
+    parts_of_a_sample(600, 2);
+    parts_of_a_sample(600, 4);
+    parts_of_a_sample(257, 4);
+    not_a_number();
+    ctx_close(one);
+    ctx_close(three);
+    return tap_done();
+}
