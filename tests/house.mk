@@ -1,4 +1,5 @@
 # The build system's own tests.
+EXTRA_DIST += tests/golden
 EXTRA_DIST += tests/check.sh tests/lint.sh tests/cuda_smoke.cu
 dist_check_SCRIPTS += tests/t_lint.sh tests/t_launcher.sh
 check_DATA += tests/mpirun.sh

@@ -19,7 +19,7 @@ nn         be comm
 ckpt       be comm
 track      base
 models     nn
-methods    models data
+methods    models data config
 optim      methods
 callbacks  methods media ckpt track
 train      base config tensor kernels be comm data media nn ckpt track models methods optim callbacks
