@@ -1,0 +1,224 @@
+/* named draws against golden values, on the host and on the backend; replay, record; sample orders */
+#include <jansson.h>
+#include <math.h>
+
+#include "base/rng.h"
+#include "data/draws.h"
+#include "data/order.h"
+#include "data_util.h"
+#include "kernels/scalar.h"
+
+static struct reel_comm world;
+static char test[32];
+static struct reel_backend *be;
+static struct reel_arena mem, extra;
+static struct reel_stream s;
+
+static void golden_draws(void)
+{
+    struct reel_st *st;
+    json_t *list = json_load_file(golden("draws/draws.json"), JSON_DECODE_INT_AS_REAL, NULL);
+    size_t i;
+    json_t *e;
+
+    if (!list || reel_st_open(&st, golden("draws/draws.safetensors"))) exit(99);
+    json_array_foreach(list, i, e) {
+        const char *name = json_string_value(json_object_get(e, "name"));
+        uint64_t seed = (uint64_t)json_real_value(json_object_get(e, "seed"));
+        struct reel_where w = { .step = (uint32_t)json_real_value(json_object_get(e, "step")),
+                                .round = (uint32_t)json_real_value(json_object_get(e, "a")),
+                                .b0 = (int64_t)json_real_value(json_object_get(e, "b")), .nb = 1, .b_global = 1 << 20 };
+        struct reel_draws *d;
+        char key[40];
+        float u[13], n[1001], dev[1001], *wu;
+        int64_t k4[13], k1000[13], *w4, *w1000;
+        double *wn, worst = 0;
+        int differ = 0;
+
+        if (seed == 9223372036854775808u) seed = 9223372036854775813u; /* beyond the JSON reader's integers */
+        if (reel_draws_open(&d, seed, NULL, 0, NULL, &world)) exit(99);
+        snprintf(key, sizeof key, "%zu/uniform", i), wu = tensor(st, key, 0, NULL);
+        snprintf(key, sizeof key, "%zu/below4", i), w4 = tensor(st, key, 1, NULL);
+        snprintf(key, sizeof key, "%zu/below1000", i), w1000 = tensor(st, key, 1, NULL);
+        snprintf(key, sizeof key, "%zu/normal", i), wn = tensor(st, key, 1, NULL);
+        reel_draw_uniform(d, u, 13, name, w);
+        reel_draw_below(d, k4, 13, 4, name, w);
+        reel_draw_below(d, k1000, 13, 1000, name, w);
+        reel_draw_normal_host(d, n, 1001, name, w);
+        reel_draw_normal(d, &s, reel_view(mem.base, REEL_F32, REEL_DIMS(1, 1001)), name, w);
+        reel_get(&s, dev, reel_view(mem.base, REEL_F32, REEL_DIMS(1, 1001)));
+        for (int j = 0; j < 1001; j++) {
+            double err = fabs((double)n[j] - wn[j]);
+            if (err > worst) worst = err;
+            differ += dev[j] != n[j];
+        }
+        TAP_OK(!memcmp(u, wu, sizeof u) && !memcmp(k4, w4, sizeof k4) && !memcmp(k1000, w1000, sizeof k1000) && worst < 1e-6 && !differ,
+               "%s of seed %llu: uniforms and integers equal, normals within %.1e, %d of the backend's differ", name,
+               (unsigned long long)seed, worst, differ);
+        free(wu), free(w4), free(w1000), free(wn);
+        reel_draws_close(d, &world);
+    }
+    json_decref(list);
+    reel_st_close(st);
+}
+
+static void golden_orders(void)
+{
+    static const struct { uint64_t seed; int64_t n; } at[] = { { 1, 1 }, { 1234, 6 }, { 5, 37 }, { 9, 1000 } };
+    struct reel_st *st;
+
+    if (reel_st_open(&st, golden("draws/draws.safetensors"))) exit(99);
+    for (int k = 0; k < 4; k++) {
+        const struct reel_st_entry *e;
+        char key[40];
+        int64_t *want, bad = 0;
+        snprintf(key, sizeof key, "order/%d/%lld", (int)at[k].seed, (long long)at[k].n);
+        if (!(want = tensor(st, key, 1, &e))) snprintf(key, sizeof key, "order/%lld/%d", (long long)at[k].n, (int)at[k].seed);
+        if (!want) want = tensor(st, key, 1, &e);
+        for (uint32_t epoch = 0; epoch < 3 && want; epoch++)
+            for (int64_t i = 0; i < at[k].n; i++) bad += reel_order_sample(at[k].seed, epoch, at[k].n, i) != want[epoch * at[k].n + i];
+        TAP_OK(want && !bad, "%s: three epochs", key);
+        free(want);
+    }
+    reel_st_close(st);
+}
+
+static void reference_orders(void)
+{
+    static const int64_t p10[] = { 4, 1, 7, 5, 3, 9, 0, 8, 6, 2 }, p5[] = { 0, 1, 3, 2, 4 },
+        p23[] = { 6, 12, 2, 8, 13, 21, 4, 16, 18, 3, 19, 1, 22, 15, 14, 5, 20, 17, 7, 0, 9, 10, 11 };
+    int64_t p[23];
+    int ok;
+
+    reel_order_randperm(0, 10, p), ok = !memcmp(p, p10, sizeof p10);
+    reel_order_randperm(1234, 23, p), ok &= !memcmp(p, p23, sizeof p23);
+    reel_order_randperm(8589934599u, 5, p), ok &= !memcmp(p, p5, sizeof p5);
+    TAP_OK(ok, "randperm of three seeds (values of PyTorch 2)");
+    TAP_OK(reel_order_random(0) == 0.8444218515250481 && reel_order_random(1) == 0.13436424411240122 &&
+               reel_order_random(1234) == 0.9664535356921388 && reel_order_random(4294967301u) == 0.15727238718789782 &&
+               reel_order_random(9223372036854775813u) == 0.3442386103531446,
+           "random() of five seeds (values of Python 3)");
+}
+
+enum { B = 4, T = 3, C = 2, H = 2, W = 5, PER = T * C * H * W };
+
+static struct reel_where mine(uint32_t step) /* this rank's share of four samples */
+{
+    return (struct reel_where){ .step = step, .b0 = world.rank * B / world.size, .nb = B / world.size, .b_global = B };
+}
+
+static void latent_order(void)
+{
+    struct reel_where w = mine(3);
+    reel_tensor x = reel_view(mem.base, REEL_F32, REEL_DIMS(w.nb, T, C, H, W));
+    float got[B * PER];
+    uint64_t key = reel_rng_key(7, "prepare/noise");
+    struct reel_draws *d;
+    int bad = 0;
+
+    if (reel_draws_open(&d, 7, NULL, 0, NULL, &world)) exit(99);
+    reel_draw_normal(d, &s, x, "prepare/noise", w);
+    reel_get(&s, got, x);
+    for (int b = 0; b < w.nb; b++)
+        for (int t = 0; t < T; t++)
+            for (int c = 0; c < C; c++)
+                for (int k = 0; k < H * W; k++)
+                    bad += got[((b * T + t) * C + c) * H * W + k] !=
+                           reel_normal(key, 3, 0, (uint32_t)(w.b0 + b), (uint64_t)((c * T + t) * H * W + k));
+    TAP_OK(!bad, "a latent in model order [T,C,H,W] holds the draw of [C,T,H,W] (%d differ)", bad);
+    reel_draws_close(d, &world);
+}
+
+struct seen { float x[B * PER], u[B], n[B * 3]; int64_t id[B], k[B * 2]; };
+
+static void run(struct reel_draws *d, struct seen *v, float scale)
+{
+    struct reel_where w = mine(2);
+    reel_tensor x = reel_view(mem.base, REEL_F32, REEL_DIMS(w.nb, T, C, H, W));
+
+    memset(v, 0, sizeof *v);
+    for (int i = 0; i < w.nb; i++) v->id[i] = (int64_t)((float)(w.b0 + i) * scale);
+    reel_draw_given(d, v->id, 1, "data/sample", w);
+    reel_draw_normal(d, &s, x, "prepare/noise", w);
+    reel_get(&s, v->x, x);
+    reel_draw_uniform(d, v->u, 1, "prepare/timestep", w);
+    reel_draw_normal_host(d, v->n, 3, "odd", w);
+    w.b0 = 0, w.nb = 1;
+    reel_draw_below(d, v->k, 2, 9, "student/rollout/step", w); /* the first sample's, for all */
+}
+
+static void replay(void)
+{
+    const char *path = strdup(scratch(test, "record.safetensors"));
+    struct reel_draws *d;
+    struct reel_st *st;
+    const struct reel_st_entry *e;
+    struct seen a, b, c;
+    reel_err err = reel_draws_open(&d, 7, NULL, 0, path, &world);
+
+    run(d, &a, 3);
+    err = reel_draws_close(d, &world);
+    TAP_OK(!err, "recorded on %d ranks %s", world.size, reel_errrec()->msg);
+    err = reel_draws_open(&d, 8, path, 1, NULL, &world);
+    run(d, &b, 0);
+    TAP_OK(!err && !reel_draws_status(d) && !memcmp(&a, &b, sizeof a), "a recorded run replays to the same bits under another seed");
+    TAP_OK(!reel_draws_close(d, &world), "every tensor was asked for %s", reel_errrec()->msg);
+    reel_draws_open(&d, 8, NULL, 0, NULL, &world);
+    run(d, &c, 3);
+    TAP_OK(memcmp(&a, &c, sizeof a) != 0, "another seed draws other values");
+    reel_draws_close(d, &world);
+    if (reel_st_open(&st, path)) exit(99);
+    e = reel_st_find(st, "prepare/noise:2:0");
+    TAP_OK(reel_st_count(st) == 5 && e && e->nd == 5 && e->n[0] == B && e->n[1] == C && e->n[2] == T, "the file holds [B,C,T,H,W]");
+    e = reel_st_find(st, "student/rollout/step:2:0");
+    TAP_OK(e && e->nd == 2 && e->n[0] == B && e->n[1] == 2 && e->dt == REEL_I64, "rows nobody drew are filled in");
+    reel_st_close(st);
+}
+
+static void failures(void)
+{
+    const char *path = strdup(scratch(test, "record.safetensors"));
+    struct reel_draws *d;
+    float u[B];
+    int64_t k[B];
+    reel_err e;
+
+    e = reel_draws_open(&d, 7, path, 1, NULL, &world);
+    reel_draw_uniform(d, u, 1, "prepare/timestep", mine(9));
+    TAP_OK(!e && reel_draws_status(d) == REEL_EDATA && strstr(reel_errrec()->msg, "no tensor prepare/timestep:9:0") && u[0] == 0,
+           "strict: %s", reel_errrec()->msg);
+    reel_draws_close(d, &world), reel_err_clear();
+    reel_draws_open(&d, 7, path, 0, NULL, &world);
+    reel_draw_uniform(d, u, 2, "prepare/timestep", mine(2));
+    TAP_OK(reel_draws_status(d) == REEL_EDATA && strstr(reel_errrec()->msg, "the run draws 2 for each of 4"), "shape: %s", reel_errrec()->msg);
+    reel_draws_close(d, &world), reel_err_clear();
+    reel_draws_open(&d, 7, path, 0, NULL, &world);
+    reel_draw_below(d, k, 1, 9, "prepare/timestep", mine(2));
+    TAP_OK(reel_draws_status(d) == REEL_EDATA && strstr(reel_errrec()->msg, "is F32; this draw is I64"), "type: %s", reel_errrec()->msg);
+    reel_draws_close(d, &world), reel_err_clear();
+    reel_draws_open(&d, 7, path, 0, NULL, &world);
+    reel_draw_uniform(d, u, 1, "prepare/timestep", mine(2));
+    e = reel_draws_close(d, &world);
+    TAP_OK(e == REEL_EDATA && strstr(reel_errrec()->msg, "4 tensors belong to no draw of this run"), "left over: %s", reel_errrec()->msg);
+    reel_err_clear();
+    e = reel_draws_open(&d, 7, scratch(test, "none"), 0, NULL, &world);
+    TAP_OK(e == REEL_EIO && strstr(reel_errrec()->msg, "none"), "missing: %s", reel_errrec()->msg);
+    reel_err_clear();
+}
+
+int main(int argc, char **argv)
+{
+    if (reel_comm_start(&world, &argc, &argv)) return 1;
+    tap_quiet = world.rank != 0;
+    snprintf(test, sizeof test, "t_draws_np%d", world.size);
+    if (reel_backend_open(&be, "cpu", 1) || reel_arena_open(&mem, be, "mem", 1 << 20) || reel_arena_open(&extra, be, "scratch", 1 << 20)) return 1;
+    reel_stream_init(&s, be, 0, &extra);
+    if (world.size == 1) golden_draws(), golden_orders(), reference_orders();
+    latent_order();
+    replay();
+    failures();
+    reel_comm_barrier(&world);
+    if (world.rank == 0) reel_rmtree(scratch(test, ""));
+    reel_comm_stop();
+    return tap_done();
+}
