@@ -16,7 +16,7 @@ comm       be base
 data       be comm media
 media      be
 nn         be comm
-ckpt       be comm
+ckpt       nn
 track      base
 models     nn
 methods    models data config

@@ -1,0 +1,188 @@
+/* Weights of a component folder into parameter shards. */
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "ckpt/hf.h"
+#include "ckpt/names.h"
+
+#define NAMES_SHOWN 6
+
+/* A tensor of the files under its Diffusers name. */
+struct found {
+    char name[REEL_NAME_MAX];
+    const struct reel_st_entry *e;
+    struct reel_st *file;
+    int used;
+};
+
+/* Names for one message, the first few in full. */
+struct complaint { char text[400]; int n; };
+
+static void complain(struct complaint *c, const char *fmt, const char *name, const char *detail)
+{
+    size_t at = strlen(c->text);
+
+    if (c->n++ >= NAMES_SHOWN) return;
+    snprintf(c->text + at, sizeof c->text - at, "%s", c->n > 1 ? ", " : "");
+    at = strlen(c->text);
+    snprintf(c->text + at, sizeof c->text - at, fmt, name, detail);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct found *)a)->name, ((const struct found *)b)->name);
+}
+
+static reel_err index_names(const struct reel_weights *w, struct found **out, int *n)
+{
+    struct found *f;
+    int total = 0, k = 0;
+
+    for (int i = 0; i < w->n_files; i++) total += reel_st_count(w->file[i]);
+    *out = f = calloc((size_t)total + 1, sizeof *f);
+    *n = total;
+    if (!f) return REEL_FAIL(REEL_ENOMEM, "no memory for the names of %d tensors", total);
+    for (int i = 0; i < w->n_files; i++)
+        for (int t = 0; t < reel_st_count(w->file[i]); t++, k++) {
+            f[k].e = reel_st_entry(w->file[i], t);
+            f[k].file = w->file[i];
+            reel_name_diffusers(f[k].name, f[k].e->name);
+        }
+    qsort(f, (size_t)total, sizeof *f, by_name);
+    for (k = 1; k < total; k++)
+        if (by_name(&f[k - 1], &f[k]) == 0)
+            return REEL_FAIL(REEL_EDATA, "%s: %s and %s are the same parameter, %s", reel_st_path(f[k].file),
+                             f[k - 1].e->name, f[k].e->name, f[k].name);
+    return REEL_OK;
+}
+
+static struct found *find(struct found *f, int n, const char *name)
+{
+    struct found key = { .e = NULL };
+
+    snprintf(key.name, sizeof key.name, "%s", name);
+    return bsearch(&key, f, (size_t)n, sizeof key, by_name);
+}
+
+static int may_be_absent(const char *name) { return strstr(name, "to_gate_compress") || strstr(name, "proj_l"); }
+
+static int may_be_extra(const char *name)
+{
+    size_t n = strlen(name), k = strlen("_extra_state");
+
+    return n >= k && strcmp(name + n - k, "_extra_state") == 0;
+}
+
+static void shape_text(char *s, size_t size, const int64_t *n, int nd)
+{
+    size_t at = (size_t)snprintf(s, size, "[");
+
+    for (int i = 0; i < nd && at < size; i++)
+        at += (size_t)snprintf(s + at, size - at, "%s%lld", i ? "," : "", (long long)n[i]);
+    if (at < size) snprintf(s + at, size - at, "]");
+}
+
+static void check_shape(struct complaint *c, const struct reel_param_def *d, const struct reel_st_entry *e)
+{
+    char have[64], want[64], both[160];
+
+    if (e->nd == d->nd && memcmp(e->n, d->n, (size_t)d->nd * sizeof *d->n) == 0) return;
+    shape_text(have, sizeof have, e->n, e->nd);
+    shape_text(want, sizeof want, d->n, d->nd);
+    snprintf(both, sizeof both, "%s, the model has %s", have, want);
+    complain(c, "%s %s", d->name, both);
+}
+
+/* Missing, unexpected, mis-shaped: all of them in one message. */
+static reel_err check_set(const struct reel_params_cfg *cfg, struct found *f, int n, const char *where)
+{
+    struct complaint missing = { "", 0 }, extra = { "", 0 }, shape = { "", 0 };
+
+    for (int i = 0; i < cfg->n; i++) {
+        struct found *hit = find(f, n, cfg->def[i].name);
+        if (hit) hit->used = 1, check_shape(&shape, &cfg->def[i], hit->e);
+        else if (!may_be_absent(cfg->def[i].name)) complain(&missing, "%s%s", cfg->def[i].name, "");
+    }
+    for (int i = 0; i < n; i++)
+        if (!f[i].used && !may_be_extra(f[i].name)) complain(&extra, "%s%s", f[i].e->name, "");
+    if (!missing.n && !extra.n && !shape.n) return REEL_OK;
+    return REEL_FAIL(REEL_EDATA, "%s: does not fit role %s:%s%.*d%s%s%s%.*d%s%s%s%.*d%s%s", where, cfg->role,
+                     missing.n ? " missing " : "", missing.n > 0, missing.n, missing.n ? ": " : "", missing.text,
+                     extra.n ? " unexpected " : "", extra.n > 0, extra.n, extra.n ? ": " : "", extra.text,
+                     shape.n ? " mis-shaped " : "", shape.n > 0, shape.n, shape.n ? ": " : "", shape.text);
+}
+
+static size_t largest_shard(const struct reel_params *ps, int n)
+{
+    size_t max = 1;
+
+    for (int i = 0; i < n; i++) {
+        size_t b = reel_bytes(reel_param_shard(ps, i).w);
+        if (b > max) max = b;
+    }
+    return max;
+}
+
+static reel_err read_shards(struct reel_params *ps, struct found *f, int n, struct reel_stream *s)
+{
+    const struct reel_params_cfg *cfg = reel_params_cfg(ps);
+    size_t cap = largest_shard(ps, cfg->n);
+    float *buf = malloc(cap);
+    reel_err e = REEL_OK;
+
+    if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory for a shard of %zu bytes", cap);
+    for (int i = 0; i < cfg->n && !e; i++) {
+        struct reel_shard sh = reel_param_shard(ps, i);
+        struct found *hit = find(f, n, cfg->def[i].name);
+        if (!sh.rows) continue;
+        if (hit) e = reel_st_read_f32(hit->file, hit->e, sh.row0, sh.rows, buf);
+        else memset(buf, 0, reel_bytes(sh.w));
+        if (!e) reel_put(s, sh.w, buf);
+        if (!e) reel_sync(s); /* the buffer is used again */
+    }
+    free(buf);
+    return e;
+}
+
+static reel_err load_files(const char *list, size_t bytes, struct reel_params *ps, struct reel_stream *s)
+{
+    struct reel_weights w;
+    struct found *f = NULL;
+    int n = 0;
+    reel_err e = reel_weights_open(&w, list, bytes);
+
+    if (e) return e;
+    e = index_names(&w, &f, &n);
+    if (!e) e = check_set(reel_params_cfg(ps), f, n, list);
+    if (!e) e = read_shards(ps, f, n, s);
+    free(f);
+    reel_weights_close(&w);
+    return e;
+}
+
+static reel_err list_files(const struct reel_hf_source *src, char **list, size_t *bytes)
+{
+    char dir[PATH_MAX];
+
+    if (src->override_from) return reel_weights_list(src->override_from, list, bytes);
+    REEL_TRY(reel_hf_component(src, dir, sizeof dir));
+    return reel_weights_list(dir, list, bytes);
+}
+
+reel_err reel_hf_load(const struct reel_hf_source *src, struct reel_params *ps, struct reel_stream *s,
+                      struct reel_comm *world)
+{
+    void *list = NULL;
+    size_t bytes = 0;
+    reel_err e = REEL_OK;
+
+    if (world->rank == 0) e = list_files(src, (char **)&list, &bytes);
+    REEL_TRY(reel_agree(world, e));
+    REEL_TRY(reel_comm_bcast_blob(world, &list, &bytes, 0));
+    e = load_files(list, bytes, ps, s);
+    free(list);
+    return reel_agree(world, e);
+}
