@@ -7,7 +7,7 @@ struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod)
 {
     int runs = 8;
 
-    while (runs > 1 && (s + runs - 1) / runs < 32) runs /= 2;
+    while (runs > 1 && s / runs < 32) runs /= 2;
     return (struct reel_rows){ b, s, runs, per_mod, (s + runs - 1) / runs, 0 };
 }
 
