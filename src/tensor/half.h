@@ -1,43 +1,40 @@
 #ifndef REEL_TENSOR_HALF_H
 #define REEL_TENSOR_HALF_H
 
-/* 16-bit floats on the host, for files. Rounding to nearest, ties to even; NaN stays NaN. */
+/* 16-bit floats, for files and kernels. Branch-free, so that loops vectorise. */
 
 #include <stdint.h>
 #include <string.h>
 
-static inline float reel_bf16_f32(uint16_t h)
-{
-    uint32_t u = (uint32_t)h << 16;
-    float f;
+#include "base/rng.h" /* REEL_HD */
 
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-static inline uint16_t reel_f32_bf16(float f)
+REEL_HD uint32_t reel_f32_bits(float x)
 {
     uint32_t u;
-
-    memcpy(&u, &f, 4);
-    if ((u & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+    memcpy(&u, &x, 4);
+    return u;
+}
+REEL_HD float reel_bits_f32(uint32_t u)
+{
+    float x;
+    memcpy(&x, &u, 4);
+    return x;
 }
 
-static inline float reel_f16_f32(uint16_t h)
+/** reel_bf16_f32 - widen. reel_f32_bf16 - round to nearest even; a NaN stays one (quiet). Local. */
+REEL_HD float reel_bf16_f32(uint16_t h) { return reel_bits_f32((uint32_t)h << 16); }
+REEL_HD uint16_t reel_f32_bf16(float x)
 {
-    uint32_t s = (uint32_t)(h & 0x8000) << 16, e = h >> 10 & 31, m = h & 1023, u;
-    float f;
-
-    if (e == 31) u = s | 0x7f800000u | m << 13;
-    else if (e) u = s | (e + 112) << 23 | m << 13;
-    else {
-        f = (float)m * 0x1p-24f;
-        memcpy(&u, &f, 4);
-        u |= s;
-    }
-    memcpy(&f, &u, 4);
-    return f;
+    uint32_t u = reel_f32_bits(x), r = (u + 0x7fffu + (u >> 16 & 1)) >> 16;
+    return (uint16_t)((u & 0x7fffffffu) > 0x7f800000u ? (u >> 16 | 0x40u) : r);
+}
+/** reel_f16_f32 - widen IEEE half: exact, by scaling of the shifted bits. Local. */
+REEL_HD float reel_f16_f32(uint16_t h)
+{
+    uint32_t mag = (uint32_t)(h & 0x7fffu) << 13, sign = (uint32_t)(h & 0x8000u) << 16;
+    float x = reel_bits_f32(mag) * 0x1p112f; /* rebias 15 -> 127; subnormals come out right */
+    uint32_t u = (h & 0x7c00u) == 0x7c00u ? mag | 0x7f800000u : reel_f32_bits(x);
+    return reel_bits_f32(u | sign);
 }
 
 #endif
