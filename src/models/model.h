@@ -18,13 +18,17 @@ struct reel_model_in {
 
 struct reel_model_ops {
     const char *name, *help;
-    size_t priv_size;
+    size_t priv_size; /* of m->priv, which the caller provides zeroed before init */
     /* config_json: the text of transformer/config.json. Fills priv and the parameter table. Symmetric. */
     reel_err (*init)(struct reel_model *m, const char *config_json, const char *where);
-    /* returns v [B,T,C,H,W] f32 in arena a; kept NULL: no backward will follow. Collective(hsdp). */
+    void (*fini)(struct reel_model *m); /* gives back what init and the passes took, not priv. Local. */
+    /* returns v [B,T,C,H,W] f32 in arena a; kept NULL: no backward will follow, no activation is
+     * stored. With kept, `in` must stay valid until bwd, and everything pushed on `a` since. The first
+     * pass of each kind runs while planning, so that no later one allocates. Collective(hsdp). */
     reel_tensor (*fwd)(struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in,
                        struct reel_kept **kept);
-    /* adds to the gradient shards; dx, dtext: nd 0 or f32 outputs of the inputs' shapes. */
+    /* adds to the gradient shards (complete after reel_grads_finish) and ends `kept`; dx, dtext: nd 0
+     * or f32 outputs of the inputs' shapes. Collective(hsdp). */
     void (*bwd)(struct reel_model *m, struct reel_arena *a, struct reel_kept *kept, reel_tensor dv,
                 reel_tensor dx, reel_tensor dtext);
     double (*flops)(const struct reel_model *m, int64_t B, int64_t T, int64_t H, int64_t W); /* of one forward */
@@ -43,6 +47,10 @@ struct reel_model {
     int trainable;
     struct reel_stream *s;
     struct reel_params *ps;
+    struct reel_arena *mem; /* role's own tables (rotary positions), or NULL: put anew in every pass */
+    /* debugging: sees every named intermediate; phase is "act" or "dact", block -1 outside blocks */
+    void (*probe)(void *ctx, const char *phase, int block, const char *name, reel_tensor x);
+    void *probe_ctx;
     long opt_step;     /* completed AdamW updates */
     float gscale;      /* set by grad_clip, used by the update */
 };

@@ -1,0 +1,102 @@
+#include "nn/nn.h"
+
+/* temb = l2(silu(l1(sinusoid(t)))), tproj = proj(silu(temb)) */
+void reel_time_keep(const struct reel_pass *c, struct reel_time_kept *k, const struct reel_time *w)
+{
+    k->emb = reel_act_f32(c, c->vec, w->l1.w.n[1]);
+    k->h = reel_act_f32(c, c->vec, w->l1.w.n[0]);
+    k->temb = reel_act_f32(c, c->vec, w->l2.w.n[0]);
+    k->tproj = reel_act_f32(c, c->vec, w->proj.w.n[0]);
+}
+
+static reel_tensor silu(const struct reel_pass *c, reel_tensor x)
+{
+    reel_tensor y = reel_act_f32(c, c->vec, x.n[1]);
+
+    reel_silu_fwd(c->s, y, x);
+    return y;
+}
+
+void reel_time_fwd(const struct reel_pass *c, const struct reel_time *w, struct reel_time_kept *k, reel_tensor t)
+{
+    size_t mark = c->a->used;
+
+    reel_sinusoid(c->s, k->emb, reel_reshape(t, REEL_DIMS(reel_rows_count(c->vec))));
+    reel_lin_fwd(c, &w->l1, k->h, k->emb, c->vec);
+    reel_lin_fwd(c, &w->l2, k->temb, silu(c, k->h), c->vec);
+    reel_lin_fwd(c, &w->proj, k->tproj, silu(c, k->temb), c->vec);
+    reel_probe(c, "act", "sinusoid", k->emb);
+    reel_probe(c, "act", "temb", k->temb);
+    reel_probe(c, "act", "tproj", k->tproj);
+    reel_arena_reset(c->a, mark);
+}
+
+/* gradient of y = lin(silu(x)) at x */
+static reel_tensor lin_silu_bwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor dy, reel_tensor x)
+{
+    reel_tensor dx = reel_act_f32(c, c->vec, x.n[1]), ds = reel_act_f32(c, c->vec, x.n[1]);
+
+    reel_lin_bwd(c, w, ds, 0, dy, silu(c, x), c->vec);
+    reel_silu_bwd(c->s, dx, ds, x);
+    return dx;
+}
+
+void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const struct reel_time_kept *k,
+                   reel_tensor dtemb, reel_tensor dtproj)
+{
+    size_t mark = c->a->used;
+
+    reel_probe(c, "dact", "tproj", dtproj);
+    reel_add(c->s, dtemb, lin_silu_bwd(c, &w->proj, dtproj, k->temb));
+    reel_probe(c, "dact", "temb", dtemb);
+    reel_lin_bwd(c, &w->l1, (reel_tensor){ 0 }, 0, lin_silu_bwd(c, &w->l2, dtemb, k->h), k->emb, c->vec);
+    reel_arena_reset(c->a, mark);
+}
+
+/* ctx = l2(gelu(l1(rows))). Once per pass and not per block, so gelu is kept before and after. */
+void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text *w,
+                    reel_tensor text)
+{
+    int64_t M = reel_rows_count(c->txt), width = text.n[text.nd - 1];
+
+    k->rows = c->dt == text.dt ? reel_reshape(text, REEL_DIMS(M, width)) : reel_act(c, c->txt, width);
+    k->pre = reel_act(c, c->txt, w->l1.w.n[0]);
+    k->act = reel_act(c, c->txt, w->l1.w.n[0]);
+    k->ctx = reel_act(c, c->txt, w->l2.w.n[0]);
+}
+
+void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+                   reel_tensor text)
+{
+    if (c->dt != text.dt) reel_cast(c->s, k->rows, reel_reshape(text, k->rows.n, 2));
+    reel_linear_fwd(c->s, k->act, k->pre, k->rows, w->l1.w, w->l1.b, c->txt, REEL_EPI_GELU);
+    reel_lin_fwd(c, &w->l2, k->ctx, k->act, c->txt);
+    reel_probe(c, "act", "ctx", k->ctx);
+}
+
+/* f32 -> the pass's dtype */
+static reel_tensor narrowed(const struct reel_pass *c, reel_tensor x)
+{
+    reel_tensor y;
+
+    if (c->dt == x.dt) return x;
+    y = reel_new(c->a, c->dt, x.n, x.nd);
+    reel_cast(c->s, y, x);
+    return y;
+}
+
+void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+                   reel_tensor dctx, reel_tensor dtext)
+{
+    size_t mark = c->a->used;
+    reel_tensor d = k->act, dy = narrowed(c, dctx), drows = { 0 };
+
+    if (dtext.nd && dtext.dt == c->dt) drows = reel_reshape(dtext, k->rows.n, 2);
+    else if (dtext.nd) drows = reel_new(c->a, c->dt, k->rows.n, 2);
+    reel_probe(c, "dact", "ctx", dctx);
+    reel_lin_bwd(c, &w->l2, d, 0, dy, k->act, c->txt);
+    reel_gelu_bwd(c->s, d, d, k->pre);
+    reel_lin_bwd(c, &w->l1, drows, 0, d, k->rows, c->txt);
+    if (dtext.nd && dtext.dt != c->dt) reel_cast(c->s, reel_reshape(dtext, k->rows.n, 2), drows);
+    reel_arena_reset(c->a, mark);
+}

@@ -1,0 +1,161 @@
+#ifndef REEL_NN_NN_H
+#define REEL_NN_NN_H
+
+/* Layers as forward and backward pairs. A layer is a struct of its weights (and, in a backward pass,
+ * of their gradients); what a forward leaves for its backward is a struct of saved tensors, which
+ * the caller lays out with the layer's _keep function: in the arena of the step when the backward
+ * comes much later, in scratch when it comes at once. All functions are Local and asynchronous on c->s.
+ *
+ * Activations are matrices [rows, width] in c->dt; rows are tokens of all samples, sample by sample.
+ * Saved is what is dear to make again; normalised inputs, rotated q and k and the norms' statistics
+ * are made again in the backward pass. Every function gives back the scratch it took. */
+
+#include "be/ops.h"
+
+/* What all layers of one pass share. */
+struct reel_pass {
+    struct reel_stream *s;
+    struct reel_arena *a; /* scratch on top of what is kept */
+    reel_dtype dt;        /* of activations: REEL_F32 or REEL_BF16 */
+    struct reel_rows tok; /* latent tokens [B*S] */
+    struct reel_rows txt; /* text rows [B*L] */
+    struct reel_rows vec; /* timesteps [B] or [B*T] */
+    int heads;
+    double eps;
+    /* debugging: called with every named intermediate (phase "act" or "dact"), or NULL */
+    void (*probe)(void *ctx, const char *phase, int block, const char *name, reel_tensor x);
+    void *probe_ctx;
+    int block; /* of the probe: -1 outside the blocks */
+};
+
+/** reel_rows_count - b*s. */
+static inline int64_t reel_rows_count(struct reel_rows r) { return r.b * r.s; }
+/** reel_act - a new matrix [rows of r, width] in the pass's dtype. */
+reel_tensor reel_act(const struct reel_pass *c, struct reel_rows r, int64_t width);
+/** reel_act_f32 - the same in f32. */
+reel_tensor reel_act_f32(const struct reel_pass *c, struct reel_rows r, int64_t width);
+/** reel_flat - [B,S,W] as [B*S,W]. */
+static inline reel_tensor reel_flat(reel_tensor x) { return reel_reshape(x, REEL_DIMS(x.n[0] * x.n[1], x.n[2])); }
+/** reel_by_sample - [B*F,R,D] as [B,F,R,D], F timesteps a sample: sums go over a sample first. */
+static inline reel_tensor reel_by_sample(const struct reel_pass *c, reel_tensor x)
+{
+    return reel_reshape(x, REEL_DIMS(c->vec.b, c->vec.s, x.n[1], x.n[2]));
+}
+void reel_probe(const struct reel_pass *c, const char *phase, const char *name, reel_tensor x);
+
+/* ---- linear: y = x w^T + b ---- */
+struct reel_lin {
+    reel_tensor w, b;   /* [N,K], f32 [N] */
+    reel_tensor dw, db; /* f32, overwritten by the backward pass; nd 0 in a forward pass */
+};
+void reel_lin_fwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor y, reel_tensor x,
+                  struct reel_rows r);
+/**
+ * reel_lin_bwd - dw, db, and dx unless it is nd 0.
+ * @dx  [M,K]  overwritten, or added to if acc
+ */
+void reel_lin_bwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor dx, int acc, reel_tensor dy,
+                  reel_tensor x, struct reel_rows r);
+
+/* ---- rotary position tables ---- */
+struct reel_rope { reel_tensor cos, sin; }; /* f32 [S, d/2]; nd 0: no rotation */
+#define REEL_ROPE_SHAPES 16
+struct reel_rope_cache {
+    int n;
+    struct reel_rope_entry {
+        int64_t grid[3];
+        int d;
+        float *host; /* cos, then sin */
+        struct reel_rope dev;
+    } e[REEL_ROPE_SHAPES];
+};
+/** reel_rope_fill - tables of a T x H x W token grid, head width d: angles in double, rounded to f32.
+ * @cos, @sin  out host [T*H*W, d/2] */
+void reel_rope_fill(float *cos, float *sin, const int64_t grid[3], int d);
+/**
+ * reel_rope_get - the tables of a grid; made on the host at its first use (which planning does).
+ * @mem  arena that outlives the cache's use: each shape goes to the device once; NULL: the tables are
+ *       put into `step` at every call
+ */
+struct reel_rope reel_rope_get(struct reel_rope_cache *cache, struct reel_stream *s, struct reel_arena *mem,
+                               struct reel_arena *step, const int64_t grid[3], int d);
+void reel_rope_free(struct reel_rope_cache *cache);
+
+/* ---- attention: q, k with full-width RMS norm and rotation; then the output projection ---- */
+struct reel_attn {
+    struct reel_lin q, k, v, o;
+    reel_tensor norm_q, norm_k, dnorm_q, dnorm_k; /* f32 [D] */
+    const char *name;                             /* "attn1": for the probe */
+};
+struct reel_attn_kept { reel_tensor q, k, v, o, lse; }; /* q, k before the norm; o before the projection */
+void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D);
+/**
+ * reel_attn_layer_fwd - y = attention of xq over xkv.
+ * @y   out [B*S,D]    @xq  in [B*S,D]    @xkv in [rows of kv, D]
+ * @rope of the token grid, or nd 0 (cross attention)
+ */
+void reel_attn_layer_fwd(const struct reel_pass *c, const struct reel_attn *w, struct reel_attn_kept *k,
+                         reel_tensor y, reel_tensor xq, reel_tensor xkv, struct reel_rows kv,
+                         struct reel_rope rope);
+/**
+ * reel_attn_layer_bwd - dxq overwritten; dxkv nd 0: self attention, its share is added to dxq;
+ * otherwise overwritten.
+ */
+void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
+                         reel_tensor dxq, reel_tensor dxkv, reel_tensor dy, reel_tensor xq, reel_tensor xkv,
+                         struct reel_rows kv, struct reel_rope rope);
+
+/* ---- feed-forward: out(gelu_tanh(in(x))) ---- */
+struct reel_ffn { struct reel_lin in, out; };
+struct reel_ffn_kept { reel_tensor pre, act; }; /* before and after gelu [B*S,F]; pre nd 0: no backward */
+void reel_ffn_keep(const struct reel_pass *c, struct reel_ffn_kept *k, int64_t F);
+void reel_ffn_fwd(const struct reel_pass *c, const struct reel_ffn *w, struct reel_ffn_kept *k, reel_tensor y,
+                  reel_tensor x);
+/** reel_ffn_bwd - dx overwritten; k->act is used up (it ends as the gradient at pre). */
+void reel_ffn_bwd(const struct reel_pass *c, const struct reel_ffn *w, struct reel_ffn_kept *k, reel_tensor dx,
+                  reel_tensor dy, reel_tensor x);
+
+/* ---- conditioning: timestep and text MLPs; the time path is f32 throughout ---- */
+struct reel_time { struct reel_lin l1, l2, proj; };
+struct reel_time_kept { reel_tensor emb, h, temb, tproj; }; /* f32 [n,freq], [n,D], [n,D], [n,6D] */
+void reel_time_keep(const struct reel_pass *c, struct reel_time_kept *k, const struct reel_time *w);
+void reel_time_fwd(const struct reel_pass *c, const struct reel_time *w, struct reel_time_kept *k, reel_tensor t);
+/** reel_time_bwd - parameter gradients from those of temb (without tproj's share, which is added) and tproj. */
+void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const struct reel_time_kept *k,
+                   reel_tensor dtemb, reel_tensor dtproj);
+
+struct reel_text { struct reel_lin l1, l2; };
+struct reel_text_kept { reel_tensor rows, pre, act, ctx; }; /* [B*L,text_dim], then [B*L,D] */
+void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text *w,
+                    reel_tensor text);
+void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+                   reel_tensor text);
+/** reel_text_bwd - dctx f32 [B*L,D] is the sum over all blocks; dtext f32 or nd 0, overwritten. */
+void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+                   reel_tensor dctx, reel_tensor dtext);
+
+/* ---- modulated LayerNorm: rows shift, shift+1 of e are shift and scale ---- */
+struct reel_ln { reel_tensor y, mean, rstd; };
+/** reel_ln_new - y and statistics in fresh memory of the pass. */
+struct reel_ln reel_ln_new(const struct reel_pass *c, int64_t D);
+
+/* ---- patches ---- */
+struct reel_patch { struct reel_lin lin; int ph, pw; };
+void reel_patch_embed_fwd(const struct reel_pass *c, const struct reel_patch *w, reel_tensor y, reel_tensor x);
+/** reel_patch_embed_bwd - dx f32 [B,T,C,H,W] or nd 0, overwritten. */
+void reel_patch_embed_bwd(const struct reel_pass *c, const struct reel_patch *w, reel_tensor dx, reel_tensor dy,
+                          reel_tensor x);
+
+/* ---- head: LayerNorm modulated by table + temb, projection, un-patching ---- */
+struct reel_head {
+    struct reel_lin lin;
+    reel_tensor table, dtable; /* f32 [2,D] */
+    int ph, pw;
+};
+void reel_head_fwd(const struct reel_pass *c, const struct reel_head *w, reel_tensor v, reel_tensor x,
+                   reel_tensor temb);
+/** reel_head_bwd - dx overwritten; dtemb f32 [n,D] added to. */
+void reel_head_bwd(const struct reel_pass *c, const struct reel_head *w, reel_tensor dx, reel_tensor dtemb,
+                   reel_tensor dv, reel_tensor x, reel_tensor temb);
+
+#endif

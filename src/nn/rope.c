@@ -1,0 +1,81 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nn/nn.h"
+
+/* Head channels are cut into time, height and width; height and width get 2*floor(d/6) each. */
+static void parts(int d, int pairs[3])
+{
+    pairs[1] = pairs[2] = d / 6;
+    pairs[0] = d / 2 - 2 * (d / 6);
+}
+
+static void fill_row(float *cs, float *sn, const int64_t pos[3], const int pairs[3])
+{
+    for (int axis = 0; axis < 3; axis++)
+        for (int j = 0; j < pairs[axis]; j++) {
+            double angle = (double)pos[axis] * pow(10000, -(double)j / pairs[axis]);
+
+            *cs++ = (float)cos(angle);
+            *sn++ = (float)sin(angle);
+        }
+}
+
+void reel_rope_fill(float *cs, float *sn, const int64_t grid[3], int d)
+{
+    int pairs[3];
+    int64_t s = 0, half = d / 2;
+
+    parts(d, pairs);
+    for (int64_t t = 0; t < grid[0]; t++)
+        for (int64_t h = 0; h < grid[1]; h++)
+            for (int64_t w = 0; w < grid[2]; w++, s++)
+                fill_row(cs + s * half, sn + s * half, (int64_t[]){ t, h, w }, pairs);
+}
+
+static struct reel_rope_entry *find(struct reel_rope_cache *cache, const int64_t grid[3], int d)
+{
+    int64_t half = grid[0] * grid[1] * grid[2] * (d / 2);
+    struct reel_rope_entry *e = cache->e;
+
+    for (; e < cache->e + cache->n; e++)
+        if (e->d == d && !memcmp(e->grid, grid, sizeof e->grid)) return e;
+    REEL_BUG_IF(cache->n == REEL_ROPE_SHAPES, "rotary tables for more than %d token grids in one role",
+                REEL_ROPE_SHAPES);
+    cache->n++;
+    *e = (struct reel_rope_entry){ .d = d, .host = malloc((size_t)half * 2 * sizeof(float)) };
+    REEL_BUG_IF(!e->host, "out of memory: rotary tables of %ld tokens", (long)(grid[0] * grid[1] * grid[2]));
+    memcpy(e->grid, grid, sizeof e->grid);
+    reel_rope_fill(e->host, e->host + half, grid, d);
+    return e;
+}
+
+static struct reel_rope put(struct reel_stream *s, struct reel_arena *a, const struct reel_rope_entry *e)
+{
+    int64_t S = e->grid[0] * e->grid[1] * e->grid[2], half = e->d / 2;
+    struct reel_rope r;
+
+    r.cos = reel_new(a, REEL_F32, REEL_DIMS(S, half));
+    r.sin = reel_new(a, REEL_F32, REEL_DIMS(S, half));
+    if (s->planning) return r;
+    reel_put(s, r.cos, e->host);
+    reel_put(s, r.sin, e->host + S * half);
+    return r;
+}
+
+struct reel_rope reel_rope_get(struct reel_rope_cache *cache, struct reel_stream *s, struct reel_arena *mem,
+                               struct reel_arena *step, const int64_t grid[3], int d)
+{
+    struct reel_rope_entry *e = find(cache, grid, d);
+
+    if (!mem) return put(s, step, e);
+    if (!e->dev.cos.nd || (!e->dev.cos.p && !s->planning)) e->dev = put(s, mem, e);
+    return e->dev;
+}
+
+void reel_rope_free(struct reel_rope_cache *cache)
+{
+    for (int i = 0; i < cache->n; i++) free(cache->e[i].host);
+    cache->n = 0;
+}
