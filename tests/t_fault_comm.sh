@@ -23,5 +23,8 @@ $run comm_wait:3:1 >"$out" 2>&1; rc=$?
 [ $rc != 0 ] && [ $rc != 1 ]; ok $? "rank 3 dies inside a collective: the job ends by itself (got $rc)"
 grep -q 'reel: rank 3 died in work (step 2): injected fault in a collective on world' "$out"
 ok $? "and says who, where and when"
+
+$run kill:1:1 >"$out" 2>&1; rc=$?
+[ $rc != 0 ] && [ $rc != 124 ]; ok $? "rank 1 is killed: the launcher ends the others' wait (got $rc)"
 echo "1..$n"
 exit $bad

@@ -1,5 +1,6 @@
 /* a failure on one rank ends the run on all of them. Without arguments: inside one process group,
  * for every rank. With site:rank:nth: a program that fails there (tests/t_fault_comm.sh runs it). */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,12 +26,13 @@ static reel_err work(struct reel_comm *c)
     return REEL_OK;
 }
 
-/* A rank dies while the others wait for it. */
+/* A rank dies, or is killed, while the others wait for it. */
 static void collide(struct reel_comm *c)
 {
     struct reel_req req = { .n = 0 };
     int x[64] = { 0 }, y[64];
 
+    if (reel_fault("kill")) raise(SIGKILL);
     MPI_Ialltoall(x, 1, MPI_INT, y, 1, MPI_INT, c->mpi, &req.r[req.n++]);
     reel_comm_wait(c, &req);
     reel_comm_barrier(c);
