@@ -74,7 +74,7 @@ static inline void op_all(const char *what, void (*body)(struct op *t, const voi
 /* n doubles that are exact in dt: normals times scale */
 static inline double *op_rand(int64_t n, uint64_t key, double scale, reel_dtype dt)
 {
-    double *x = calloc((size_t)n + 1, sizeof *x);
+    double *x = calloc(n > 0 ? (size_t)n : 1, sizeof *x);
 
     for (int64_t i = 0; i < n; i++) {
         float v = reel_normal(key, 7, 0, 0, (uint64_t)i) * (float)scale;

@@ -109,7 +109,7 @@ static double t_error(reel_tensor got, const double *want)
 
     for (int64_t i = 0; i < n; i++) {
         double e = fabs(t_get(got, i) - want[i]);
-        if (!(e <= worst)) worst = isfinite(e) ? e : INFINITY;
+        if (!(e <= worst)) worst = isfinite(e) ? e : HUGE_VAL;
         sum += want[i] * want[i];
     }
     return worst / (sqrt(sum / (double)n) + 1e-300);
