@@ -12,6 +12,8 @@
 
 static const struct { const char *kind; golden_fn *run; } kinds[] = {
     { "method", golden_method },
+    { "wan-dit", golden_wan_dit },
+    { "wan-dit-filled", golden_wan_dit_filled },
 };
 
 void golden_diff(struct golden_diff *d, const float *got, const float *want, int64_t n)
@@ -54,24 +56,29 @@ double golden_json_number(const char *path, const char *a, const char *b, const 
     return v;
 }
 
-static golden_fn *kind_of(const char *dir, char *kind, size_t size)
+/* The word in the folder's file `kind`; without one, a folder with a config.yaml is a run. */
+static void read_kind(const char *dir, char *kind, size_t size)
 {
     char path[4096], *text = NULL;
     size_t n;
-    golden_fn *run = NULL;
 
     snprintf(path, sizeof path, "%s/kind", dir);
-    if (reel_file_read(path, &text, &n) != REEL_OK) {
-        reel_err_print(reel_errrec());
-        reel_err_clear();
-        return NULL;
+    if (reel_file_read(path, &text, &n) == REEL_OK) {
+        text[strcspn(text, " \r\n")] = 0;
+        snprintf(kind, size, "%s", text);
+        free(text);
+        return;
     }
-    text[strcspn(text, " \r\n")] = 0;
-    snprintf(kind, size, "%s", text);
-    free(text);
+    reel_err_clear();
+    snprintf(path, sizeof path, "%s/config.yaml", dir);
+    if (reel_is_file(path)) snprintf(kind, size, "method");
+}
+
+static golden_fn *find_kind(const char *kind)
+{
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (!strcmp(kinds[i].kind, kind)) run = kinds[i].run;
-    return run;
+        if (!strcmp(kinds[i].kind, kind)) return kinds[i].run;
+    return NULL;
 }
 
 static int usage(void)
@@ -93,12 +100,14 @@ int main(int argc, char **argv)
     if (g.n_arg && !strcmp(g.arg[0], "--generate")) g.generate = 1, g.arg++, g.n_arg--;
     if (n_dir == 1) return usage();
     for (int i = 1; i < n_dir; i++) {
-        char kind[64] = "";
-        golden_fn *run = kind_of(argv[i], kind, sizeof kind);
+        char kind[64] = "unknown";
+        golden_fn *run;
+        read_kind(argv[i], kind, sizeof kind);
+        run = find_kind(kind);
         if (world.rank == 0) printf("# %s (%s)\n", argv[i], kind);
         if (!run || run(&g, argv[i])) {
             g.failed++;
-            if (world.rank == 0) printf("%-72s could not run: %s FAIL\n", argv[i], run ? "see above" : "unknown kind");
+            if (world.rank == 0) printf("%-72s could not run: %s FAIL\n", argv[i], run ? "see above" : "no such kind of folder");
         }
     }
     if (world.rank == 0) {

@@ -12,6 +12,7 @@
 #include "golden.h"
 #include "tensor/safetensors.h"
 #include "train/run.h"
+#include "train/schema.h"
 
 struct pool { char group[64]; double diff2, want2; };
 
@@ -21,6 +22,7 @@ struct method_case {
     char tmp[256], tol[4200];
     struct reel_st *expect;
     struct reel_run *run;
+    struct reel_all_kinds kinds;
     struct pool pool[16];
     int n_pool;
     double *series; /* [n_series][steps] */
@@ -234,12 +236,12 @@ static void fit_layout(struct golden *g, const struct reel_config *cfg, struct o
         override(o, "--training.data.train_batch_size", "%ld", (long)(global / n));
 }
 
-static reel_err parse(const char *text, size_t len, const char *name, const struct overrides *o,
-                      struct reel_config **cfg)
+static reel_err parse(struct reel_all_kinds *kinds, const char *text, size_t len, const char *name,
+                      const struct overrides *o, struct reel_config **cfg)
 {
     struct reel_config_src src = { .text = text, .len = len, .name = name, .overrides = o->v, .n_overrides = o->n };
 
-    return reel_config_parse(&src, reel_schema(), cfg);
+    return reel_config_parse(&src, reel_schema_init(kinds), cfg);
 }
 
 /* Paths of the folder, made absolute; the set and the output live in the case's temporary folder. */
@@ -265,12 +267,12 @@ static reel_err configure(struct method_case *c, struct reel_config **cfg)
     snprintf(path, sizeof path, "%s/config.yaml", c->dir);
     for (int i = 0; i < c->g->n_arg && o->n < MAX_OVERRIDES - 24; i++) o->v[o->n++] = c->g->arg[i];
     REEL_TRY(reel_file_read(path, &text, &len));
-    e = parse(text, len, path, &(struct overrides){ 0 }, &first);
+    e = parse(&c->kinds, text, len, path, &(struct overrides){ 0 }, &first);
     if (e == REEL_OK) {
         fit_layout(c->g, first, o);
         fit_paths(c, first, o, keys);
         reel_config_free(first);
-        e = parse(text, len, path, o, cfg);
+        e = parse(&c->kinds, text, len, path, o, cfg);
     }
     free(text);
     free(o);
@@ -385,11 +387,11 @@ static reel_err train(struct method_case *c, const struct reel_config *cfg)
 
 int golden_method(struct golden *g, const char *dir)
 {
-    struct method_case c = { .g = g, .dir = dir };
+    static struct method_case c; /* large */
     struct reel_config *cfg = NULL;
     reel_err e;
 
-    c.run = calloc(1, sizeof *c.run);
+    c = (struct method_case){ .g = g, .dir = dir, .run = calloc(1, sizeof *c.run) };
     e = prepare(&c);
     if (e == REEL_OK) e = configure(&c, &cfg);
     if (e == REEL_OK) e = train(&c, cfg);

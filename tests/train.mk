@@ -1,0 +1,16 @@
+# The golden runner: build/tests/golden is a link, since a build inside the source tree has the folder
+# of golden files under that name.
+noinst_PROGRAMS = tests/golden_run
+tests_golden_run_SOURCES = tests/golden.h tests/golden.c tests/golden_method.c \
+  tests/golden_wan.c tests/wan_rig.h tests/wan_rig.c
+noinst_DATA = tests/golden.stamp
+CLEANFILES += tests/golden.stamp
+tests/golden.stamp: tests/golden_run$(EXEEXT)
+	$(AM_V_at)test -d tests/golden || ln -sf golden_run tests/golden
+	$(AM_V_at)touch $@
+
+check_PROGRAMS += tests/t_lr tests/t_sampler
+tests_t_lr_SOURCES = tests/t_lr.c
+tests_t_sampler_SOURCES = tests/t_sampler.c
+EXTRA_DIST += tests/lib.sh tests/train.sh tests/tiny.yaml tests/tiny/transformer/config.json
+dist_check_SCRIPTS += tests/t_golden_sft.sh tests/t_bits.sh

@@ -89,6 +89,10 @@ int reel_draw_find_(struct reel_draws *d, enum reel_draw_kind kind, void *dst, i
 static void draw(struct reel_draws *d, enum reel_draw_kind kind, uint32_t below, void *out, int64_t n, const char *name,
                  struct reel_where w)
 {
+    if (!d) { /* a planning run: only the sizes matter */
+        memset(out, 0, (size_t)(w.nb * n) * width(kind));
+        return;
+    }
     if (!reel_draw_find_(d, kind, out, n, name, w))
         for (int64_t i = 0; i < w.nb; i++)
             reel_draw_make_(d->seed, kind, below, name, w.step, w.round, w.b0 + i, n, (char *)out + (size_t)(i * n) * width(kind));

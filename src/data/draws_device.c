@@ -43,27 +43,20 @@ static float *staging(struct reel_draws *d, int64_t n)
     return d->host;
 }
 
-/* The generator on the device. A latent's draw is made in the draw's order, then moved run by run. */
+/* The generator on the device. A latent's draw is made in the draw's order, then turned. */
 static void generate(struct reel_draws *d, struct reel_stream *s, reel_tensor out, const char *name, struct reel_where w)
 {
-    uint64_t key = reel_rng_key(d->seed, name);
+    uint64_t key = d ? reel_rng_key(d->seed, name) : 0; /* no draws: a planning run */
     size_t mark = s->scratch ? s->scratch->used : 0;
-    struct latent k;
-    reel_tensor tmp, from, to;
+    reel_tensor tmp;
 
     if (out.nd != 5 || out.n[1] == 1 || out.n[2] == 1) {
         reel_randn(s, out, key, w.step, w.round, (uint32_t)w.b0);
         return;
     }
-    k = latent_of(out);
-    tmp = reel_new(s->scratch, REEL_F32, REEL_DIMS(k.nb, k.C, k.T, out.n[3], out.n[4]));
+    tmp = reel_new(s->scratch, REEL_F32, REEL_DIMS(out.n[0], out.n[2], out.n[1], out.n[3], out.n[4]));
     reel_randn(s, tmp, key, w.step, w.round, (uint32_t)w.b0);
-    from = reel_reshape(tmp, REEL_DIMS(k.nb * k.C * k.T, k.hw));
-    to = reel_reshape(out, REEL_DIMS(k.nb * k.T * k.C, k.hw));
-    for (int64_t b = 0; b < k.nb && !s->planning; b++)
-        for (int64_t t = 0; t < k.T; t++)
-            for (int64_t c = 0; c < k.C; c++)
-                reel_copy(s, reel_at(to, (b * k.T + t) * k.C + c), reel_at(from, (b * k.C + c) * k.T + t));
+    reel_swap_tc(s, out, tmp);
     reel_arena_reset(s->scratch, mark);
 }
 

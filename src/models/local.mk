@@ -1,2 +1,10 @@
-libreel_a_SOURCES += src/models/model.h src/models/wan.c
+# The registry: sources and table both come from this list.
+MODELS = src/models/wan.c
+libreel_a_SOURCES += src/models/model.h src/models/model.c src/models/sampler.h src/models/sampler.c $(MODELS)
+nodist_libreel_a_SOURCES += src/models/models.def
+BUILT_SOURCES += src/models/models.def
+CLEANFILES += src/models/models.def
 EXTRA_DIST += src/models/README.md
+src/models/models.def: Makefile
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && \
+	for f in $(MODELS); do n=$${f##*/}; echo "REEL_MODEL($${n%.c})"; done > $@

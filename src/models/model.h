@@ -57,4 +57,10 @@ struct reel_model {
 
 extern const struct reel_model_ops reel_model_wan;
 
+/* The registry, generated from MODELS of local.mk; NULL-terminated. */
+extern const struct reel_model_ops *const reel_models[];
+
+/** reel_model_find - by registry name, NULL when unknown. Local. */
+const struct reel_model_ops *reel_model_find(const char *name);
+
 #endif

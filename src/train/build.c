@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "be/ops.h"
-#include "media/demo_set.h"
+#include "data/demo_set.h"
 #include "train/init.h"
 #include "train/report.h"
 #include "train/run.h"
@@ -31,6 +31,8 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
 
     m->role = role_name[i];
     m->ops = reel_model_find(c->kind->name);
+    if (!m->ops)
+        return REEL_FAIL(REEL_ECONFIG, "models.%s: %s is checked, but not trained in this version", c->name, c->kind->name);
     m->s = &r->s;
     m->trainable = c->trainable;
     m->flow_shift = (float)c->flow_shift;
@@ -89,6 +91,19 @@ static reel_err make_method(struct reel_run *r)
     return m->ops->init ? m->ops->init(m) : REEL_OK;
 }
 
+static reel_err make_callbacks(struct reel_run *r)
+{
+    r->n_cb = r->cfg->n_callbacks;
+    r->cb = calloc((size_t)r->n_cb + 1, sizeof *r->cb);
+    if (!r->cb) return REEL_FAIL(REEL_ENOMEM, "no memory for %d callbacks", r->n_cb);
+    for (int i = 0; i < r->n_cb; i++) {
+        const struct reel_cfg_callback *c = &r->cfg->callback[i];
+        r->cb[i] = (struct reel_cb){ .ops = reel_callback_find(c->kind->name), .name = c->name, .priv = c->priv,
+                                     .method = &r->method, .mesh = &r->mesh };
+    }
+    return reel_callbacks_init(r->cb, r->n_cb);
+}
+
 /* Shape of a local micro-batch: from the data set where there is one, else from the configuration. */
 static void batch_shape(struct reel_run *r, const struct reel_set_info *info)
 {
@@ -103,19 +118,23 @@ static void batch_shape(struct reel_run *r, const struct reel_set_info *info)
     r->batch.b_global = x[0] * r->mesh.dp_size;
 }
 
+static reel_err open_params(struct reel_run *r, int i)
+{
+    struct reel_model *m = &r->role[i];
+    struct reel_params_cfg pc = { .role = m->role, .def = m->def, .n = m->n_def, .n_units = m->n_units,
+                                  .compute = m->compute, .trainable = m->trainable };
+
+    return reel_params_open(&m->ps, &pc, &r->mesh, &r->s, &r->mem[i].params, &r->mem[i].optim, &r->mem[i].work);
+}
+
 /* Every device object of the run, in arenas: the same code counts (base NULL) and takes memory. */
 static reel_err lay_out(struct reel_run *r)
 {
     const int64_t *x = r->method.shape;
     const struct reel_model *student = &r->role[REEL_STUDENT];
 
-    for (int i = 0; i < REEL_NROLE; i++) {
-        struct reel_model *m = &r->role[i];
-        struct reel_params_cfg pc = { .role = m->role, .def = m->def, .n = m->n_def, .n_units = m->n_units,
-                                      .compute = m->compute, .trainable = m->trainable };
-        if (!(r->roles & REEL_ROLE(i))) continue;
-        REEL_TRY(reel_params_open(&m->ps, &pc, &r->mesh, &r->s, &r->mem[i].params, &r->mem[i].optim, &r->mem[i].work));
-    }
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->roles & REEL_ROLE(i)) REEL_TRY(open_params(r, i));
     r->raw = reel_new(&r->io, REEL_F32, x, 5);
     r->batch.x0 = reel_new(&r->io, REEL_F32, x, 5);
     r->batch.text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], student->text_len, student->text_dim));
@@ -187,7 +206,7 @@ static reel_err plan(struct reel_run *r, const struct reel_set_info *info)
     REEL_TRY(make_roles(r));
     REEL_TRY(make_method(r));
     make_optims(r);
-    REEL_TRY(reel_callbacks_open(&r->cb, &r->n_cb, r));
+    REEL_TRY(make_callbacks(r));
     batch_shape(r, info);
     REEL_TRY(lay_out(r));
     rehearse(r);
@@ -359,6 +378,71 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     return REEL_OK;
 }
 
+/* ---- sampling ------------------------------------------------------------------------------ */
+
+static reel_err make_student(struct reel_run *r)
+{
+    struct reel_cfg_role c = *reel_config_role(r->cfg, "student");
+
+    c.trainable = 0;
+    c.checkpointing = REEL_CKPTING_NONE;
+    REEL_TRY(make_role(r, REEL_STUDENT, &c));
+    r->roles = REEL_ROLE(REEL_STUDENT);
+    return REEL_OK;
+}
+
+static reel_err lay_out_sampling(struct reel_run *r, struct reel_sampling *g)
+{
+    const int64_t *x = r->method.shape;
+    struct reel_model *m = &r->role[REEL_STUDENT];
+
+    REEL_TRY(open_params(r, REEL_STUDENT));
+    g->x = reel_new(&r->io, REEL_F32, x, 5);
+    g->t = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0]));
+    g->text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
+    g->uncond = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
+    return REEL_OK;
+}
+
+/* What one sampling step pushes: the draw, and two network calls in one arena. */
+static void rehearse_sampling(struct reel_run *r, struct reel_sampling *g)
+{
+    struct reel_model *m = &r->role[REEL_STUDENT];
+    struct reel_model_in in = { .x = g->x, .t = g->t, .text = g->text };
+
+    reel_draw_normal(NULL, &r->s, g->x, "validation/noise/0", (struct reel_where){ .nb = g->x.n[0], .b_global = g->x.n[0] });
+    m->ops->fwd(m, &r->step_mem, &in, NULL);
+    m->ops->fwd(m, &r->step_mem, &in, NULL);
+    reel_arena_reset(&r->step_mem, 0);
+}
+
+static reel_err plan_sampling(struct reel_run *r, struct reel_sampling *g)
+{
+    reel_stream_init(&r->s, r->be, 1, &r->scratch);
+    name_arenas(r);
+    REEL_TRY(make_student(r));
+    batch_shape(r, NULL);
+    r->method.shape[0] = g->batch;
+    REEL_TRY(lay_out_sampling(r, g));
+    rehearse_sampling(r, g);
+    return REEL_OK;
+}
+
+reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,
+                                const struct reel_env *env, struct reel_comm *world)
+{
+    *r = (struct reel_run){ .cfg = cfg, .flags = { .quiet = 1, .env = env }, .world = world };
+    REEL_TRY(open_mesh(r));
+    REEL_TRY(reel_agree(world, open_backend(r)));
+    REEL_TRY(plan_sampling(r, g));
+    REEL_TRY(reel_agree(world, take_memory(r)));
+    reel_params_close(r->role[REEL_STUDENT].ps);
+    reel_stream_init(&r->s, r->be, 0, &r->scratch);
+    REEL_TRY(reel_agree(world, lay_out_sampling(r, g)));
+    REEL_TRY(reel_draws_open(&r->draws, g->seed, NULL, 0, NULL, world));
+    return g->checkpoint ? reel_load_student(r, g->checkpoint) : reel_role_weights(r, REEL_STUDENT);
+}
+
 static void close_roles(struct reel_run *r)
 {
     for (int i = 0; i < REEL_NROLE; i++) {
@@ -372,19 +456,19 @@ static void close_roles(struct reel_run *r)
 reel_err reel_run_close(struct reel_run *r)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
-    reel_err e = REEL_OK, t = reel_track_close(r->track, 0);
+    reel_err e = reel_save_close(r), d = REEL_OK, t = reel_track_close(r->track, 0);
     int n = reel_run_arenas(r, a);
 
     reel_loader_close(r->loader);
-    if (r->draws) e = reel_draws_close(r->draws, r->world);
+    if (r->draws) d = reel_draws_close(r->draws, r->world);
     reel_set_close(r->set);
-    reel_callbacks_close(r->cb, r->n_cb);
+    free(r->cb);
     close_roles(r);
     for (int i = 0; i < n; i++)
         if (a[i]->base) reel_arena_close(a[i], r->be);
     free(r->host.base);
-    reel_save_close(r);
     reel_backend_close(r->be);
     reel_mesh_close(&r->mesh);
+    if (e == REEL_OK) e = d;
     return e ? e : reel_agree(r->world, t);
 }

@@ -61,3 +61,36 @@ static reel_err random_weights(struct reel_run *r, int role)
     free(buf);
     return REEL_OK;
 }
+
+static struct reel_hf_source source_of(const struct reel_run *r, const struct reel_cfg_role *c)
+{
+    const struct reel_env *e = r->flags.env;
+    struct reel_hf_source src = { .init_from = c->init_from };
+
+    if (!c->disable_custom_init_weights) src.override_from = c->transformer_override_safetensor;
+    if (e)
+        src.env = (struct reel_hf_env){
+            .hf_hub_cache = reel_env_get(e, REEL_ENV_HF_HUB_CACHE),
+            .huggingface_hub_cache = reel_env_get(e, REEL_ENV_HUGGINGFACE_HUB_CACHE),
+            .hf_home = reel_env_get(e, REEL_ENV_HF_HOME),
+            .xdg_cache_home = reel_env_get(e, REEL_ENV_XDG_CACHE_HOME),
+            .home = reel_env_get(e, REEL_ENV_HOME),
+        };
+    return src;
+}
+
+reel_err reel_role_config(struct reel_run *r, const struct reel_cfg_role *c, char **json)
+{
+    struct reel_hf_source src = source_of(r, c);
+
+    return reel_hf_read_config(&src, r->world, json, NULL);
+}
+
+reel_err reel_role_weights(struct reel_run *r, int role)
+{
+    const struct reel_cfg_role *c = reel_config_role(r->cfg, r->role[role].role);
+    struct reel_hf_source src = source_of(r, c);
+
+    if (c->init == REEL_INIT_RANDOM) return reel_agree(r->world, random_weights(r, role));
+    return reel_hf_load(&src, r->role[role].ps, &r->s, r->world);
+}

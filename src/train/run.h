@@ -20,7 +20,7 @@ struct reel_run_flags {
     const char *replay, *record; /* files or NULL */
     int replay_strict;
     int quiet;  /* no progress, no table, no files but checkpoints (tests) */
-    int plan;   /* stop after planning */
+    const struct reel_env *env; /* where models may be cached; NULL: folders only */
 };
 
 struct reel_run {
@@ -70,6 +70,21 @@ reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, struct
 /** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). */
 reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
                        struct reel_comm *world);
+
+/* What sampling needs of a run: the student alone, without gradients, and one batch of noise and text. */
+struct reel_sampling {
+    int64_t batch;          /* clips sampled at once by a data-parallel group */
+    const char *checkpoint; /* where the student's weights come from; NULL: init_from */
+    uint64_t seed;          /* of the noise */
+    reel_tensor x;            /* out [batch,T,C,H,W] f32 */
+    reel_tensor t;            /* out [batch] f32 */
+    reel_tensor text, uncond; /* out [batch,L,D] f32 */
+};
+
+/** reel_run_open_sampling - mesh, device and student for sampling. Close with reel_run_close.
+ * Collective(world). */
+reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,
+                                const struct reel_env *env, struct reel_comm *world);
 
 /** reel_run_first - start reading the first micro-batch; before the first reel_run_step. Local. */
 void reel_run_first(struct reel_run *r);

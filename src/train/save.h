@@ -15,4 +15,14 @@ reel_err reel_save_final(struct reel_run *r);
  * `latest` with none: from scratch. Collective(world). */
 reel_err reel_resume(struct reel_run *r);
 
+/** reel_load_student - the student's weights alone from a checkpoint folder, an output folder's newest,
+ * or "latest" of the configured one. Collective(world). */
+reel_err reel_load_student(struct reel_run *r, const char *from);
+
+/** reel_save_close - wait for what is being written and release the saver. Collective(world). */
+reel_err reel_save_close(struct reel_run *r);
+
+/** reel_write_config - the resolved configuration into <output_dir>/config.yaml. Local. REEL_EIO. */
+reel_err reel_write_config(struct reel_run *r);
+
 #endif
