@@ -515,6 +515,7 @@ static hid_t access_list(struct reel_comm *c)
     H5Pset_fapl_mpio(p, c->mpi, MPI_INFO_NULL);
     H5Pset_libver_bounds(p, H5F_LIBVER_V110, H5F_LIBVER_V110);
     H5Pset_alignment(p, REEL_SET_BIG, REEL_SET_ALIGN);
+    H5Pset_small_data_block_size(p, 0); /* the unused end of such a block would hold what memory held */
     H5Pset_all_coll_metadata_ops(p, 1);
     H5Pset_coll_metadata_write(p, 1);
     return p;
