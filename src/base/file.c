@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -147,6 +148,41 @@ reel_err reel_fsync_dir(const char *path)
     bad = fsync(fd) != 0 && errno != EINVAL; /* some file systems cannot sync a folder */
     close(fd);
     return bad ? REEL_FAIL(REEL_EIO, "%s: fsync: %s", path, strerror(errno)) : REEL_OK;
+}
+
+void reel_list_free(char **names, size_t n)
+{
+    while (n) free(names[--n]);
+    free(names);
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static int append(char ***names, size_t *n, const char *name)
+{
+    char **v = *n & (*n - 1) ? *names : realloc(*names, (*n ? 2 * *n : 1) * sizeof *v); /* doubles at powers of two */
+
+    if (!v) return 0;
+    *names = v;
+    v[*n] = strdup(name);
+    return v[*n] ? (++*n, 1) : 0;
+}
+
+reel_err reel_list_dir(const char *path, char ***names, size_t *n)
+{
+    DIR *d = opendir(path);
+    int ok = 1;
+
+    *names = NULL;
+    *n = 0;
+    if (!d) return REEL_FAIL(REEL_EIO, "%s: cannot list: %s", path, strerror(errno));
+    for (struct dirent *f; ok && (f = readdir(d));)
+        if (strcmp(f->d_name, ".") != 0 && strcmp(f->d_name, "..") != 0) ok = append(names, n, f->d_name);
+    closedir(d);
+    if (ok) return *n ? qsort(*names, *n, sizeof **names, by_text) : (void)0, REEL_OK;
+    reel_list_free(*names, *n);
+    *names = NULL;
+    return REEL_FAIL(REEL_ENOMEM, "%s: no memory for its names", path);
 }
 
 int reel_is_dir(const char *path)

@@ -30,6 +30,10 @@ reel_err reel_rmtree(const char *path);
 /** reel_fsync_dir - make names created in `path` durable. Local. REEL_EIO. */
 reel_err reel_fsync_dir(const char *path);
 
+/** reel_list_dir - names in a folder without "." and "..", sorted, malloc'ed. Local. REEL_EIO, REEL_ENOMEM. */
+reel_err reel_list_dir(const char *path, char ***names, size_t *n);
+void reel_list_free(char **names, size_t n);
+
 int reel_is_dir(const char *path);  /* 1 if it is, following links. Local. */
 int reel_is_file(const char *path); /* 1 if it is a regular file, following links. Local. */
 

@@ -3,3 +3,5 @@ libreel_a_SOURCES += src/ckpt/pickle.h src/ckpt/pickle.c src/ckpt/pickle_write.c
   src/ckpt/dcp_write.c
 EXTRA_DIST += src/ckpt/README.md
 libreel_a_SOURCES += src/ckpt/names.h src/ckpt/names.c src/ckpt/hf.h src/ckpt/hf.c src/ckpt/hf_load.c
+libreel_a_SOURCES += src/ckpt/ckpt.h src/ckpt/ckpt_priv.h src/ckpt/ckpt_plan.c src/ckpt/ckpt_val.c \
+  src/ckpt/ckpt_save.c src/ckpt/ckpt_find.c src/ckpt/ckpt_load.c

@@ -1,7 +1,5 @@
 #include "tensor/weights.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,17 +66,18 @@ static reel_err from_index(struct names *s, const char *dir, const char *index)
 static reel_err from_folder(struct names *s, const char *dir)
 {
     static const char ext[] = ".safetensors";
-    DIR *d = opendir(dir);
-    reel_err e = REEL_OK;
+    char **name;
+    size_t n;
+    int ok = 1;
 
-    if (!d) return REEL_FAIL(REEL_EIO, "%s: cannot list: %s", dir, strerror(errno));
-    for (struct dirent *f; !e && (f = readdir(d));) {
-        size_t n = strlen(f->d_name);
-        if (n <= strlen(ext) || strcmp(f->d_name + n - strlen(ext), ext) != 0 || f->d_name[0] == '.') continue;
-        if (!add(s, f->d_name)) e = REEL_FAIL(REEL_ENOMEM, "%s: no memory", dir);
+    REEL_TRY(reel_list_dir(dir, &name, &n));
+    for (size_t i = 0; i < n && ok; i++) {
+        size_t len = strlen(name[i]);
+        if (len <= strlen(ext) || strcmp(name[i] + len - strlen(ext), ext) != 0 || name[i][0] == '.') continue;
+        ok = add(s, name[i]);
     }
-    closedir(d);
-    return e;
+    reel_list_free(name, n);
+    return ok ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "%s: no memory", dir);
 }
 
 static reel_err collect(struct names *s, const char *dir)

@@ -1,0 +1,128 @@
+#ifndef REEL_CKPT_CKPT_H
+#define REEL_CKPT_CKPT_H
+
+/* Checkpoints of a run: `<output_dir>/checkpoint-<step>/` with
+ *     metadata.json            {"step", "config"}
+ *     dcp/.metadata            which chunk of which tensor lies where
+ *     dcp/__<rank>_0.distcp    one file per rank that holds something
+ *     commit.json              sizes and CRC-32C of all of these; written last
+ * A save works in `checkpoint-<step>.tmp` and renames it when every rank has synced its file. */
+
+#include <stdio.h>
+
+#include "base/err.h"
+#include "comm/comm.h"
+#include "tensor/tensor.h"
+
+/* This rank's part of a global tensor: rows [row0, row0+rows) of dim 0 and, if cols > 0, columns
+ * [col0, col0+cols) of dim 1. Replicas say the same part on several ranks; one of them writes it.
+ * rows 0: nothing here. nd 0: one element, rows 1. */
+struct reel_ckpt_tensor {
+    const char *key;
+    reel_dtype dt;
+    int nd;
+    int64_t n[REEL_MAXDIM]; /* global sizes */
+    int64_t row0, rows, col0, cols;
+    void *host;   /* the part, row-major */
+    int optional; /* load: absent or of another shape is no error */
+    int found;    /* load: out */
+};
+
+enum reel_val_kind { REEL_VAL_NONE, REEL_VAL_BOOL, REEL_VAL_INT, REEL_VAL_FLOAT, REEL_VAL_STR, REEL_VAL_LIST, REEL_VAL_TUPLE };
+
+#define REEL_VAL_ITEMS 4
+
+/* A small value. Scalars stand in element 0; lists and tuples have n elements of one kind. */
+struct reel_val {
+    enum reel_val_kind kind, item;
+    int n;
+    union { int64_t i[REEL_VAL_ITEMS]; double f[REEL_VAL_ITEMS]; char s[64]; } u;
+};
+
+struct reel_val reel_val_none(void);
+struct reel_val reel_val_bool(int v);
+struct reel_val reel_val_int(int64_t v);
+struct reel_val reel_val_float(double v);
+struct reel_val reel_val_str(const char *s); /* cut at 63 bytes */
+struct reel_val reel_val_seq(enum reel_val_kind kind, struct reel_val v0, struct reel_val v1, int n); /* n <= 2 */
+
+struct reel_ckpt_object {
+    const char *key;
+    struct reel_val v;
+    int optional, found; /* as above */
+};
+
+struct reel_ckpt_set {
+    struct reel_ckpt_tensor *t;
+    int n_t;
+    struct reel_ckpt_object *o; /* the same on every rank */
+    int n_o;
+};
+
+struct reel_ckpt_req {
+    const char *output_dir;
+    long step;
+    struct reel_ckpt_set set; /* the same keys in the same order on every rank */
+    const char *config_json;  /* goes into metadata.json; NULL: {} */
+    int keep;                 /* checkpoints_total_limit; 0: all */
+};
+
+struct reel_ckpt_job; /* a save that is under way */
+
+/**
+ * reel_ckpt_begin - plan, make the temporary folder, start a thread that writes. Collective(world).
+ * The host buffers must not change until reel_ckpt_finish (or a poll that says done). The thread
+ * does file input and output only, no MPI.
+ * Errors, agreed: REEL_EIO, REEL_ENOMEM, REEL_ECONFIG; then *job is NULL.
+ */
+reel_err reel_ckpt_begin(struct reel_ckpt_job **job, const struct reel_ckpt_req *req, struct reel_comm *world);
+
+/**
+ * reel_ckpt_poll - finish if every rank has written, else return at once; *job is NULL when done.
+ * Collective(world); one small reduction. Errors as for finish.
+ */
+reel_err reel_ckpt_poll(struct reel_ckpt_job **job);
+
+/**
+ * reel_ckpt_finish - wait for the files, write the commit marker, rename, sync the parent, remove old
+ * checkpoints beyond `keep`. Collective(world). *job becomes NULL; NULL is fine.
+ * Errors: any rank's failure (disk full, EIO) on all ranks; the temporary folder is removed and older
+ * checkpoints stay.
+ */
+reel_err reel_ckpt_finish(struct reel_ckpt_job **job);
+
+/** reel_ckpt_save - begin and finish. Collective(world). */
+reel_err reel_ckpt_save(const struct reel_ckpt_req *req, struct reel_comm *world);
+
+/**
+ * reel_ckpt_resolve - which checkpoint to resume. Collective(world); rank 0 looks.
+ * @what  "latest" (any case): the highest complete step below output_dir, incomplete ones are skipped with a
+ *        warning; none: *step = -1 and no error. Otherwise a path: a checkpoint folder, its dcp subfolder, or
+ *        an output folder (its newest).
+ * Complete: commit.json names files that are there in these sizes, or (folders of other programs) dcp/.metadata
+ * parses and its files are long enough.
+ * @dir   out, the checkpoint folder, `size` bytes     @step  out
+ * Errors: REEL_ECONFIG, REEL_EIO, REEL_EDATA, agreed.
+ */
+reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step,
+                           struct reel_comm *world);
+
+/**
+ * reel_ckpt_load - fill the parts and objects of `set` from any layout. Collective(world).
+ * 16-bit and 64-bit floats are converted to f32 where asked; keys beyond the set are ignored.
+ * Errors, agreed: REEL_EDATA with all missing keys and wrong shapes in one message, or file, key and offset of
+ * damaged data; REEL_EIO.
+ */
+reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_comm *world);
+
+/** reel_ckpt_has - 1 if the checkpoint has this key, 0 if not, -1 if it cannot be read. Local. */
+int reel_ckpt_has(const char *dir, const char *key);
+
+/** reel_ckpt_check - read all of a checkpoint: CRC-32C of every file against the marker, every archive, every
+ * CRC-32; rank 0 prints a summary to `out` (NULL: none). Collective(world). Errors as for load. */
+reel_err reel_ckpt_check(const char *dir, FILE *out, struct reel_comm *world);
+
+/** reel_ckpt_is_dir - 1 if the path looks like a checkpoint folder (or its dcp subfolder). Local. */
+int reel_ckpt_is_dir(const char *path);
+
+#endif

@@ -1,0 +1,305 @@
+/* Which folders are checkpoints, whole ones, and which to resume. */
+#include <ctype.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "base/crc.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "ckpt/ckpt_priv.h"
+
+/* Step in the last component of a path "checkpoint-<digits>"; -1 if it has another form. */
+static long step_in_name(const char *path)
+{
+    const char *name = strrchr(path, '/');
+    size_t digits;
+
+    name = name ? name + 1 : path;
+    if (strncmp(name, "checkpoint-", 11) != 0) return -1;
+    digits = strspn(name + 11, "0123456789");
+    return digits && digits < 18 && !name[11 + digits] ? atol(name + 11) : -1;
+}
+
+static int by_step(const void *a, const void *b)
+{
+    long x = *(const long *)a, y = *(const long *)b;
+
+    return (x > y) - (x < y);
+}
+
+reel_err ckpt_list(const char *output_dir, long **step, int *n)
+{
+    char **names;
+    size_t all;
+
+    REEL_TRY(reel_list_dir(output_dir, &names, &all));
+    *n = 0;
+    *step = malloc((all + 1) * sizeof **step);
+    for (size_t i = 0; *step && i < all; i++) {
+        long s = step_in_name(names[i]);
+        if (s >= 0) (*step)[(*n)++] = s;
+    }
+    reel_list_free(names, all);
+    if (!*step) return REEL_FAIL(REEL_ENOMEM, "%s: no memory", output_dir);
+    qsort(*step, (size_t)*n, sizeof **step, by_step);
+    return REEL_OK;
+}
+
+reel_err ckpt_dcp_dir(const char *dir, char *dcp, size_t size)
+{
+    char meta[PATH_MAX];
+
+    REEL_TRY(reel_join(dcp, size, dir, "dcp"));
+    if (reel_is_dir(dcp)) return REEL_OK;
+    REEL_TRY(reel_join(meta, sizeof meta, dir, ".metadata"));
+    if (!reel_is_file(meta)) return REEL_FAIL(REEL_EIO, "%s: not a checkpoint: neither dcp/ nor .metadata in it", dir);
+    snprintf(dcp, size, "%s", dir);
+    return REEL_OK;
+}
+
+int reel_ckpt_is_dir(const char *path)
+{
+    char p[PATH_MAX];
+    int yes = snprintf(p, sizeof p, "%s/dcp", path) < (int)sizeof p && reel_is_dir(p);
+
+    return yes || (snprintf(p, sizeof p, "%s/.metadata", path) < (int)sizeof p && reel_is_file(p));
+}
+
+/* ---- the commit marker ---- */
+
+/* files: name -> {size, crc32c}. *files NULL without error: there is no marker. */
+static reel_err read_marker(const char *dir, json_t **top, json_t **files)
+{
+    char path[PATH_MAX];
+
+    *top = *files = NULL;
+    REEL_TRY(reel_join(path, sizeof path, dir, CKPT_MARKER));
+    if (!reel_is_file(path)) return REEL_OK;
+    REEL_TRY(reel_json_file(top, path));
+    *files = json_object_get(*top, "files");
+    if (json_is_object(*files)) return REEL_OK;
+    json_decref(*top);
+    *top = *files = NULL;
+    return REEL_FAIL(REEL_EDATA, "%s: damaged commit marker", path);
+}
+
+static reel_err check_size(const char *dir, const char *name, json_t *v)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    json_int_t want = json_integer_value(json_object_get(v, "size"));
+
+    REEL_TRY(reel_join(path, sizeof path, dir, name));
+    if (stat(path, &st) != 0) return REEL_FAIL(REEL_EIO, "%s: missing, though it was committed", path);
+    if (st.st_size != want)
+        return REEL_FAIL(REEL_EDATA, "%s: %lld bytes, %lld were committed", path, (long long)st.st_size, (long long)want);
+    return REEL_OK;
+}
+
+static reel_err check_sizes(const char *dir, json_t *files)
+{
+    const char *name;
+    json_t *v;
+
+    json_object_foreach(files, name, v) REEL_TRY(check_size(dir, name, v));
+    return REEL_OK;
+}
+
+/* A folder of another program: what .metadata names must be there. */
+static reel_err check_foreign(const char *dir)
+{
+    struct reel_dcp *d;
+    char dcp[PATH_MAX];
+    reel_err e;
+
+    REEL_TRY(ckpt_dcp_dir(dir, dcp, sizeof dcp));
+    REEL_TRY(reel_dcp_open(&d, dcp));
+    e = reel_dcp_check_files(d);
+    reel_dcp_close(d);
+    return e;
+}
+
+reel_err ckpt_complete(const char *dir)
+{
+    json_t *top, *files;
+    reel_err e;
+
+    REEL_TRY(read_marker(dir, &top, &files));
+    if (!top) return check_foreign(dir);
+    e = check_sizes(dir, files);
+    json_decref(top);
+    return e;
+}
+
+/* ---- resume ---- */
+
+/* The step the run was at: metadata.json, else the folder's name. */
+static reel_err step_of(const char *dir, long *step)
+{
+    char path[PATH_MAX];
+    json_t *js, *v;
+
+    *step = step_in_name(dir);
+    REEL_TRY(reel_join(path, sizeof path, dir, "metadata.json"));
+    if (reel_is_file(path)) {
+        REEL_TRY(reel_json_file(&js, path));
+        v = json_object_get(js, "step");
+        if (json_is_integer(v)) *step = (long)json_integer_value(v);
+        json_decref(js);
+    }
+    if (*step < 0) return REEL_FAIL(REEL_EDATA, "%s: neither metadata.json nor its name says which step it is", dir);
+    return REEL_OK;
+}
+
+static reel_err newest(const char *output_dir, char *dir, size_t size, long *step)
+{
+    long *all;
+    int n;
+    reel_err e = REEL_OK;
+
+    *step = -1;
+    if (!reel_is_dir(output_dir)) return REEL_OK;
+    REEL_TRY(ckpt_list(output_dir, &all, &n));
+    while (n-- > 0 && *step < 0 && !e) {
+        snprintf(dir, size, "%s/checkpoint-%ld", output_dir, all[n]);
+        if (ckpt_complete(dir) == REEL_OK) {
+            e = step_of(dir, step);
+            break;
+        }
+        fprintf(stderr, "reel: skipping %s, which is incomplete: %s\n", dir, reel_errrec()->msg);
+        reel_err_clear();
+    }
+    free(all);
+    return e;
+}
+
+static void strip(char *path)
+{
+    size_t n = strlen(path);
+
+    while (n > 1 && path[n - 1] == '/') path[--n] = 0;
+    if (n > 4 && strcmp(path + n - 4, "/dcp") == 0) path[n - 4] = 0;
+}
+
+static reel_err resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step)
+{
+    while (isspace((unsigned char)*what)) what++;
+    if (strncasecmp(what, "latest", 6) == 0 && strspn(what + 6, " \t\n") == strlen(what + 6))
+        return newest(output_dir, dir, size, step);
+    if (snprintf(dir, size, "%s", what) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", what);
+    strip(dir);
+    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: no folder %s", what);
+    if (reel_ckpt_is_dir(dir)) {
+        REEL_TRY(ckpt_complete(dir));
+        return step_of(dir, step);
+    }
+    if (step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: %s is incomplete: no dcp/ in it", dir);
+    char parent[PATH_MAX];
+    snprintf(parent, sizeof parent, "%s", dir);
+    REEL_TRY(newest(parent, dir, size, step));
+    return *step >= 0 ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: no complete checkpoint in %s", what);
+}
+
+reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step,
+                           struct reel_comm *world)
+{
+    int64_t s = -1;
+    reel_err e = REEL_OK;
+
+    if (world->rank == 0) e = resolve(output_dir, what, dir, size, step), s = *step;
+    REEL_TRY(reel_agree(world, e));
+    reel_comm_bcast(world, dir, size, 0);
+    reel_comm_bcast(world, &s, sizeof s, 0);
+    *step = (long)s;
+    return REEL_OK;
+}
+
+/* ---- reel check ---- */
+
+static reel_err check_crc(const char *dir, const char *name, json_t *v)
+{
+    char path[PATH_MAX], have[16], *buf;
+    const char *want = json_string_value(json_object_get(v, "crc32c"));
+    uint64_t size = (uint64_t)json_integer_value(json_object_get(v, "size"));
+    uint32_t crc = 0;
+    FILE *f;
+    size_t block = (size_t)1 << 20, k;
+
+    REEL_TRY(check_size(dir, name, v));
+    REEL_TRY(reel_join(path, sizeof path, dir, name));
+    f = fopen(path, "rb");
+    buf = malloc(block);
+    if (f) setvbuf(f, NULL, _IONBF, 0);
+    while (f && buf && (k = fread(buf, 1, block, f)) > 0) crc = reel_crc32c(crc, buf, k), size -= k;
+    if (f) fclose(f);
+    free(buf);
+    if (!f || size) return REEL_FAIL(REEL_EIO, "%s: cannot be read whole", path);
+    snprintf(have, sizeof have, "%08x", crc);
+    if (!want || strcmp(have, want) != 0)
+        return REEL_FAIL(REEL_EDATA, "%s: damaged: CRC-32C %s, %s was committed", path, have, want ? want : "none");
+    return REEL_OK;
+}
+
+/* This rank's share of the files: every size-th. */
+static reel_err check_committed(const char *dir, const struct reel_comm *world, int *marked)
+{
+    json_t *top, *files, *v;
+    const char *name;
+    int i = 0;
+    reel_err e = REEL_OK;
+
+    REEL_TRY(read_marker(dir, &top, &files));
+    *marked = top != NULL;
+    json_object_foreach(files, name, v)
+        if (i++ % world->size == world->rank && !e) e = check_crc(dir, name, v);
+    json_decref(top);
+    return e;
+}
+
+struct totals { int64_t tensors, objects, bytes; };
+
+static reel_err check_archives(const char *dir, const struct reel_comm *world, struct totals *sum)
+{
+    struct reel_dcp *d;
+    char dcp[PATH_MAX];
+    reel_err e;
+
+    REEL_TRY(ckpt_dcp_dir(dir, dcp, sizeof dcp));
+    REEL_TRY(reel_dcp_open(&d, dcp));
+    e = reel_dcp_check_files(d);
+    for (int i = world->rank; i < reel_dcp_count(d) && !e; i += world->size) {
+        const struct reel_dcp_entry *t = reel_dcp_entry(d, i);
+        e = reel_dcp_verify(d, t);
+        sum->tensors += t->type != NULL;
+        sum->objects += t->type == NULL;
+        if (t->type) sum->bytes += reel_pt_numel(t->n, t->nd) * t->type->size;
+    }
+    reel_dcp_close(d);
+    return e;
+}
+
+reel_err reel_ckpt_check(const char *path, FILE *out, struct reel_comm *world)
+{
+    struct totals sum = { 0 };
+    char dir[PATH_MAX];
+    int marked = 0;
+    long step = -1;
+    reel_err e;
+
+    snprintf(dir, sizeof dir, "%s", path);
+    strip(dir);
+    e = check_committed(dir, world, &marked);
+    if (!e) e = check_archives(dir, world, &sum);
+    REEL_TRY(reel_agree(world, e));
+    reel_comm_sum_i64(world, (int64_t *)&sum, 3);
+    if (step_of(dir, &step)) reel_err_clear();
+    if (world->rank == 0 && out)
+        fprintf(out, "%s: step %ld, %lld tensors (%.3f GiB), %lld objects, %s: all checksums agree\n", dir, step,
+                (long long)sum.tensors, (double)sum.bytes / 0x1p30, (long long)sum.objects,
+                marked ? "committed" : "written by another program (no commit marker)");
+    return REEL_OK;
+}
