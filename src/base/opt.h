@@ -29,7 +29,7 @@ struct reel_strs { const char **v; int n; };
 struct reel_repeats { struct reel_repeat { const char *path; int64_t times; } *v; int n; };
 
 enum {
-    REEL_OPT_REQUIRED = 1, /* `dflt`, `sdflt` are then only the example's value */
+    REEL_OPT_REQUIRED = 1,
     REEL_OPT_NULLABLE = 2, /* numbers: absent and null are "unset" (REEL_INT_UNSET, NAN), not `dflt` */
     REEL_OPT_LATER = 4,    /* checked now, no effect yet: train says "not yet" if it is set */
     REEL_OPT_ZERO = 8,     /* under parity a zero or empty value means the default */
@@ -46,6 +46,7 @@ struct reel_opt {
     const char *choices; /* ENUM, STRS: "load|random"; aliases behind a comma: "simulate,sim|data" */
     unsigned flags;
     const char *unit; /* "pixels", "seconds", NULL */
+    const char *example; /* YAML text for the example file where the default would not run */
     const char *help; /* one sentence */
 };
 

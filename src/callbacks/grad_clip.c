@@ -92,7 +92,8 @@ static reel_err grad_clip_before_optim(struct reel_cb *c, struct reel_step *st)
 const struct reel_callback_ops reel_callback_grad_clip = {
     .name = "grad_clip",
     .help = "clip gradients by their exact global norm",
-    .targets = "fastvideo.train.callbacks.grad_clip.GradNormClipCallback",
+    .targets = "fastvideo.train.callbacks.grad_clip.GradNormClipCallback|"
+               "fastvideo.train.callbacks.GradNormClipCallback",
     .opts = grad_clip_opts,
     .priv_size = sizeof(struct grad_clip),
     .layout = grad_clip_layout,

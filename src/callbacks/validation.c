@@ -23,12 +23,12 @@ struct validation {
 #define F(field) offsetof(struct validation, field)
 #define P        "fastvideo.pipelines.basic.wan."
 static const struct reel_opt validation_opts[] = {
-    { "pipeline_target", REEL_OPT_ENUM, F(pipeline), .flags = REEL_OPT_REQUIRED,
+    { "pipeline_target", REEL_OPT_ENUM, F(pipeline), .example = "wan", .flags = REEL_OPT_REQUIRED,
       .choices = "wan," P "wan_pipeline.WanPipeline|wan_dmd," P "wan_dmd_pipeline.WanDMDPipeline|"
                  "wan_causal," P "wan_causal_pipeline.WanCausalPipeline|"
                  "wan_causal_dmd," P "wan_causal_dmd_pipeline.WanCausalDMDPipeline",
       .help = "sampler: many steps or few (dmd), whole clip or streaming (causal); or the FastVideo class path" },
-    { "dataset_file", REEL_OPT_STR, F(dataset_file), .sdflt = "prompts.json", .flags = REEL_OPT_REQUIRED,
+    { "dataset_file", REEL_OPT_STR, F(dataset_file), .example = "prompts.json", .flags = REEL_OPT_REQUIRED,
       .help = "prompts: a .json list of strings, or {data: [{caption: ...}]}; .csv, .parquet and .arrow alike" },
     { "every_steps", REEL_OPT_INT, F(every_steps), .dflt = 100, .min = -9e18, .max = 9e18, .unit = "steps",
       .help = "validate every so many steps; 0 or less: never" },
@@ -37,7 +37,7 @@ static const struct reel_opt validation_opts[] = {
       .help = "one whole validation per entry, with so many steps" },
     { "sampling_timesteps", REEL_OPT_INTS, F(sampling_timesteps), .min = 1, .max = 1000, .unit = "timesteps",
       .help = "few-step list, unless the pipeline has one; strictly decreasing" },
-    { "guidance_scale", REEL_OPT_F64, F(guidance_scale), .min = -1e6, .max = 1e6, .flags = REEL_OPT_NULLABLE,
+    { "guidance_scale", REEL_OPT_F64, F(guidance_scale), .flags = REEL_OPT_NULLABLE,
       .help = "null: the preset's" },
     { "num_frames", REEL_OPT_INT, F(num_frames), .min = 1, .max = 262144, .flags = REEL_OPT_NULLABLE,
       .unit = "pixel frames", .help = "4k+1; null: training.data's" },
@@ -51,7 +51,7 @@ static const struct reel_opt validation_opts[] = {
     { "use_validation_media_conditioning", REEL_OPT_BOOL, F(use_media), .dflt = 1,
       .help = "accepted; text-to-video takes no media" },
     { "overlay_actions", REEL_OPT_BOOL, F(overlay_actions), .help = "accepted; world models only" },
-    { "keyboard_value_scale", REEL_OPT_F64, F(keyboard_value_scale), .dflt = 1.0, .min = -1e6, .max = 1e6,
+    { "keyboard_value_scale", REEL_OPT_F64, F(keyboard_value_scale), .dflt = 1.0,
       .help = "accepted; world models only" },
     { "offload_training_state", REEL_OPT_BOOL, F(offload_training_state),
       .help = "move optimizer state to the host meanwhile" },

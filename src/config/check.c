@@ -61,9 +61,7 @@ static reel_err sizes(const struct reel_config *cfg)
 static reel_err data(const struct reel_config *cfg)
 {
     if (cfg->training.data.data_path.n == 0)
-        return reel_config_fail(cfg, "training.data.data_path", "a run needs data: name a set that reel preprocess "
-                                                               "wrote%s", reel_config_given(cfg, "training.data.data_path")
-                                                               ? " and repeat it at least once" : "");
+        return reel_config_fail(cfg, "training.data.data_path", "every set is repeated 0 times: no data are left");
     return REEL_OK;
 }
 
@@ -72,7 +70,7 @@ static reel_err optimizer(const struct reel_config *cfg)
     const struct reel_cfg_optimizer *o = &cfg->training.optimizer;
     int64_t steps = cfg->training.loop.max_train_steps;
 
-    if (o->lr_scheduler != REEL_CFG_LR_POLYNOMIAL) return REEL_OK;
+    if (o->lr_scheduler != REEL_LR_POLYNOMIAL) return REEL_OK;
     if (o->learning_rate <= 1e-7)
         return reel_config_fail(cfg, "training.optimizer.learning_rate",
                                 "%g: polynomial decays to 1e-7 and needs a rate above it", o->learning_rate);

@@ -13,9 +13,9 @@ enum reel_compute { REEL_COMPUTE_AUTO, REEL_COMPUTE_F32, REEL_COMPUTE_BF16 };
 enum reel_repro { REEL_REPRO_LAYOUT, REEL_REPRO_RESUME };
 enum reel_on_nonfinite { REEL_NONFINITE_STOP, REEL_NONFINITE_SKIP };
 enum reel_data_type { REEL_DATA_T2V, REEL_DATA_TEXT_ONLY };
-enum reel_cfg_lr { REEL_CFG_LR_CONSTANT, REEL_CFG_LR_CONSTANT_WITH_WARMUP, REEL_CFG_LR_LINEAR, REEL_CFG_LR_COSINE,
-                    REEL_CFG_LR_COSINE_WITH_RESTARTS, REEL_CFG_LR_COSINE_WITH_MIN_LR, REEL_CFG_LR_POLYNOMIAL };
-#define REEL_CFG_LR_CHOICES                                                                            \
+enum reel_lr_name { REEL_LR_CONSTANT, REEL_LR_CONSTANT_WITH_WARMUP, REEL_LR_LINEAR, REEL_LR_COSINE,
+                    REEL_LR_COSINE_WITH_RESTARTS, REEL_LR_COSINE_WITH_MIN_LR, REEL_LR_POLYNOMIAL };
+#define REEL_LR_CHOICES                                                                            \
     "constant|constant_with_warmup|linear|cosine|cosine_with_restarts|cosine_with_min_lr|polynomial"
 enum reel_checkpointing { REEL_CKPTING_NONE, REEL_CKPTING_FULL, REEL_CKPTING_OPS, REEL_CKPTING_BLOCK_SKIP };
 #define REEL_CKPTING_CHOICES "none|full|ops|block_skip"
@@ -82,7 +82,7 @@ struct reel_cfg_data {
 };
 struct reel_cfg_optimizer {
     double learning_rate, betas[2], weight_decay;
-    int lr_scheduler; /* enum reel_cfg_lr */
+    int lr_scheduler; /* enum reel_lr_name */
     int64_t lr_warmup_steps;
     int64_t lr_num_cycles;
     double lr_power, min_lr_ratio;

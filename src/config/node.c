@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 struct reel_node *reel_node_get(const struct reel_node *n, const char *key, size_t len)
 {
@@ -329,12 +330,20 @@ static int distance(const char *a, const char *b)
     return one[nb];
 }
 
+/* 1 if one of the words, of at least three letters, begins the other */
+static int begins(const char *a, const char *b)
+{
+    size_t n = strlen(a) < strlen(b) ? strlen(a) : strlen(b);
+
+    return n >= 3 && !strncasecmp(a, b, n);
+}
+
 int reel_nearest(const char *to, const char *const *names, int n)
 {
     int best = -1, least = (int)strlen(to) / 2 + 1; /* half of the letters wrong is another word */
 
     for (int i = 0; i < n; i++) {
-        int d = distance(to, names[i]);
+        int d = begins(to, names[i]) ? 1 : distance(to, names[i]);
 
         if (d < least) least = d, best = i;
     }

@@ -325,7 +325,7 @@ static reel_err set(struct reel_config *cfg, const struct reel_opt *o, const str
     case REEL_OPT_F64: return get_f64(cfg, o, v, where, dst);
     case REEL_OPT_STR:
         if (!is_word(v)) return wrong_type(v, where, "a string");
-        *(const char **)dst = *v->text ? v->text : o->flags & REEL_OPT_REQUIRED ? NULL : o->sdflt;
+        *(const char **)dst = *v->text ? v->text : o->sdflt;
         return REEL_OK;
     case REEL_OPT_ENUM:
         if (!is_word(v)) return wrong_type(v, where, reel_pool_printf(&cfg->pool, "one of %s", reel_choice_list(&cfg->pool, o->choices)));
@@ -367,7 +367,7 @@ void reel_opt_default(struct reel_config *cfg, const struct reel_opt *o, void *d
     case REEL_OPT_INT: *(int64_t *)dst = unset ? REEL_INT_UNSET : (int64_t)o->dflt; return;
     case REEL_OPT_F64: *(double *)dst = unset ? (double)NAN : o->dflt; return;
     case REEL_OPT_DURATION: *(double *)dst = o->dflt; return;
-    case REEL_OPT_STR: *(const char **)dst = o->flags & REEL_OPT_REQUIRED ? NULL : o->sdflt; return;
+    case REEL_OPT_STR: *(const char **)dst = o->sdflt; return;
     case REEL_OPT_RAW: *(const struct reel_node **)dst = NULL; return;
     case REEL_OPT_INTS: *(struct reel_ints *)dst = (struct reel_ints){ 0 }; break;
     case REEL_OPT_STRS: *(struct reel_strs *)dst = (struct reel_strs){ 0 }; break;
@@ -375,7 +375,7 @@ void reel_opt_default(struct reel_config *cfg, const struct reel_opt *o, void *d
     case REEL_OPT_BETAS: memset(dst, 0, 2 * sizeof(double)); break;
     case REEL_OPT_END: return;
     }
-    if (!o->sdflt || o->flags & REEL_OPT_REQUIRED) return;
+    if (!o->sdflt) return;
     REEL_BUG_IF(reel_yaml_parse(&cfg->pool, o->sdflt, strlen(o->sdflt), "default", &v) ||
                     set(cfg, o, v, o->name, dst),
                 "option %s: its default '%s' does not parse: %s", o->name, o->sdflt, reel_errrec()->msg);

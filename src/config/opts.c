@@ -6,9 +6,9 @@
 
 #define F(field) offsetof(struct reel_cfg_role, field)
 const struct reel_opt reel_role_opts[] = {
-    { "_target_", REEL_OPT_STR, F(target), .sdflt = "fastvideo.train.models.wan.WanModel",
-      .flags = REEL_OPT_REQUIRED, .help = "model class: a registry name or a FastVideo class path" },
-    { "init_from", REEL_OPT_STR, F(init_from), .sdflt = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+    { "_target_", REEL_OPT_STR, F(target), .example = "wan", .flags = REEL_OPT_REQUIRED,
+      .help = "model class: a registry name or a FastVideo class path" },
+    { "init_from", REEL_OPT_STR, F(init_from), .example = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
       .flags = REEL_OPT_REQUIRED,
       .help = "a folder in Diffusers layout, or a Hugging Face id found in the local cache" },
     { "init", REEL_OPT_ENUM, F(init), .choices = "load|random",
@@ -46,7 +46,7 @@ const struct reel_opt reel_role_opts[] = {
 
 #define F(field) offsetof(struct reel_cfg_method, field)
 const struct reel_opt reel_method_opts[] = {
-    { "_target_", REEL_OPT_STR, F(target), .sdflt = "fastvideo.train.methods.fine_tuning.finetune.FineTuneMethod",
+    { "_target_", REEL_OPT_STR, F(target), .example = "sft",
       .flags = REEL_OPT_REQUIRED, .help = "method: a registry name or a FastVideo class path" },
     { "parity", REEL_OPT_ENUM, F(parity), .choices = REEL_PARITY_CHOICES, .flags = REEL_OPT_NULLABLE,
       .help = "fastvideo: the reference's behaviour where ours differs, to continue one of its runs" },
@@ -79,7 +79,8 @@ const struct reel_opt reel_training_opts[] = {
     { "distributed.pin_cpu_memory", REEL_OPT_BOOL, F(distributed.pin_cpu_memory),
       .help = "accepted; host memory that feeds a device is always pinned" },
 
-    { "data.data_path", REEL_OPT_REPEATS, F(data.data_path), .sdflt = NULL,
+    { "data.data_path", REEL_OPT_REPEATS, F(data.data_path), .example = "outputs/demo/data",
+      .flags = REEL_OPT_REQUIRED,
       .help = "data sets: a path, a list, {path: times} or \"a:2,b:1\"" },
     { "data.preprocessed_data_type", REEL_OPT_ENUM, F(data.type), .choices = "t2v|text_only",
       .flags = REEL_OPT_ZERO, .help = "text_only: prompts without latents, for methods that simulate" },
@@ -108,12 +109,13 @@ const struct reel_opt reel_training_opts[] = {
       .help = "fastvideo: its order of samples and its dropout" },
 
     { "optimizer.learning_rate", REEL_OPT_F64, F(optimizer.learning_rate), .min = 0, .max = 1e3,
+      .example = "1.0e-5",
       .help = "AdamW's rate for the student; fine-tuning needs it above 0" },
     { "optimizer.betas", REEL_OPT_BETAS, F(optimizer.betas), .sdflt = "[0.9, 0.999]",
       .help = "AdamW's decay of the two moments" },
     { "optimizer.weight_decay", REEL_OPT_F64, F(optimizer.weight_decay), .min = 0, .max = 1e3,
       .help = "decoupled weight decay, on every parameter" },
-    { "optimizer.lr_scheduler", REEL_OPT_ENUM, F(optimizer.lr_scheduler), .choices = REEL_CFG_LR_CHOICES,
+    { "optimizer.lr_scheduler", REEL_OPT_ENUM, F(optimizer.lr_scheduler), .choices = REEL_LR_CHOICES,
       .flags = REEL_OPT_ZERO, .help = "how the rate changes; constant ignores the warm-up" },
     { "optimizer.lr_warmup_steps", REEL_OPT_INT, F(optimizer.lr_warmup_steps), .min = 0, .max = BIG,
       .unit = "updates", .help = "linear rise from 0" },
@@ -124,13 +126,14 @@ const struct reel_opt reel_training_opts[] = {
     { "optimizer.min_lr_ratio", REEL_OPT_F64, F(optimizer.min_lr_ratio), .dflt = 0.5, .min = 0, .max = 1,
       .flags = REEL_OPT_ZERO, .help = "floor of cosine_with_min_lr; 0 means 0.5 under parity" },
 
-    { "loop.max_train_steps", REEL_OPT_INT, F(loop.max_train_steps), .min = 0, .max = BIG, .unit = "steps",
+    { "loop.max_train_steps", REEL_OPT_INT, F(loop.max_train_steps), .min = 0, .max = BIG,
+      .example = "1000", .unit = "steps",
       .help = "length of the run, and horizon of the schedules" },
     { "loop.gradient_accumulation_steps", REEL_OPT_INT, F(loop.gradient_accumulation_steps), .dflt = 1,
       .min = 1, .max = 1 << 20, .flags = REEL_OPT_ZERO, .unit = "micro-batches",
       .help = "micro-batches whose mean gradient makes one step" },
 
-    { "checkpoint.output_dir", REEL_OPT_STR, F(checkpoint.output_dir),
+    { "checkpoint.output_dir", REEL_OPT_STR, F(checkpoint.output_dir), .example = "outputs/run",
       .help = "folder of checkpoints, logs and videos" },
     { "checkpoint.resume_from_checkpoint", REEL_OPT_STR, F(checkpoint.resume_from_checkpoint),
       .help = "latest, a checkpoint-N folder, or an output folder; --resume-from-checkpoint" },
@@ -175,8 +178,8 @@ const struct reel_opt reel_training_opts[] = {
       .unit = "steps", .help = "length of the interval; 0: constant" },
     { "vsa.cache_tile_buf", REEL_OPT_BOOL, F(vsa.cache_tile_buf), .help = "accepted; buffers are planned" },
 
-    { "dit_precision", REEL_OPT_ENUM, F(dit_precision), .choices = REEL_PREC_CHOICES, .flags = REEL_OPT_ZERO,
-      .help = "master weights; fp32 is the only one trained with" },
+    { "dit_precision", REEL_OPT_ENUM, F(dit_precision), .choices = REEL_PREC_CHOICES,
+      .flags = REEL_OPT_ZERO | REEL_OPT_LATER, .help = "master weights" },
     { "model_path", REEL_OPT_STR, F(model_path),
       .help = "where VAE, text encoder and presets come from; null: models.student.init_from" },
     { "device", REEL_OPT_ENUM, F(device), .choices = "auto|cpu|cuda",

@@ -37,7 +37,7 @@ reel_err reel_dmd2_check(const struct reel_config *cfg, const struct reel_dmd2_o
     REEL_TRY(check_uncond(cfg, o));
     if (!(o->critic_lr > 0))
         return reel_config_fail(cfg, "method.fake_score_learning_rate", "must be above 0; e.g. 8.0e-6");
-    if (o->critic_lr_scheduler == REEL_CFG_LR_POLYNOMIAL && o->critic_lr <= 1e-7)
+    if (o->critic_lr_scheduler == REEL_LR_POLYNOMIAL && o->critic_lr <= 1e-7)
         return reel_config_fail(cfg, "method.fake_score_learning_rate",
                                 "%g: polynomial decays to 1e-7 and needs a rate above it", o->critic_lr);
     return reel_check_ratios(cfg, o->min_ratio, o->max_ratio);

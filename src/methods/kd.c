@@ -20,7 +20,7 @@ static const struct reel_opt kd_opts[] = {
       .help = "steps of the student in validation" },
     { "teacher_inference_steps", REEL_OPT_INT, F(teacher_inference_steps), .dflt = 48, .min = 1, .max = 1000,
       .help = "steps of the teacher's trajectory" },
-    { "teacher_guidance_scale", REEL_OPT_F64, F(teacher_guidance_scale), .dflt = 1.0, .min = -1e6, .max = 1e6,
+    { "teacher_guidance_scale", REEL_OPT_F64, F(teacher_guidance_scale), .dflt = 1.0,
       .help = "guidance of the trajectory" },
     { "num_frames_per_block", REEL_OPT_INT, F(num_frames_per_block), .dflt = 3, .min = 1, .max = 65536,
       .unit = "latent frames", .help = "causal student: frames that share a point" },

@@ -60,7 +60,7 @@ static reel_err self_forcing_check(const struct reel_config *cfg, const void *pr
 
 const struct reel_method_ops reel_method_self_forcing = {
     .name = "self_forcing",
-    .help = "Self-Forcing: distribution matching on the causal student's own streaming rollout",
+    .help = "distribution matching on the causal student's own streaming rollout",
     .targets = "fastvideo.train.methods.distribution_matching.self_forcing.SelfForcingMethod|"
                "fastvideo.train.methods.distribution_matching.SelfForcingMethod",
     .opts = self_forcing_opts,

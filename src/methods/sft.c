@@ -109,7 +109,8 @@ static void sft_step(struct reel_method *m, const struct reel_batch *b, struct r
 const struct reel_method_ops reel_method_sft = {
     .name = "sft",
     .help = "supervised fine-tuning on stored latents",
-    .targets = "fastvideo.train.methods.fine_tuning.finetune.FineTuneMethod",
+    .targets = "fastvideo.train.methods.fine_tuning.finetune.FineTuneMethod|"
+               "fastvideo.train.methods.fine_tuning.FineTuneMethod",
     .opts = sft_opts,
     .priv_size = sizeof(struct sft),
     .roles_needed = REEL_ROLE(REEL_STUDENT),

@@ -4,17 +4,7 @@
 /* Learning-rate schedules: lr(k) = lr0 * f(k), k = updates of this role completed so far. Source:
  * transformers' and diffusers' get_scheduler, as FastVideo uses it; formulas in README.md. */
 
-enum reel_lr_name { /* in the order of REEL_LR_CHOICES */
-    REEL_LR_CONSTANT,
-    REEL_LR_CONSTANT_WITH_WARMUP,
-    REEL_LR_LINEAR,
-    REEL_LR_COSINE,
-    REEL_LR_COSINE_WITH_RESTARTS,
-    REEL_LR_COSINE_WITH_MIN_LR,
-    REEL_LR_POLYNOMIAL,
-};
-#define REEL_LR_CHOICES                                                                            \
-    "constant|constant_with_warmup|linear|cosine|cosine_with_restarts|cosine_with_min_lr|polynomial"
+#include "config/config.h" /* enum reel_lr_name and its choices */
 
 struct reel_lr {
     enum reel_lr_name name;

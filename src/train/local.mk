@@ -1,3 +1,13 @@
 libreel_a_SOURCES += src/train/schema.h src/train/schema.c src/train/run.h src/train/build.c src/train/loop.c \
   src/train/init.h src/train/init.c src/train/report.h src/train/report.c src/train/finite.c \
   src/train/profile.h src/train/profile.c src/train/save.h src/train/save.c
+libreel_a_SOURCES += src/train/cli.h src/train/cli.c src/train/commands.h src/train/commands.c
+
+# the reference: written from the option tables by a program that is not installed
+noinst_PROGRAMS = src/train/mkref
+src_train_mkref_SOURCES = src/train/mkref.c
+src_train_mkref_LDADD = $(reel_LDADD)
+man_MANS = reel.1
+CLEANFILES += reel.1
+reel.1: src/train/mkref$(EXEEXT)
+	$(AM_V_GEN)src/train/mkref$(EXEEXT) man > $@.tmp && mv $@.tmp $@

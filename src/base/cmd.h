@@ -1,0 +1,18 @@
+#ifndef REEL_BASE_CMD_H
+#define REEL_BASE_CMD_H
+
+/* One subcommand of the program. Its flags are an option table like any section's, so that values,
+ * bounds, help texts and the man page come from one place. */
+
+#include "base/opt.h"
+
+struct reel_cmd {
+    const char *name, *args; /* args: "DATA|CHECKPOINT", for the usage line; NULL: none */
+    const char *help;        /* one sentence */
+    const struct reel_opt *flags; /* its own: --name VALUE, a boolean stands alone; NULL: none */
+    size_t flags_size;       /* of the struct that they fill */
+    int takes_config;        /* --config, the run's flags and dotted overrides */
+    int min_args, max_args;  /* arguments without dashes */
+};
+
+#endif

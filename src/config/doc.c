@@ -1,0 +1,347 @@
+#include "config/doc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config_priv.h"
+
+/* ---- what one option says ---- */
+
+static const char *type_word(const struct reel_opt *o)
+{
+    switch (o->type) {
+    case REEL_OPT_BOOL: return "true or false";
+    case REEL_OPT_INT: return "integer";
+    case REEL_OPT_F64: return "number";
+    case REEL_OPT_STR: return "string";
+    case REEL_OPT_BETAS: return "two numbers in [0, 1)";
+    case REEL_OPT_INTS: return "list of integers";
+    case REEL_OPT_STRS: return "string or list of strings";
+    case REEL_OPT_REPEATS: return "path, list of paths, or {path: times}";
+    case REEL_OPT_DURATION: return "duration: 3h50m, 90s, seconds";
+    case REEL_OPT_RAW: return "any value";
+    case REEL_OPT_ENUM:
+    case REEL_OPT_END: break;
+    }
+    return "one of";
+}
+
+static void put_choices(const struct reel_opt *o, FILE *f)
+{
+    const char *s = o->choices;
+    char one[256];
+
+    for (int first = 1; reel_next_choice(&s, one, sizeof one); first = 0) {
+        one[strcspn(one, ",")] = 0;
+        fprintf(f, "%s%s", first ? " " : ", ", one);
+    }
+}
+
+static void put_bounds(const struct reel_opt *o, FILE *f)
+{
+    if (!(o->min < o->max) || (o->min <= -1e15 && o->max >= 1e15) || o->type == REEL_OPT_BETAS) return;
+    if (o->max >= 1e15) fprintf(f, ", at least %g", o->min);
+    else fprintf(f, ", %.10g to %.10g", o->min, o->max);
+}
+
+static void put_default(const struct reel_opt *o, FILE *f)
+{
+    struct reel_config tmp = { 0 };
+    _Alignas(16) char value[64] = { 0 };
+
+    if (o->flags & REEL_OPT_NULLABLE) {
+        fputs("null", f);
+        return;
+    }
+    reel_opt_default(&tmp, o, value);
+    reel_opt_write(o, value, f);
+    reel_pool_free(&tmp.pool);
+}
+
+/* "integer, 0 to 65536, pixels; default 0" */
+static void put_facts(const struct reel_opt *o, int flag, FILE *f)
+{
+    fputs(type_word(o), f);
+    if (o->choices) {
+        if (o->type != REEL_OPT_ENUM) fputs(" of", f);
+        put_choices(o, f);
+    }
+    put_bounds(o, f);
+    if (o->unit && !flag) fprintf(f, ", %s", o->unit);
+    if (o->flags & REEL_OPT_REQUIRED) fputs("; required", f);
+    else if (!flag || (o->type != REEL_OPT_BOOL && (o->type != REEL_OPT_STR || o->sdflt))) {
+        fputs("; default ", f);
+        put_default(o, f);
+    }
+    if (o->flags & REEL_OPT_LATER) fputs("; no effect in this version", f);
+}
+
+static char *facts(const struct reel_opt *o, int flag)
+{
+    char *s = NULL;
+    size_t n;
+    FILE *m = open_memstream(&s, &n);
+
+    REEL_BUG_IF(!m, "out of memory");
+    put_facts(o, flag, m);
+    fclose(m);
+    return s;
+}
+
+/* ---- sections ---- */
+
+struct section {
+    char path[64];
+    const char *help;
+    const struct reel_opt *opts;
+};
+
+#define MAX_SECTIONS 64
+
+static int add(struct section *s, int n, const char *prefix, const char *name, const char *help,
+               const struct reel_opt *opts)
+{
+    REEL_BUG_IF(n == MAX_SECTIONS, "more sections than the reference holds");
+    snprintf(s[n].path, sizeof s[n].path, "%s%s%s", prefix, *name ? "." : "", name);
+    s[n].help = help;
+    s[n].opts = opts;
+    return n + 1;
+}
+
+static int sections(const struct reel_schema *schema, struct section *s)
+{
+    int n = add(s, 0, "models", "ROLE", "a role: student, and teacher and critic where the method needs them",
+                reel_role_opts);
+
+    n = add(s, n, "method", "", "keys of every method", reel_method_opts);
+    for (const struct reel_kind *k = schema->methods; k->name; k++) n = add(s, n, "method", k->name, k->help, k->opts);
+    n = add(s, n, "training", "", "the run", reel_training_opts);
+    for (const struct reel_kind *k = schema->callbacks; k->name; k++)
+        n = add(s, n, "callbacks", k->name, k->help, k->opts);
+    return add(s, n, "pipeline", "", "the pipeline around the model; absent keys come from the preset that "
+                                     "models.student.init_from names", reel_pipeline_opts);
+}
+
+/* ---- reference as plain text ---- */
+
+static int below(const char *name, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    return !strncmp(name, prefix, n) && (!name[n] || name[n] == '.' || !n);
+}
+
+static int reference_section(const struct section *s, const char *topic, FILE *f)
+{
+    size_t n = strlen(s->path);
+    int whole = below(s->path, topic), shown = 0;
+    const char *inside = below(topic, s->path) && topic[n] ? topic + n + 1 : NULL;
+
+    if (!whole && !inside) return 0;
+    for (const struct reel_opt *o = s->opts; o && o->type != REEL_OPT_END; o++) {
+        char *text;
+
+        if (!whole && !below(o->name, inside)) continue;
+        if (!shown++) fprintf(f, "%s: %s\n", s->path, s->help);
+        text = facts(o, 0);
+        fprintf(f, "  %s\n      %s\n      %s\n", o->name, o->help, text);
+        free(text);
+    }
+    if (whole && !shown++) fprintf(f, "%s: %s\n  no keys of its own\n", s->path, s->help);
+    return shown;
+}
+
+reel_err reel_doc_reference(const struct reel_schema *schema, const char *topic, FILE *f)
+{
+    struct section s[MAX_SECTIONS];
+    const char *names[MAX_SECTIONS];
+    int n = sections(schema, s), shown = 0, near;
+
+    for (int i = 0; i < n; i++) shown += reference_section(&s[i], topic ? topic : "", f);
+    if (shown) return REEL_OK;
+    for (int i = 0; i < n; i++) names[i] = s[i].path;
+    near = reel_nearest(topic, names, n);
+    return REEL_FAIL(REEL_ECONFIG, "reel --help-config: no section '%s'%s%s%s", topic, near < 0 ? "" : "; did you mean ",
+                     near < 0 ? "" : names[near], near < 0 ? "" : "?");
+}
+
+/* ---- usage ---- */
+
+static void usage_flags(const struct reel_opt *o, FILE *f)
+{
+    for (; o && o->type != REEL_OPT_END; o++) {
+        char head[96], *text = facts(o, 1);
+
+        snprintf(head, sizeof head, "--%s%s%s", o->name, o->type == REEL_OPT_BOOL ? "" : " ",
+                 o->type == REEL_OPT_BOOL ? "" : o->unit ? o->unit : o->type == REEL_OPT_STR ? "TEXT" : "N");
+        fprintf(f, "  %-32s %s", head, o->help);
+        if (o->type != REEL_OPT_BOOL && strcmp(text, "string") != 0) fprintf(f, " (%s)", text);
+        fputc('\n', f);
+        free(text);
+    }
+}
+
+static void usage_cmd(const struct reel_cmd *c, const struct reel_opt *run_flags, FILE *f)
+{
+    fprintf(f, "usage: reel %s%s%s%s%s\n\n%s\n", c->name, c->takes_config ? " --config FILE" : "",
+            c->args ? " " : "", c->args ? c->args : "",
+            c->takes_config ? " [flags] [--section.key value ...]" : c->flags ? " [flags]" : "", c->help);
+    if (c->flags || c->takes_config) fputs("\nflags:\n", f);
+    usage_flags(c->flags, f);
+    if (!c->takes_config) return;
+    usage_flags(run_flags, f);
+    fputs("\nAny key of the file: --training.optimizer.learning_rate 1e-5, or with '='. The keys: reel --help-config.\n", f);
+}
+
+void reel_doc_usage(const struct reel_cmd *const *cmds, const struct reel_cmd *cmd,
+                    const struct reel_opt *run_flags, FILE *f)
+{
+    if (cmd) {
+        usage_cmd(cmd, run_flags, f);
+        return;
+    }
+    fputs("usage: reel COMMAND [flags]\n\ncommands:\n", f);
+    for (; *cmds; cmds++) fprintf(f, "  %-12s %s\n", (*cmds)->name, (*cmds)->help);
+    fputs("\n  reel COMMAND --help          the flags of a command\n"
+          "  reel --help-config [SECTION] every key of a configuration, e.g. training.data\n"
+          "  reel --version\n", f);
+}
+
+/* ---- example file ---- */
+
+struct writer {
+    FILE *f;
+    const char *lead; /* "" or "# ": live or commented out */
+};
+
+static void line(const struct writer *w, int col, const char *text)
+{
+    fprintf(w->f, "%s%*s%s\n", w->lead, col, "", text);
+}
+
+static void example_opt(const struct writer *w, const struct reel_opt *o, int col)
+{
+    const char *dot = strrchr(o->name, '.');
+    char *text = facts(o, 0);
+
+    /* one comment line where it fits, else the facts below the sentence */
+    if (strlen(o->help) + strlen(text) + (size_t)col < 110)
+        fprintf(w->f, "%s%*s# %s (%s)\n", w->lead, col, "", o->help, text);
+    else fprintf(w->f, "%s%*s# %s\n%s%*s#   (%s)\n", w->lead, col, "", o->help, w->lead, col, "", text);
+    fprintf(w->f, "%s%*s%s: ", w->lead, col, "", dot ? dot + 1 : o->name);
+    if (o->example) fputs(o->example, w->f);
+    else put_default(o, w->f);
+    fputc('\n', w->f);
+    free(text);
+}
+
+static void example_opts(const struct writer *w, const struct reel_opt *opts, int col)
+{
+    const char *last = "";
+
+    for (const struct reel_opt *o = opts; o && o->type != REEL_OPT_END; o++) {
+        int at = col, same = 1;
+        const char *dot;
+
+        for (const char *s = o->name; (dot = strchr(s, '.')); s = dot + 1, at += 2) {
+            same = same && !strncmp(last, o->name, (size_t)(dot - o->name) + 1);
+            if (!same) fprintf(w->f, "%s%*s%.*s:\n", w->lead, at, "", (int)(dot - s), s);
+        }
+        example_opt(w, o, at);
+        last = o->name;
+    }
+}
+
+static void target_comment(const struct writer *w, const struct reel_kind *k, int col)
+{
+    const char *s = k->targets;
+    char one[160];
+
+    while (reel_next_choice(&s, one, sizeof one)) fprintf(w->f, "%s%*s# also accepted: %s\n", w->lead, col, "", one);
+}
+
+static void example_models(const struct reel_schema *schema, const struct writer *w)
+{
+    fputs("# The roles. teacher (trainable: false) and critic have the same keys; a method says which it needs.\n"
+          "models:\n  student:\n", w->f);
+    for (const struct reel_kind *k = schema->models; k->name; k++) {
+        fprintf(w->f, "    # %s: %s\n", k->name, k->help);
+        target_comment(w, k, 4);
+    }
+    example_opts(w, reel_role_opts, 4);
+}
+
+static void example_methods(const struct reel_schema *schema, const struct writer *w)
+{
+    fputs("\nmethod:\n", w->f);
+    for (const struct reel_kind *k = schema->methods; k->name; k++) {
+        struct writer here = { w->f, k == schema->methods ? "" : "# " };
+
+        if (k != schema->methods) fputs("\n# method:\n", w->f);
+        fprintf(w->f, "%s  # %s: %s\n", here.lead, k->name, k->help);
+        target_comment(&here, k, 2);
+        line(&here, 2, "# method: a registry name or a class path (string; required)");
+        fprintf(w->f, "%s  _target_: %s\n", here.lead, k->name);
+        if (k == schema->methods) example_opts(&here, reel_method_opts + 1, 2);
+        example_opts(&here, k->opts, 2);
+    }
+}
+
+static int has_required(const struct reel_opt *o)
+{
+    for (; o && o->type != REEL_OPT_END; o++)
+        if (o->flags & REEL_OPT_REQUIRED) return 1;
+    return 0;
+}
+
+static void example_callbacks(const struct reel_schema *schema, const struct writer *w)
+{
+    fputs("\n# Each acts in this order. An entry's name says its kind; with _target_ the name is free.\ncallbacks:\n", w->f);
+    for (const struct reel_kind *k = schema->callbacks; k->name; k++) {
+        struct writer here = { w->f, k->ready && !has_required(k->opts) ? "" : "# " };
+
+        fprintf(w->f, "%s  # %s%s\n", here.lead, k->help, k->ready ? "" : " (not in this version yet)");
+        target_comment(&here, k, 2);
+        fprintf(w->f, "%s  %s:\n", here.lead, k->name);
+        line(&here, 4, "# callback class; without it the entry's name says which (string)");
+        fprintf(w->f, "%s    _target_: %s\n", here.lead, k->name);
+        example_opts(&here, k->opts, 4);
+    }
+}
+
+/* Keys whose default depends on another key stand as comments: writing the default would fix it. */
+static void example_pipeline(const struct writer *w)
+{
+    fputs("\n# Absent keys come from the preset that models.student.init_from names:\n", w->f);
+    for (const struct reel_preset *p = reel_presets; p->name; p++)
+        fprintf(w->f, "#   %s (%s): flow_shift %g, guidance_scale %g, %d fps%s%s%s\n", p->name, p->ids, p->flow_shift,
+                p->guidance_scale, p->fps, p->dmd_denoising_steps ? ", dmd_denoising_steps " : "",
+                p->dmd_denoising_steps ? p->dmd_denoising_steps : "", p->is_causal ? ", is_causal" : "");
+    fputs("pipeline:\n", w->f);
+    for (const struct reel_opt *o = reel_pipeline_opts; o->type != REEL_OPT_END; o++) {
+        struct reel_opt one[2] = { *o, { .type = REEL_OPT_END } };
+        int preset = !strcmp(o->name, "dmd_denoising_steps") || !strcmp(o->name, "is_causal");
+        struct writer here = { w->f, preset ? "# " : "" };
+
+        if (!strchr(o->name, '.')) example_opts(&here, one, 2);
+        else {
+            example_opts(w, o, 2); /* dit_config.*: the rest of the table, in one mapping */
+            break;
+        }
+    }
+}
+
+void reel_doc_example(const struct reel_schema *schema, FILE *f)
+{
+    struct writer w = { f, "" };
+
+    fputs("# Every key of a run with its default (or an example where there is none), written by the program from its\n"
+          "# option tables. Null and an absent key mean the same: the default. Method and callbacks that this run does\n"
+          "# not use stand as comments. The same keys may be given on the command line: --training.data.seed 7\n\n", f);
+    example_models(schema, &w);
+    example_methods(schema, &w);
+    fputs("\ntraining:\n", f);
+    example_opts(&w, reel_training_opts, 2);
+    example_callbacks(schema, &w);
+    example_pipeline(&w);
+}

@@ -1,0 +1,55 @@
+/* Every command of the program: the command line, its help and the man page come from this list. */
+#include "train/commands.h"
+
+static const struct reel_cmd train = {
+    .name = "train", .takes_config = 1, .help = "train or distil a model; the command when none is named",
+};
+static const struct reel_cmd plan = {
+    .name = "plan", .takes_config = 1, .help = "memory, communication and time per rank, before anything is allocated",
+};
+
+#define F(field) offsetof(struct reel_preprocess_flags, field)
+static const struct reel_opt preprocess_flags[] = {
+    { "videos", REEL_OPT_STR, F(videos), .flags = REEL_OPT_REQUIRED, .unit = "DIR", .help = "folder of video files" },
+    { "captions", REEL_OPT_STR, F(captions), .unit = "FILE", .help = "captions: one JSON object or line per video" },
+    { "out", REEL_OPT_STR, F(out), .flags = REEL_OPT_REQUIRED, .unit = "FILE", .help = "the data set to write" },
+    { "height", REEL_OPT_INT, F(height), .dflt = 480, .min = 16, .max = 65536, .unit = "pixels",
+      .help = "a multiple of 16" },
+    { "width", REEL_OPT_INT, F(width), .dflt = 832, .min = 16, .max = 65536, .unit = "pixels",
+      .help = "a multiple of 16" },
+    { "num-frames", REEL_OPT_INT, F(num_frames), .dflt = 81, .min = 1, .max = 262144, .unit = "frames", .help = "4k+1" },
+    { "fps", REEL_OPT_F64, F(fps), .dflt = 16, .min = 0.01, .max = 1000, .unit = "frames per second",
+      .help = "rate that clips are sampled at" },
+    { "codec", REEL_OPT_STR, F(codec), .sdflt = "block", .help = "what turns pixels into latents" },
+    { .type = REEL_OPT_END },
+};
+#undef F
+static const struct reel_cmd preprocess = {
+    .name = "preprocess", .flags = preprocess_flags, .flags_size = sizeof(struct reel_preprocess_flags),
+    .help = "videos and captions to one data set of latents and text vectors",
+};
+static const struct reel_cmd check = {
+    .name = "check", .args = "DATA|CHECKPOINT", .min_args = 1, .max_args = 1,
+    .help = "verify checksums, shapes, normalisation and completeness",
+};
+
+#define F(field) offsetof(struct reel_generate_flags, field)
+static const struct reel_opt generate_flags[] = {
+    { "prompt", REEL_OPT_STR, F(prompt), .flags = REEL_OPT_REQUIRED, .unit = "TEXT", .help = "what the video shows" },
+    { "out", REEL_OPT_STR, F(out), .sdflt = "out.mp4", .unit = "FILE", .help = "the video" },
+    { "steps", REEL_OPT_INT, F(steps), .dflt = 40, .min = 1, .max = 1000, .help = "sampling steps" },
+    { "guidance", REEL_OPT_F64, F(guidance), .min = -1e6, .max = 1e6, .flags = REEL_OPT_NULLABLE,
+      .help = "guidance scale; absent: the preset's" },
+    { .type = REEL_OPT_END },
+};
+#undef F
+static const struct reel_cmd generate = {
+    .name = "generate", .takes_config = 1, .flags = generate_flags, .flags_size = sizeof(struct reel_generate_flags),
+    .help = "sample a checkpoint into a video",
+};
+static const struct reel_cmd export = {
+    .name = "export", .args = "CHECKPOINT DIR", .min_args = 2, .max_args = 2,
+    .help = "a checkpoint as a Diffusers folder that other tools load",
+};
+
+const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &check, &generate, &export, NULL };
