@@ -25,7 +25,8 @@ static void film_fill(AVFrame *fr, int f, int rgb)
             for (int i = 0; i < fr->width * 3; i++) fr->data[0][y * fr->linesize[0] + i] = film_pixel(f, y, i / 3, i % 3);
         return;
     }
-    for (int y = 0; y < fr->height; y++) memset(fr->data[0] + y * fr->linesize[0], 30 + 8 * f % 200, (size_t)fr->width);
+    for (int y = 0; y < fr->height; y++)
+        for (int x = 0; x < fr->width; x++) fr->data[0][y * fr->linesize[0] + x] = film_pixel(f, y, x, (x * y + f) % 5);
     for (int p = 1; p < 3; p++)
         for (int y = 0; y < fr->height / 2; y++) memset(fr->data[p] + y * fr->linesize[p], 128, (size_t)fr->width / 2);
 }
@@ -59,7 +60,7 @@ static int film_write(const struct film *m)
     if (avcodec_open2(c, codec, NULL) < 0 || avcodec_parameters_from_context(st->codecpar, c) < 0) return -2;
     if (m->rotation) {
         int32_t *d = (int32_t *)(void *)av_stream_new_side_data(st, AV_PKT_DATA_DISPLAYMATRIX, 9 * sizeof *d);
-        av_display_rotation_set(d, -m->rotation);
+        av_display_rotation_set(d, m->rotation); /* clockwise */
     }
     if (avio_open(&oc->pb, m->path, AVIO_FLAG_WRITE) < 0 || avformat_write_header(oc, NULL) < 0) return -3;
     fr->format = c->pix_fmt, fr->width = m->w, fr->height = m->h;
