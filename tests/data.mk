@@ -20,3 +20,6 @@ tests_t_media_SOURCES = tests/t_media.c
 EXTRA_DIST += tests/film.h
 check_PROGRAMS += tests/t_video
 tests_t_video_SOURCES = tests/t_video.c
+check_PROGRAMS += tests/t_preprocess tests/t_preprocess_np2
+tests_t_preprocess_SOURCES = tests/t_preprocess.c
+tests_t_preprocess_np2_SOURCES = tests/t_preprocess.c
