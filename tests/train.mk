@@ -1,6 +1,6 @@
 # The golden runner: build/tests/golden is a link, since a build inside the source tree has the folder
 # of golden files under that name.
-noinst_PROGRAMS = tests/golden_run
+noinst_PROGRAMS += tests/golden_run
 tests_golden_run_SOURCES = tests/golden.h tests/golden.c tests/golden_method.c \
   tests/golden_wan.c tests/wan_rig.h tests/wan_rig.c
 noinst_DATA = tests/golden.stamp

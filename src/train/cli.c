@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "config.h"
 #include "config/doc.h"
 
 #define F(field) offsetof(struct reel_cli_run, field)

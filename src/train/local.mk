@@ -4,9 +4,8 @@ libreel_a_SOURCES += src/train/schema.h src/train/schema.c src/train/run.h src/t
 libreel_a_SOURCES += src/train/cli.h src/train/cli.c src/train/commands.h src/train/commands.c
 
 # the reference: written from the option tables by a program that is not installed
-noinst_PROGRAMS = src/train/mkref
+noinst_PROGRAMS += src/train/mkref
 src_train_mkref_SOURCES = src/train/mkref.c
-src_train_mkref_LDADD = $(reel_LDADD)
 man_MANS = reel.1
 CLEANFILES += reel.1
 reel.1: src/train/mkref$(EXEEXT)

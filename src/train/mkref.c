@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config.h"
 #include "config/doc.h"
 #include "train/cli.h"
 #include "train/schema.h"
