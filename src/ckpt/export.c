@@ -1,0 +1,296 @@
+#include "ckpt/export.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "ckpt/ckpt_priv.h"
+#include "ckpt/names.h"
+#include "tensor/half.h"
+#include "tensor/weights.h"
+
+#define STEM        "diffusion_pytorch_model"
+#define SHARD_BYTES 5000000000LL /* what the field's tools take by default, decimal */
+
+struct one { const struct reel_dcp_entry *e; char name[REEL_NAME_MAX]; int file; };
+
+struct job {
+    const struct reel_export *x;
+    struct reel_dcp *d;
+    struct one *t;
+    int n, n_files;
+    int first; /* of the file being written */
+    char dir[PATH_MAX]; /* <out>/transformer */
+};
+
+/* ---- which tensors ---- */
+
+static int by_name(const void *a, const void *b) { return strcmp(((const struct one *)a)->name, ((const struct one *)b)->name); }
+
+static reel_err choose(struct job *j)
+{
+    char prefix[256];
+    size_t k;
+    int all = reel_dcp_count(j->d);
+
+    snprintf(prefix, sizeof prefix, j->x->ema ? "callbacks.ema.%s_ema." : "roles.%s.transformer.", j->x->role);
+    k = strlen(prefix);
+    j->t = calloc((size_t)all + 1, sizeof *j->t);
+    if (!j->t) return REEL_FAIL(REEL_ENOMEM, "export: no memory");
+    for (int i = 0; i < all; i++) {
+        const struct reel_dcp_entry *e = reel_dcp_entry(j->d, i);
+        if (!e->type || strncmp(e->key, prefix, k) != 0) continue;
+        if (e->nd > REEL_MAXDIM || e->type->dt != REEL_F32)
+            return REEL_FAIL(REEL_EDATA, "%s: %s is %s; f32 was expected", j->x->checkpoint, e->key, e->type->name);
+        j->t[j->n].e = e;
+        reel_name_diffusers(j->t[j->n++].name, e->key + k);
+    }
+    if (!j->n)
+        return REEL_FAIL(REEL_ECONFIG, "%s: no tensor %s*: only roles whose weights changed are in a checkpoint",
+                         j->x->checkpoint, prefix);
+    qsort(j->t, (size_t)j->n, sizeof *j->t, by_name);
+    return REEL_OK;
+}
+
+/* The base's weights, where it has some, must be the same parameters. */
+static reel_err compare(const struct job *j, const struct reel_weights *w)
+{
+    int total = 0, missing = 0;
+    const char *which = "";
+
+    for (int f = 0; f < w->n_files; f++)
+        for (int i = 0; i < reel_st_count(w->file[f]); i++, total++) {
+            const struct reel_st_entry *b = reel_st_entry(w->file[f], i);
+            struct one key = { .e = NULL }, *hit;
+            reel_name_diffusers(key.name, b->name);
+            hit = bsearch(&key, j->t, (size_t)j->n, sizeof key, by_name);
+            if (!hit) missing++, which = b->name;
+            else if (hit->e->nd != b->nd || memcmp(hit->e->n, b->n, (size_t)b->nd * sizeof *b->n) != 0)
+                return REEL_FAIL(REEL_EDATA, "export: %s has another shape than in %s", hit->name, reel_st_path(w->file[f]));
+        }
+    if (missing)
+        return REEL_FAIL(REEL_EDATA, "export: %d of the base's %d tensors are not in %s, e.g. %s", missing, total,
+                         j->x->checkpoint, which);
+    return REEL_OK;
+}
+
+static reel_err check_base(const struct job *j)
+{
+    struct reel_weights w;
+    char dir[PATH_MAX], *list;
+    size_t n;
+    reel_err e;
+
+    REEL_TRY(reel_join(dir, sizeof dir, j->x->base, "transformer"));
+    if (reel_weights_list(dir, &list, &n)) return reel_err_clear(), REEL_OK; /* a config without weights */
+    e = reel_weights_open(&w, list, n);
+    free(list);
+    if (e) return e;
+    e = compare(j, &w);
+    reel_weights_close(&w);
+    return e;
+}
+
+/* ---- files: a tensor beyond the limit stands alone; otherwise a file is closed when the next would not fit ---- */
+
+static int64_t bytes_of(const struct job *j, int i)
+{
+    return reel_pt_numel(j->t[i].e->n, j->t[i].e->nd) * (int64_t)reel_dtype_size(j->x->dt);
+}
+
+static void share_out(struct job *j)
+{
+    int64_t limit = j->x->shard_bytes ? j->x->shard_bytes : SHARD_BYTES, sum = 0;
+
+    for (int i = 0; i < j->n; i++) {
+        int64_t b = bytes_of(j, i);
+        if (sum && sum + b > limit) j->n_files++, sum = 0;
+        j->t[i].file = j->n_files;
+        sum += b;
+    }
+    j->n_files++;
+}
+
+static void file_name(const struct job *j, int file, char *name, size_t size)
+{
+    if (j->n_files == 1) snprintf(name, size, STEM ".safetensors");
+    else snprintf(name, size, STEM "-%05d-of-%05d.safetensors", file + 1, j->n_files);
+}
+
+static reel_err fill(void *ctx, int item, void *dst)
+{
+    struct job *j = ctx;
+    const struct reel_dcp_entry *e = j->t[j->first + item].e;
+    int64_t zero[REEL_PT_MAXDIM] = { 0 }, n = reel_pt_numel(e->n, e->nd);
+    float *f;
+    reel_err err;
+
+    if (j->x->dt == REEL_F32) return reel_dcp_read(j->d, e, zero, e->n, dst);
+    f = malloc((size_t)n * sizeof *f + 1);
+    if (!f) return REEL_FAIL(REEL_ENOMEM, "export: no memory for %s", e->key);
+    err = reel_dcp_read(j->d, e, zero, e->n, f);
+    for (int64_t i = 0; i < n && !err; i++) ((uint16_t *)dst)[i] = reel_f32_bf16(f[i]);
+    free(f);
+    return err;
+}
+
+static reel_err write_file(struct job *j, int file)
+{
+    struct reel_st_item *it;
+    char name[64], path[PATH_MAX];
+    int n = 0;
+    reel_err e;
+
+    while (j->t[j->first].file != file) j->first++;
+    while (j->first + n < j->n && j->t[j->first + n].file == file) n++;
+    it = calloc((size_t)n, sizeof *it);
+    if (!it) return REEL_FAIL(REEL_ENOMEM, "export: no memory");
+    for (int i = 0; i < n; i++) {
+        const struct one *t = &j->t[j->first + i];
+        it[i] = (struct reel_st_item){ .name = t->name, .dt = j->x->dt, .nd = t->e->nd };
+        memcpy(it[i].n, t->e->n, (size_t)t->e->nd * sizeof *it[i].n);
+    }
+    file_name(j, file, name, sizeof name);
+    e = reel_join(path, sizeof path, j->dir, name);
+    if (!e) e = reel_st_write(path, it, n, NULL, 0, fill, j);
+    free(it);
+    return e;
+}
+
+static reel_err write_index(const struct job *j)
+{
+    char path[PATH_MAX], name[64], *text = NULL;
+    int64_t total = 0;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    reel_err e;
+
+    if (!f) return REEL_FAIL(REEL_ENOMEM, "export: no memory");
+    for (int i = 0; i < j->n; i++) total += bytes_of(j, i);
+    fprintf(f, "{\n  \"metadata\": {\n    \"total_size\": %lld\n  },\n  \"weight_map\": {", (long long)total);
+    for (int i = 0; i < j->n; i++) {
+        file_name(j, j->t[i].file, name, sizeof name);
+        fputs(i ? ",\n    " : "\n    ", f);
+        reel_json_str(f, j->t[i].name);
+        fprintf(f, ": \"%s\"", name);
+    }
+    fputs("\n  }\n}\n", f);
+    fclose(f);
+    e = reel_join(path, sizeof path, j->dir, STEM ".safetensors.index.json");
+    if (!e) e = reel_file_write(path, text, n);
+    free(text);
+    return e;
+}
+
+/* ---- the rest of the pipeline ---- */
+
+static reel_err copy_bytes(const char *from, const char *to)
+{
+    FILE *in = fopen(from, "rb"), *out = in ? fopen(to, "wb") : NULL;
+    char *buf = malloc((size_t)1 << 20);
+    int bad = !in || !out || !buf;
+    size_t k;
+
+    while (!bad && (k = fread(buf, 1, (size_t)1 << 20, in)) > 0) bad = fwrite(buf, 1, k, out) != k;
+    if (in) bad |= ferror(in), fclose(in);
+    if (out) bad |= fclose(out) != 0;
+    free(buf);
+    return bad ? REEL_FAIL(REEL_EIO, "cannot copy %s to %s: %s", from, to, strerror(errno)) : REEL_OK;
+}
+
+/* Links in a cache are followed: the export stands alone. */
+static reel_err link_or_copy(const char *from, const char *to)
+{
+    char real[PATH_MAX];
+
+    if (!realpath(from, real)) return REEL_FAIL(REEL_EIO, "%s: %s", from, strerror(errno));
+    return link(real, to) == 0 ? REEL_OK : copy_bytes(real, to);
+}
+
+/* Files of a folder, and with `deep` its subfolders but "transformer", which is ours. */
+static reel_err copy_folder(const char *from, const char *to, int deep)
+{
+    char **name, a[PATH_MAX], b[PATH_MAX];
+    size_t n;
+    reel_err e;
+
+    REEL_TRY(reel_mkdirs(to));
+    REEL_TRY(reel_list_dir(from, &name, &n));
+    e = REEL_OK;
+    for (size_t i = 0; i < n && !e; i++) {
+        if (deep && strcmp(name[i], "transformer") == 0) continue;
+        e = reel_join(a, sizeof a, from, name[i]);
+        if (!e) e = reel_join(b, sizeof b, to, name[i]);
+        if (e) break;
+        if (reel_is_dir(a)) e = deep ? copy_folder(a, b, 0) : REEL_OK;
+        else if (reel_is_file(a)) e = link_or_copy(a, b);
+    }
+    reel_list_free(name, n);
+    return e;
+}
+
+static reel_err copy_config(const struct job *j)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+
+    REEL_TRY(reel_join(from, sizeof from, j->x->base, "transformer/config.json"));
+    if (!reel_is_file(from)) REEL_TRY(reel_join(from, sizeof from, j->x->base, "config.json"));
+    REEL_TRY(reel_join(to, sizeof to, j->dir, "config.json"));
+    return copy_bytes(from, to);
+}
+
+static reel_err run(struct job *j)
+{
+    char dcp[PATH_MAX], index[PATH_MAX];
+
+    REEL_TRY(ckpt_complete(j->x->checkpoint));
+    REEL_TRY(ckpt_dcp_dir(j->x->checkpoint, dcp, sizeof dcp));
+    REEL_TRY(reel_dcp_open(&j->d, dcp));
+    REEL_TRY(choose(j));
+    REEL_TRY(check_base(j));
+    share_out(j);
+    REEL_TRY(reel_mkdirs(j->dir));
+    for (int f = 0; f < j->n_files; f++) REEL_TRY(write_file(j, f));
+    if (j->n_files > 1) REEL_TRY(write_index(j));
+    REEL_TRY(copy_config(j));
+    REEL_TRY(reel_join(index, sizeof index, j->x->base, "model_index.json"));
+    return reel_is_file(index) ? copy_folder(j->x->base, j->x->out, 1) : REEL_OK;
+}
+
+reel_err reel_export(const struct reel_export *x)
+{
+    struct reel_export full = *x;
+    struct job j = { .x = &full };
+    reel_err e;
+
+    if (!full.role) full.role = "student";
+    if (reel_is_dir(x->out) || reel_is_file(x->out))
+        return REEL_FAIL(REEL_ECONFIG, "export: %s exists: give a new folder", x->out);
+    REEL_TRY(reel_join(j.dir, sizeof j.dir, x->out, "transformer"));
+    e = run(&j);
+    reel_dcp_close(j.d);
+    free(j.t);
+    return e;
+}
+
+reel_err reel_export_base(const char *checkpoint, const char *role, char *init_from, size_t size)
+{
+    char path[PATH_MAX];
+    const char *from;
+    json_t *js;
+
+    REEL_TRY(reel_join(path, sizeof path, checkpoint, "metadata.json"));
+    REEL_TRY(reel_json_file(&js, path));
+    from = json_string_value(json_object_get(
+        json_object_get(json_object_get(json_object_get(js, "config"), "models"), role ? role : "student"), "init_from"));
+    if (from) snprintf(init_from, size, "%s", from);
+    json_decref(js);
+    return from ? REEL_OK : REEL_FAIL(REEL_EDATA, "%s: no models.%s.init_from: say which model the role started from", path,
+                                      role ? role : "student");
+}

@@ -1,0 +1,29 @@
+#ifndef REEL_CKPT_EXPORT_H
+#define REEL_CKPT_EXPORT_H
+
+#include "base/err.h"
+#include "tensor/tensor.h"
+
+struct reel_export {
+    const char *checkpoint; /* checkpoint folder */
+    const char *role;       /* NULL: student */
+    int ema;                /* the averaged student instead of its weights */
+    const char *base;       /* Diffusers folder the role started from: its config.json and other components */
+    const char *out;        /* folder to make */
+    reel_dtype dt;          /* REEL_F32 or REEL_BF16 */
+    int64_t shard_bytes;    /* largest file; 0: 5e9 */
+};
+
+/**
+ * reel_export - write a Diffusers folder: transformer/config.json, transformer/diffusion_pytorch_model
+ * .safetensors (or shards and their index), the base's other components and model_index.json (hard
+ * links where possible, copies otherwise). Tensors stream through one buffer. Local.
+ * Errors: REEL_ECONFIG (out exists, no such role), REEL_EDATA (names or shapes that are not the
+ * base's), REEL_EIO.
+ */
+reel_err reel_export(const struct reel_export *x);
+
+/** reel_export_base - `models.<role>.init_from` from the checkpoint's metadata.json. Local. REEL_EIO, REEL_EDATA. */
+reel_err reel_export_base(const char *checkpoint, const char *role, char *init_from, size_t size);
+
+#endif
