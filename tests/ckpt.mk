@@ -1,4 +1,5 @@
-check_PROGRAMS += tests/t_safetensors tests/t_dcp tests/t_hf tests/t_hf_np2 tests/t_ckpt tests/t_ckpt_np2 tests/t_ckpt_np4
+check_PROGRAMS += tests/t_safetensors tests/t_dcp tests/t_hf tests/t_hf_np2 tests/t_ckpt tests/t_ckpt_np2 tests/t_ckpt_np4 \
+  tests/t_tree tests/t_tree_np3
 tests_t_safetensors_SOURCES = tests/t_safetensors.c
 tests_t_dcp_SOURCES = tests/t_dcp.c
 tests_t_hf_SOURCES = tests/t_hf.c
@@ -6,4 +7,6 @@ tests_t_hf_np2_SOURCES = tests/t_hf.c
 tests_t_ckpt_SOURCES = tests/t_ckpt.c
 tests_t_ckpt_np2_SOURCES = tests/t_ckpt.c
 tests_t_ckpt_np4_SOURCES = tests/t_ckpt.c
-EXTRA_DIST += tests/golden/dcp tests/golden/hf-layout
+tests_t_tree_SOURCES = tests/t_tree.c
+tests_t_tree_np3_SOURCES = tests/t_tree.c
+EXTRA_DIST += tests/role_rig.h tests/golden/dcp tests/golden/hf-layout
