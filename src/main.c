@@ -1,7 +1,138 @@
+/* reel: trains and distils video diffusion transformers. The only exit(); everything that can fail
+ * comes back here as a code that all ranks share. */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-int main(void)
+#include "base/file.h"
+#include "ckpt/check.h"
+#include "ckpt/export.h"
+#include "data/preprocess.h"
+#include "train/cli.h"
+#include "train/generate.h"
+#include "train/report.h"
+#include "train/run.h"
+#include "train/schema.h"
+
+struct program {
+    struct reel_comm world;
+    struct reel_env env;
+    struct reel_all_kinds kinds;
+    struct reel_cli cli;
+    struct reel_config *cfg;
+};
+
+/* Rank 0 reads, everyone parses the same bytes. */
+static reel_err load_config(struct program *p)
 {
-    printf("reel\n");
-    return 0;
+    struct reel_config_src src = { .name = p->cli.run.config, .overrides = p->cli.overrides,
+                                   .n_overrides = p->cli.n_overrides, .lenient = p->cli.run.lenient };
+    char *text = NULL;
+    reel_err e = REEL_OK;
+
+    if (!src.name) return REEL_FAIL(REEL_ECONFIG, "%s: --config FILE is missing", p->cli.cmd->name);
+    if (p->world.rank == 0) e = reel_file_read(src.name, &text, &src.len);
+    REEL_TRY(reel_agree(&p->world, e));
+    e = reel_comm_bcast_blob(&p->world, (void **)&text, &src.len, 0);
+    if (e == REEL_OK) {
+        src.text = text ? text : "";
+        e = reel_config_parse(&src, reel_schema_init(&p->kinds), &p->cfg);
+    }
+    free(text);
+    if (e == REEL_OK && p->world.rank == 0)
+        for (int i = 0; i < p->cfg->n_warnings; i++) fprintf(stderr, "reel: warning: %s\n", p->cfg->warning[i]);
+    return e;
+}
+
+/* What the run would take, where the model's shape is at hand; everything else has been checked. */
+static reel_err print_plan(struct program *p, int required)
+{
+    struct reel_run *r = calloc(1, sizeof *r);
+    reel_err e = reel_run_plan(r, p->cfg, &p->world);
+
+    if (e == REEL_OK && p->world.rank == 0) reel_report_plan(r);
+    if (e && !required) { /* a dry run judges the configuration, not what this machine has at hand */
+        if (p->world.rank == 0) printf("no plan: %s\n", reel_errrec()->msg);
+        reel_err_clear();
+        e = REEL_OK;
+    }
+    free(r);
+    return e;
+}
+
+static reel_err do_dry_run(struct program *p)
+{
+    if (p->world.rank == 0) {
+        for (int i = 0; i < p->cfg->n_later; i++) printf("not yet in this version: %s\n", p->cfg->later[i]);
+        printf("%s: the configuration is valid\n", p->cfg->name);
+    }
+    return print_plan(p, 0);
+}
+
+static reel_err do_train(struct program *p)
+{
+    struct reel_run_flags flags = { .replay = p->cli.run.replay, .record = p->cli.run.record,
+                                    .replay_strict = p->cli.run.replay_strict, .env = &p->env };
+    struct reel_run *r;
+    reel_err e;
+
+    REEL_TRY(load_config(p));
+    if (p->cli.run.dry_run) return do_dry_run(p);
+    REEL_TRY(reel_config_ready(p->cfg));
+    r = calloc(1, sizeof *r);
+    REEL_TRY(reel_agree(&p->world, r ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a run")));
+    e = reel_run_open(r, p->cfg, &flags, &p->world);
+    if (e == REEL_OK) e = reel_run_loop(r);
+    if (e == REEL_OK) e = reel_run_close(r);
+    free(r);
+    return e;
+}
+
+static reel_err do_plan(struct program *p)
+{
+    REEL_TRY(load_config(p));
+    return print_plan(p, 1);
+}
+
+static reel_err do_generate(struct program *p)
+{
+    REEL_TRY(load_config(p));
+    return reel_generate(p->cfg, p->cli.flags, &p->env, &p->world);
+}
+
+static reel_err do_preprocess(struct program *p) { return reel_preprocess(p->cli.flags, &p->world); }
+static reel_err do_check(struct program *p) { return reel_check_path(p->cli.args[0], &p->world); }
+static reel_err do_export(struct program *p) { return reel_export(p->cli.args[0], p->cli.args[1], &p->world); }
+
+static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
+    { "train", do_train },       { "plan", do_plan },   { "preprocess", do_preprocess },
+    { "generate", do_generate }, { "check", do_check }, { "export", do_export },
+};
+
+static reel_err run(struct program *p, int argc, char **argv)
+{
+    reel_env_read(&p->env);
+    REEL_TRY(reel_comm_check_launch(&p->world, reel_env_get(&p->env, REEL_ENV_SLURM_STEP_NUM_TASKS)));
+    REEL_TRY(reel_fault_set(reel_env_get(&p->env, REEL_ENV_REEL_FAULT)));
+    REEL_TRY(reel_cli_parse(&p->cli, reel_commands, argc, argv));
+    if (p->cli.wants != REEL_CLI_RUN)
+        return p->world.rank ? REEL_OK : reel_cli_print(&p->cli, reel_commands, reel_schema_init(&p->kinds), stdout);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
+        if (!strcmp(commands[i].name, p->cli.cmd->name)) return commands[i].run(p);
+    return REEL_FAIL(REEL_ECONFIG, "%s: no such command", p->cli.cmd->name);
+}
+
+int main(int argc, char **argv)
+{
+    static struct program p;
+    reel_err e;
+
+    if (reel_comm_start(&p.world, &argc, &argv) != REEL_OK) return 1;
+    e = run(&p, argc, argv);
+    if (e && p.world.rank == 0) reel_err_print(reel_errrec());
+    reel_config_free(p.cfg);
+    reel_cli_free(&p.cli);
+    fflush(NULL);
+    reel_comm_stop();
+    return e != REEL_OK;
 }
