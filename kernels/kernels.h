@@ -40,6 +40,8 @@ static inline int64_t reel_rows_run_tok(struct reel_rows r)
     return r.run_tok ? r.run_tok : (r.s + r.runs - 1) / r.runs;
 }
 
+#define REEL_MAX_HEAD 1024 /* widest head that rotation takes */
+
 enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU }; /* gelu_tanh */
 
 /* A latent x[b,t,c,h,w] cut into patches (1,ph,pw): token (t,h/ph,w/pw), w fastest. */

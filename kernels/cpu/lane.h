@@ -32,7 +32,9 @@ REEL_INLINE v8 ld8(int dt, const void *p, int64_t i, int n)
     v8 x = { 0 };
 
     if (n < 8) {
-        for (int l = 0; l < n; l++) x[l] = ld(dt, p, i + l);
+        float f[8] = { 0 };
+        for (int l = 0; l < n; l++) f[l] = ld(dt, p, i + l);
+        memcpy(&x, f, sizeof x);
     } else if (dt == REEL_BF16) {
         h8 h;
         u8x u;
@@ -48,7 +50,9 @@ REEL_INLINE v8 ld8(int dt, const void *p, int64_t i, int n)
 REEL_INLINE void st8(int dt, void *p, int64_t i, int n, v8 x)
 {
     if (n < 8) {
-        for (int l = 0; l < n; l++) st(dt, p, i + l, x[l]);
+        float f[8];
+        memcpy(f, &x, sizeof f);
+        for (int l = 0; l < n; l++) st(dt, p, i + l, f[l]);
     } else if (dt == REEL_BF16) {
         u8x u, r, nan;
         h8 h;
@@ -66,7 +70,12 @@ REEL_INLINE void st8(int dt, void *p, int64_t i, int n, v8 x)
 /* lanes at and above n become zero */
 REEL_INLINE v8 keep8(v8 x, int n)
 {
-    for (int l = 7; l >= n; l--) x[l] = 0;
+    float f[8];
+
+    if (n == 8) return x;
+    memcpy(f, &x, sizeof f);
+    for (int l = n; l < 8; l++) f[l] = 0;
+    memcpy(&x, f, sizeof x);
     return x;
 }
 
@@ -76,7 +85,29 @@ REEL_INLINE float sum8(v8 a, v8 b)
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
-/* for (each group of eight of a row of d): i its first element, n how many are real */
-#define REEL_EACH8(i, n, d) for (int64_t i = 0, n; n = (d) - i < 8 ? (d) - i : 8, i < (d); i += 8)
+/* The statements in `...` for each group of eight of a row of d: first element i, n real lanes, and
+ * k = 0 or 1, the accumulator it goes to. n and k are constants but in the last, incomplete group. */
+#define REEL_EACH8(i, n, k, d, ...)                                                                \
+    do {                                                                                           \
+        int64_t i = 0;                                                                             \
+        for (; i + 16 <= (d); i += 8) {                                                            \
+            REEL_GROUP8(8, 0, n, k, __VA_ARGS__)                                                   \
+            i += 8;                                                                                \
+            REEL_GROUP8(8, 1, n, k, __VA_ARGS__)                                                   \
+        }                                                                                          \
+        if (i + 8 <= (d)) {                                                                        \
+            REEL_GROUP8(8, 0, n, k, __VA_ARGS__)                                                   \
+            i += 8;                                                                                \
+            if (i < (d)) REEL_GROUP8((int)((d) - i), 1, n, k, __VA_ARGS__)                         \
+        } else if (i < (d)) {                                                                      \
+            REEL_GROUP8((int)((d) - i), 0, n, k, __VA_ARGS__)                                      \
+        }                                                                                          \
+    } while (0)
+#define REEL_GROUP8(lanes, acc, n, k, ...)                                                         \
+    {                                                                                              \
+        const int n = lanes, k = acc;                                                              \
+        (void)k;                                                                                   \
+        __VA_ARGS__                                                                                \
+    }
 
 #endif

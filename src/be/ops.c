@@ -261,7 +261,8 @@ static int64_t check_rms(struct reel_stream *s, const char *op, reel_tensor y, r
     check_float(op, "x", x);
     check_rows_struct(op, r);
     REEL_BUG_IF(heads < 1 || d % heads, "%s: %d heads do not divide width %lld", op, heads, (long long)d);
-    REEL_BUG_IF(cos.nd && d / heads % 2, "%s: rotation wants an even head width, not %lld", op, (long long)(d / heads));
+    REEL_BUG_IF(cos.nd && (d / heads % 2 || d / heads > REEL_MAX_HEAD),
+                "%s: rotation wants an even head width up to %d, not %lld", op, REEL_MAX_HEAD, (long long)(d / heads));
     REEL_BUG_IF(!cos.nd != !sin.nd, "%s: cos and sin come together", op);
     check_rows(s, op, "x", x, x.dt, r.b * r.s, d);
     check_rows(s, op, "y", y, x.dt, r.b * r.s, d);
