@@ -5,10 +5,9 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "ckpt/check.h"
-#include "ckpt/export.h"
-#include "data/preprocess.h"
-#include "train/cli.h"
+#include "ckpt/ckpt.h"
+#include "data/set.h"
+#include "train/commands.h"
 #include "train/generate.h"
 #include "train/report.h"
 #include "train/run.h"
@@ -100,13 +99,20 @@ static reel_err do_generate(struct program *p)
     return reel_generate(p->cfg, p->cli.flags, &p->env, &p->world);
 }
 
-static reel_err do_preprocess(struct program *p) { return reel_preprocess(p->cli.flags, &p->world); }
-static reel_err do_check(struct program *p) { return reel_check_path(p->cli.args[0], &p->world); }
-static reel_err do_export(struct program *p) { return reel_export(p->cli.args[0], p->cli.args[1], &p->world); }
+static reel_err do_check(struct program *p)
+{
+    const char *path = p->cli.args[0];
+    int is_checkpoint = reel_ckpt_is_dir(path);
+
+    reel_comm_bcast(&p->world, &is_checkpoint, sizeof is_checkpoint, 0);
+    return is_checkpoint ? reel_ckpt_check(path, stdout, &p->world) : reel_set_check(path, &p->world);
+}
 
 static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
-    { "train", do_train },       { "plan", do_plan },   { "preprocess", do_preprocess },
-    { "generate", do_generate }, { "check", do_check }, { "export", do_export },
+    { "train", do_train },
+    { "plan", do_plan },
+    { "generate", do_generate },
+    { "check", do_check },
 };
 
 static reel_err run(struct program *p, int argc, char **argv)

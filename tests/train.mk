@@ -3,7 +3,7 @@
 noinst_PROGRAMS += tests/golden_run
 tests_golden_run_SOURCES = tests/golden.h tests/golden.c tests/golden_method.c \
   tests/golden_wan.c tests/wan_rig.h tests/wan_rig.c
-noinst_DATA = tests/golden.stamp
+noinst_DATA += tests/golden.stamp
 CLEANFILES += tests/golden.stamp
 tests/golden.stamp: tests/golden_run$(EXEEXT)
 	$(AM_V_at)test -d tests/golden || ln -sf golden_run tests/golden
@@ -13,4 +13,4 @@ check_PROGRAMS += tests/t_lr tests/t_sampler
 tests_t_lr_SOURCES = tests/t_lr.c
 tests_t_sampler_SOURCES = tests/t_sampler.c
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/tiny.yaml tests/tiny/transformer/config.json
-dist_check_SCRIPTS += tests/t_golden_sft.sh tests/t_bits.sh
+dist_check_SCRIPTS += tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh

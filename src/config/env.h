@@ -17,6 +17,7 @@
     X(WANDB_MODE, "disabled: write no W&B run")                                                    \
     X(SLURM_JOB_ID, "shown in the run's record")                                                   \
     X(SLURM_RESTART_COUNT, "how often the job was requeued")                                       \
+    X(SLURM_STEP_NUM_TASKS, "tasks of the step: must agree with the size of the MPI world")       \
     X(SLURM_NTASKS, "must agree with the size of the MPI world")                                   \
     X(SLURM_PROCID, "shown only")                                                                  \
     X(SLURM_LOCALID, "rank on the node: picks the device")                                         \

@@ -35,17 +35,23 @@ static const struct reel_cmd check = {
 
 #define F(field) offsetof(struct reel_generate_flags, field)
 static const struct reel_opt generate_flags[] = {
-    { "prompt", REEL_OPT_STR, F(prompt), .flags = REEL_OPT_REQUIRED, .unit = "TEXT", .help = "what the video shows" },
-    { "out", REEL_OPT_STR, F(out), .sdflt = "out.mp4", .unit = "FILE", .help = "the video" },
-    { "steps", REEL_OPT_INT, F(steps), .dflt = 40, .min = 1, .max = 1000, .help = "sampling steps" },
-    { "guidance", REEL_OPT_F64, F(guidance), .min = -1e6, .max = 1e6, .flags = REEL_OPT_NULLABLE,
-      .help = "guidance scale; absent: the preset's" },
+    { "prompt", REEL_OPT_STR, F(prompt), .unit = "TEXT", .help = "what the clip shows" },
+    { "clips", REEL_OPT_INT, F(clips), .max = 1048576, .unit = "clips",
+      .help = "instead of a prompt: captions of this many held-out built-in clips, and measures of the result" },
+    { "benchmark", REEL_OPT_INT, F(benchmark), .max = 250, .help = "which held-out captions and which noise" },
+    { "checkpoint", REEL_OPT_STR, F(checkpoint), .unit = "PATH|latest",
+      .help = "checkpoint or output folder with the weights; absent: those of models.student.init_from" },
+    { "out", REEL_OPT_STR, F(out), .sdflt = "clips.png", .unit = "FILE", .help = "contact sheet to write, PNG" },
+    { "steps", REEL_OPT_INT, F(steps), .dflt = 50, .min = 1, .max = 1000, .help = "sampling steps" },
+    { "guidance", REEL_OPT_F64, F(guidance), .dflt = 2, .min = -1e6, .max = 1e6, .help = "guidance scale; 1: the prompt alone" },
+    { "batch", REEL_OPT_INT, F(batch), .dflt = 16, .min = 1, .max = 65536, .unit = "clips",
+      .help = "clips sampled at once by a data-parallel group" },
     { .type = REEL_OPT_END },
 };
 #undef F
 static const struct reel_cmd generate = {
     .name = "generate", .takes_config = 1, .flags = generate_flags, .flags_size = sizeof(struct reel_generate_flags),
-    .help = "sample a checkpoint into a video",
+    .help = "sample a checkpoint into a contact sheet of clips",
 };
 static const struct reel_cmd export = {
     .name = "export", .args = "CHECKPOINT DIR", .min_args = 2, .max_args = 2,

@@ -12,7 +12,6 @@
 #include "media/picture.h"
 #include "media/text.h"
 #include "models/sampler.h"
-#include "train/open.h"
 #include "train/save.h"
 
 #define DATA_SEED        1    /* of the built-in clips' captions */
