@@ -31,12 +31,15 @@ static reel_err plan(struct rig *r)
 {
     struct reel_model_in in;
     struct reel_kept *k;
+    size_t mark;
 
     reel_stream_init(&r->s, r->be, 1, &r->scratch);
     REEL_TRY(params_open(r));
     io_new(r);
     in = (struct reel_model_in){ r->io.x, r->io.t, r->io.text };
+    mark = r->act.used;
     r->m.ops->fwd(&r->m, &r->act, &in, NULL);
+    reel_arena_reset(&r->act, mark);
     r->m.ops->fwd(&r->m, &r->act, &in, &k);
     r->m.ops->bwd(&r->m, &r->act, k, r->io.dv, r->io.dx, r->io.dtext);
     reel_params_close(r->m.ps);

@@ -319,6 +319,7 @@ struct reel_kept {
     struct reel_kept *next;
     int taken, checkpointing;
     struct reel_pass c;
+    struct reel_params *ps;
     struct reel_model_in in;
     struct reel_rope rope;
     struct reel_time_kept time;
@@ -419,6 +420,7 @@ static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_a
 
     k->in = *in;
     k->c = pass_of(m, a, in);
+    k->ps = m->ps;
     k->checkpointing = m->checkpointing;
     k->rope = reel_rope_get(&w->rope, m->s, m->mem, a, grid, (int)w->c.head_dim);
     reel_time_keep(c, &k->time, &time);
@@ -509,8 +511,10 @@ static void block_fwd(const struct reel_pass *c, const struct block *w, struct b
 
     self_fwd(c, w, k, x, e, pass->rope);
     reel_arena_reset(c->a, mark);
+    reel_params_progress(pass->ps);
     cross_fwd(c, w, k, x, e, pass->text.ctx);
     reel_arena_reset(c->a, mark);
+    reel_params_progress(pass->ps);
     ffn_fwd(c, w, k, e);
     reel_arena_reset(c->a, mark);
     if (y.nd) reel_gate_fwd(c->s, y, k->x2, k->u3, e, C_GATE, c->tok);
@@ -582,8 +586,10 @@ static void block_bwd(const struct reel_pass *c, const struct block *w, struct b
     reel_fill(c->s, de, 0);
     ffn_bwd(c, w, k, g, e, de);
     reel_arena_reset(c->a, ffn_end);
+    reel_params_progress(pass->ps);
     cross_bwd(c, w, k, g, x, e, pass->text.ctx, sg->dctx);
     reel_arena_reset(c->a, ffn_end);
+    reel_params_progress(pass->ps);
     self_bwd(c, w, k, g, x, e, de, pass->rope);
     reel_mod_bwd(c->s, w->dtable, 0, sg->dtproj, reel_by_sample(c, de));
 }
