@@ -35,6 +35,9 @@ static void ew_body(struct op *t, const void *ctx)
     op_close_to(t, "silu", y, ref, op_tol(a->dt, 1e-6));
     reel_silu_bwd(&t->s, y, dy, x);
     op_grad(t, "silu'", y, silu_L, a, a->x, n, NULL, op_tol(a->dt, 1e-5));
+    for (int64_t i = 0; i < n; i++) ref[i] = gelu(a->x[i]);
+    reel_gelu_fwd(&t->s, y, x);
+    op_close_to(t, "gelu", y, ref, op_tol(a->dt, 1e-6));
     reel_gelu_bwd(&t->s, y, dy, x);
     op_grad(t, "gelu'", y, gelu_L, a, a->x, n, NULL, op_tol(a->dt, 1e-5));
     for (int64_t i = 0; i < n; i++) ref[i] = a->x[i] + a->dy[i];

@@ -37,6 +37,7 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_mod_bwd(s, table, 0, t, mod);
     reel_silu_fwd(s, y, x);
     reel_silu_bwd(s, z, y, x);
+    reel_gelu_fwd(s, y, x);
     reel_gelu_bwd(s, z, y, x);
     reel_fill(s, x, 1);
     reel_cast(s, x, y);

@@ -83,6 +83,7 @@ void reel_mod_bwd(struct reel_stream *s, reel_tensor dtable, int pacc, reel_tens
 
 void reel_silu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x);
 void reel_silu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor x); /* = */
+void reel_gelu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x);
 void reel_gelu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor pre); /* may alias */
 /* emb[n,freq] f32 = cos half, sin half of fl32(t[n]*w_j) */
 void reel_sinusoid(struct reel_stream *s, reel_tensor emb, reel_tensor t);

@@ -30,6 +30,13 @@ void reel_silu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_t
     if (!s->planning) s->ops->silu_bwd(s, (int)x.dt, dx.p, dy.p, x.p, n);
 }
 
+void reel_gelu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x)
+{
+    int64_t n = check_pair(s, __func__, y, x);
+
+    if (!s->planning) s->ops->gelu_fwd(s, (int)x.dt, y.p, x.p, n);
+}
+
 void reel_gelu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor pre)
 {
     int64_t n = check_pair(s, __func__, dx, pre);
