@@ -380,7 +380,7 @@ int golden_wan_dit(struct golden *g, const char *dir)
 
     if (!e && frames) e = dit_case(dir, g, "case_per_frame");
     free(frames);
-    if (e) reel_err_print(reel_errrec());
+    if (e) reel_err_print(reel_errrec()), reel_err_clear();
     return e != REEL_OK;
 }
 
@@ -388,6 +388,6 @@ int golden_wan_dit_filled(struct golden *g, const char *dir)
 {
     reel_err e = filled_case(dir, g);
 
-    if (e) reel_err_print(reel_errrec());
+    if (e) reel_err_print(reel_errrec()), reel_err_clear();
     return e != REEL_OK;
 }

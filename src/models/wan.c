@@ -520,18 +520,20 @@ static void block_fwd(const struct reel_pass *c, const struct block *w, struct b
     if (y.nd) reel_gate_fwd(c->s, y, k->x2, k->u3, e, C_GATE, c->tok);
 }
 
-/* g [B*S,D]: the gradient of the residual stream, updated in place by each of the three. */
+/* g [B*S,D]: the gradient of the residual stream, updated in place by each of the three. A branch's
+ * gradient at its output gives its place to that at its input. */
 static void ffn_bwd(const struct reel_pass *c, const struct block *w, struct block_kept *k, reel_tensor g,
                     reel_tensor e, reel_tensor de)
 {
-    struct reel_ln n = modulated(c, k->x2, e, C_SHIFT, C_SCALE);
-    reel_tensor du = reel_act(c, c->tok, g.n[1]), dn = reel_act(c, c->tok, g.n[1]);
+    reel_tensor d = reel_act(c, c->tok, g.n[1]);
+    struct reel_ln n;
 
-    reel_gate_bwd(c->s, du, de, g, k->u3, e, C_GATE, c->tok);
-    reel_probe(c, "dact", "ffn_out", du);
-    reel_ffn_bwd(c, &w->ffn, &k->ffn, dn, du, n.y);
-    reel_probe(c, "dact", "norm3_modulated", dn);
-    reel_ln_mod_bwd(c->s, g, 1, de, dn, k->x2, n.mean, n.rstd, e, C_SHIFT, C_SCALE, c->tok);
+    reel_gate_bwd(c->s, d, de, g, k->u3, e, C_GATE, c->tok);
+    reel_probe(c, "dact", "ffn_out", d);
+    n = modulated(c, k->x2, e, C_SHIFT, C_SCALE);
+    reel_ffn_bwd(c, &w->ffn, &k->ffn, d, d, n.y);
+    reel_probe(c, "dact", "norm3_modulated", d);
+    reel_ln_mod_bwd(c->s, g, 1, de, d, k->x2, n.mean, n.rstd, e, C_SHIFT, C_SCALE, c->tok);
 }
 
 /* y += x, widening x if need be */
@@ -566,13 +568,13 @@ static void self_bwd(const struct reel_pass *c, const struct block *w, struct bl
                      reel_tensor x, reel_tensor e, reel_tensor de, struct reel_rope rope)
 {
     struct reel_ln n = modulated(c, x, e, MSA_SHIFT, MSA_SCALE);
-    reel_tensor du = reel_act(c, c->tok, g.n[1]), dn = reel_act(c, c->tok, g.n[1]);
+    reel_tensor d = reel_act(c, c->tok, g.n[1]);
 
-    reel_gate_bwd(c->s, du, de, g, k->u1, e, MSA_GATE, c->tok);
-    reel_probe(c, "dact", "attn1_out", du);
-    reel_attn_layer_bwd(c, &w->self, &k->self, dn, none, du, n.y, n.y, c->tok, rope);
-    reel_probe(c, "dact", "norm1_modulated", dn);
-    reel_ln_mod_bwd(c->s, g, 1, de, dn, x, n.mean, n.rstd, e, MSA_SHIFT, MSA_SCALE, c->tok);
+    reel_gate_bwd(c->s, d, de, g, k->u1, e, MSA_GATE, c->tok);
+    reel_probe(c, "dact", "attn1_out", d);
+    reel_attn_layer_bwd(c, &w->self, &k->self, d, none, d, n.y, n.y, c->tok, rope);
+    reel_probe(c, "dact", "norm1_modulated", d);
+    reel_ln_mod_bwd(c->s, g, 1, de, d, x, n.mean, n.rstd, e, MSA_SHIFT, MSA_SCALE, c->tok);
 }
 
 /* Gradients that every block adds to. */

@@ -53,7 +53,7 @@ void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const s
     reel_arena_reset(c->a, mark);
 }
 
-/* ctx = l2(gelu(l1(rows))). Once per pass and not per block, so gelu is kept before and after. */
+/* ctx = l2(gelu(l1(rows))) */
 void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text *w,
                     reel_tensor text)
 {
@@ -61,17 +61,20 @@ void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const s
 
     k->rows = c->dt == text.dt ? reel_reshape(text, REEL_DIMS(M, width)) : reel_act(c, c->txt, width);
     k->pre = reel_act(c, c->txt, w->l1.w.n[0]);
-    k->act = reel_act(c, c->txt, w->l1.w.n[0]);
     k->ctx = reel_act(c, c->txt, w->l2.w.n[0]);
 }
 
-void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
                    reel_tensor text)
 {
+    size_t mark = c->a->used;
+    reel_tensor act = reel_act(c, c->txt, k->pre.n[1]);
+
     if (c->dt != text.dt) reel_cast(c->s, k->rows, reel_reshape(text, k->rows.n, 2));
-    reel_linear_fwd(c->s, k->act, k->pre, k->rows, w->l1.w, w->l1.b, c->txt, REEL_EPI_GELU);
-    reel_lin_fwd(c, &w->l2, k->ctx, k->act, c->txt);
+    reel_linear_fwd(c->s, act, k->pre, k->rows, w->l1.w, w->l1.b, c->txt, REEL_EPI_GELU);
+    reel_lin_fwd(c, &w->l2, k->ctx, act, c->txt);
     reel_probe(c, "act", "ctx", k->ctx);
+    reel_arena_reset(c->a, mark);
 }
 
 /* f32 -> the pass's dtype */
@@ -85,16 +88,17 @@ static reel_tensor narrowed(const struct reel_pass *c, reel_tensor x)
     return y;
 }
 
-void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
                    reel_tensor dctx, reel_tensor dtext)
 {
     size_t mark = c->a->used;
-    reel_tensor d = k->act, dy = narrowed(c, dctx), drows = { 0 };
+    reel_tensor act = reel_act(c, c->txt, k->pre.n[1]), d = act, dy = narrowed(c, dctx), drows = { 0 };
 
     if (dtext.nd && dtext.dt == c->dt) drows = reel_reshape(dtext, k->rows.n, 2);
     else if (dtext.nd) drows = reel_new(c->a, c->dt, k->rows.n, 2);
     reel_probe(c, "dact", "ctx", dctx);
-    reel_lin_bwd(c, &w->l2, d, 0, dy, k->act, c->txt);
+    reel_gelu_fwd(c->s, act, k->pre);
+    reel_lin_bwd(c, &w->l2, d, 0, dy, act, c->txt);
     reel_gelu_bwd(c->s, d, d, k->pre);
     reel_lin_bwd(c, &w->l1, drows, 0, d, k->rows, c->txt);
     if (dtext.nd && dtext.dt != c->dt) reel_cast(c->s, reel_reshape(dtext, k->rows.n, 2), drows);

@@ -98,8 +98,8 @@ void reel_attn_layer_fwd(const struct reel_pass *c, const struct reel_attn *w, s
                          reel_tensor y, reel_tensor xq, reel_tensor xkv, struct reel_rows kv,
                          struct reel_rope rope);
 /**
- * reel_attn_layer_bwd - dxq overwritten; dxkv nd 0: self attention, its share is added to dxq;
- * otherwise overwritten.
+ * reel_attn_layer_bwd - dxq overwritten, may be dy; dxkv nd 0: self attention, its share is added to
+ * dxq; otherwise overwritten.
  */
 void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
                          reel_tensor dxq, reel_tensor dxkv, reel_tensor dy, reel_tensor xq, reel_tensor xkv,
@@ -107,12 +107,12 @@ void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, c
 
 /* ---- feed-forward: out(gelu_tanh(in(x))) ---- */
 struct reel_ffn { struct reel_lin in, out; };
-struct reel_ffn_kept { reel_tensor pre, act; }; /* before and after gelu [B*S,F]; pre nd 0: no backward */
+struct reel_ffn_kept { reel_tensor pre; }; /* before gelu [B*S,F]; nd 0: no backward will follow */
 void reel_ffn_keep(const struct reel_pass *c, struct reel_ffn_kept *k, int64_t F);
 void reel_ffn_fwd(const struct reel_pass *c, const struct reel_ffn *w, struct reel_ffn_kept *k, reel_tensor y,
                   reel_tensor x);
-/** reel_ffn_bwd - dx overwritten; k->act is used up (it ends as the gradient at pre). */
-void reel_ffn_bwd(const struct reel_pass *c, const struct reel_ffn *w, struct reel_ffn_kept *k, reel_tensor dx,
+/** reel_ffn_bwd - dx overwritten; may be dy. */
+void reel_ffn_bwd(const struct reel_pass *c, const struct reel_ffn *w, const struct reel_ffn_kept *k, reel_tensor dx,
                   reel_tensor dy, reel_tensor x);
 
 /* ---- conditioning: timestep and text MLPs; the time path is f32 throughout ---- */
@@ -125,13 +125,13 @@ void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const s
                    reel_tensor dtemb, reel_tensor dtproj);
 
 struct reel_text { struct reel_lin l1, l2; };
-struct reel_text_kept { reel_tensor rows, pre, act, ctx; }; /* [B*L,text_dim], then [B*L,D] */
+struct reel_text_kept { reel_tensor rows, pre, ctx; }; /* [B*L,text_dim], then [B*L,D] */
 void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text *w,
                     reel_tensor text);
-void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
                    reel_tensor text);
 /** reel_text_bwd - dctx f32 [B*L,D] is the sum over all blocks; dtext f32 or nd 0, overwritten. */
-void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, struct reel_text_kept *k,
+void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
                    reel_tensor dctx, reel_tensor dtext);
 
 /* ---- modulated LayerNorm: rows shift, shift+1 of e are shift and scale ---- */
