@@ -9,4 +9,5 @@ tests_t_ckpt_np2_SOURCES = tests/t_ckpt.c
 tests_t_ckpt_np4_SOURCES = tests/t_ckpt.c
 tests_t_tree_SOURCES = tests/t_tree.c
 tests_t_tree_np3_SOURCES = tests/t_tree.c
-EXTRA_DIST += tests/role_rig.h tests/golden/dcp tests/golden/hf-layout
+dist_check_SCRIPTS += tests/t_dcp_torch.sh tests/t_ckpt_fail.sh
+EXTRA_DIST += tests/oracle/dcp_torch.py tests/role_rig.h tests/golden/dcp tests/golden/hf-layout

@@ -16,7 +16,7 @@
 #include "tensor/safetensors.h"
 
 static struct reel_comm W;
-static char tmp[64];
+static char tmp[PATH_MAX - 128];
 
 static int everyone(int ok)
 {
@@ -474,7 +474,7 @@ int main(int argc, char **argv)
         return bad;
     }
     if (W.rank == 0) {
-        snprintf(tmp, sizeof tmp, "/tmp/reel_t_ckpt_XXXXXX");
+        snprintf(tmp, sizeof tmp, "%s/reel_t_ckpt_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
         if (!mkdtemp(tmp)) return 1;
     }
     reel_comm_bcast(&W, tmp, sizeof tmp, 0);

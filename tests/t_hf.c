@@ -13,7 +13,7 @@
 #include "tap.h"
 #include "tensor/half.h"
 
-static char tmp[64]; /* a folder of this run, made by rank 0 */
+static char tmp[PATH_MAX - 128]; /* a folder of this run, made by rank 0 */
 
 static const char *golden(const char *name)
 {
@@ -303,7 +303,7 @@ int main(int argc, char **argv)
     if (reel_comm_start(&W, &argc, &argv)) return 1;
     tap_quiet = W.rank != 0;
     if (W.rank == 0) {
-        snprintf(tmp, sizeof tmp, "/tmp/reel_t_hf_XXXXXX");
+        snprintf(tmp, sizeof tmp, "%s/reel_t_hf_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
         if (!mkdtemp(tmp)) return 1;
     }
     reel_comm_bcast(&W, tmp, sizeof tmp, 0);

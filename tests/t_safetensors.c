@@ -23,7 +23,7 @@ static void rewrite(const char *name, int n_meta)
     reel_err e = reel_st_open(&st, src(name));
     int n = e ? 0 : reel_st_count(st), same;
     struct reel_st_item *it = calloc((size_t)n + 1, sizeof *it);
-    char out[64] = "/tmp/reel_t_st_XXXXXX", *a = NULL, *b = NULL;
+    char out[4096], *a = NULL, *b = NULL;
     struct reel_st_kv none = { 0 };
     size_t na, nb;
 
@@ -35,6 +35,7 @@ static void rewrite(const char *name, int n_meta)
         memcpy(it[i].n, t->n, sizeof it[i].n);
         e = e ? e : reel_st_read(st, t, 0, t->bytes, p);
     }
+    snprintf(out, sizeof out, "%s/reel_t_st_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     close(mkstemp(out));
     e = e ? e : reel_st_write(out, it, n, n_meta ? NULL : &none, n_meta, NULL, NULL);
     e = e ? e : reel_file_read(out, &a, &na);

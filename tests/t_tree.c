@@ -13,7 +13,7 @@
 #include "tap.h"
 #include "tensor/half.h"
 
-static char tmp[PATH_MAX - 64];
+static char tmp[PATH_MAX - 128];
 
 static const char *path(const char *a, const char *b)
 {
@@ -195,7 +195,8 @@ int main(int argc, char **argv)
     if (reel_comm_start(&W, &argc, &argv)) return 1;
     tap_quiet = W.rank != 0;
     if (argc == 2) snprintf(tmp, sizeof tmp, "%s", argv[1]);
-    else if (W.rank == 0 && !mkdtemp(strcpy(tmp, "/tmp/reel_t_tree_XXXXXX"))) return 1;
+    else snprintf(tmp, sizeof tmp, "%s/reel_t_tree_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    if (argc != 2 && W.rank == 0 && !mkdtemp(tmp)) return 1;
     reel_comm_bcast(&W, tmp, sizeof tmp, 0);
     if (reel_backend_open(&be, "cpu", 1)) return 1;
     src.init_from = golden("hf-layout/pipeline");

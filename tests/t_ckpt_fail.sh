@@ -1,0 +1,30 @@
+#!/bin/sh
+# What a killed rank and a full disk leave behind: nothing that a resume would take.
+. "$REEL_SRC/tests/lib.sh"
+prog=$REEL_BUILD/tests/t_ckpt_np2
+d=$TMPDIR/run
+ckpt() { "$REEL_BUILD/tests/mpirun.sh" "$prog" "$@"; }
+fails() { ! "$@"; }
+latest() { ckpt latest "$d" 2>/dev/null | grep '^latest'; }
+
+mkdir "$d"
+try "a rank is killed while it saves" fails ckpt kill "$d"
+[ ! -e "$d/checkpoint-9" ] && ok "no committed folder" || not_ok "no committed folder"
+same "nothing to resume" "$(latest)" "latest -1"
+try "then a good one" ckpt write "$d"
+[ -z "$(ls -d "$d"/*.tmp 2>/dev/null)" ] && ok "it cleaned up" || not_ok "it cleaned up"
+try "and again a kill" fails ckpt kill "$d"
+same "the good one is resumed" "$(latest)" "latest 3"
+try "reel_ckpt_check agrees" ckpt check "$d/checkpoint-3"
+
+small=$TMPDIR/small
+mkdir "$small"
+if mount -t tmpfs -o size=1m tmpfs "$small" 2>/dev/null; then
+    if ckpt write "$small/run" > "$TMPDIR/out" 2>&1; then not_ok "a full disk is an error"; else ok "a full disk is an error"; fi
+    same "said once, with the reason" "$(grep -c 'No space left' "$TMPDIR/out")" 1
+    [ -z "$(ls "$small/run" 2>/dev/null)" ] && ok "nothing is left of it" || not_ok "nothing is left of it"
+    umount "$small"
+else
+    skip "a full disk" "mount is not permitted"
+fi
+plan
