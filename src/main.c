@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "ckpt/ckpt.h"
+#include "ckpt/export.h"
 #include "data/set.h"
 #include "train/commands.h"
 #include "train/generate.h"
@@ -108,11 +109,33 @@ static reel_err do_check(struct program *p)
     return is_checkpoint ? reel_ckpt_check(path, stdout, &p->world) : reel_set_check(path, &p->world);
 }
 
+static reel_err do_preprocess(struct program *p) { return reel_preprocess(p->cli.flags, &p->world); }
+
+/* Rank 0 works: tensors stream through one buffer. */
+static reel_err export_checkpoint(struct program *p)
+{
+    const struct reel_export_flags *f = p->cli.flags;
+    char base[4096];
+    struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
+                             .dt = f->dtype ? REEL_BF16 : REEL_F32 };
+
+    if (!x.base) {
+        REEL_TRY(reel_export_base(x.checkpoint, x.role, base, sizeof base));
+        x.base = base;
+    }
+    REEL_TRY(reel_export(&x));
+    printf("%s: %s of %s, ready for init_from\n", x.out, x.role, x.checkpoint);
+    return REEL_OK;
+}
+
+static reel_err do_export(struct program *p)
+{
+    return reel_agree(&p->world, p->world.rank ? REEL_OK : export_checkpoint(p));
+}
+
 static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
-    { "train", do_train },
-    { "plan", do_plan },
-    { "generate", do_generate },
-    { "check", do_check },
+    { "train", do_train },       { "plan", do_plan },   { "preprocess", do_preprocess },
+    { "generate", do_generate }, { "check", do_check }, { "export", do_export },
 };
 
 static reel_err run(struct program *p, int argc, char **argv)

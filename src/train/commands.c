@@ -8,24 +8,8 @@ static const struct reel_cmd plan = {
     .name = "plan", .takes_config = 1, .help = "memory, communication and time per rank, before anything is allocated",
 };
 
-#define F(field) offsetof(struct reel_preprocess_flags, field)
-static const struct reel_opt preprocess_flags[] = {
-    { "videos", REEL_OPT_STR, F(videos), .flags = REEL_OPT_REQUIRED, .unit = "DIR", .help = "folder of video files" },
-    { "captions", REEL_OPT_STR, F(captions), .unit = "FILE", .help = "captions: one JSON object or line per video" },
-    { "out", REEL_OPT_STR, F(out), .flags = REEL_OPT_REQUIRED, .unit = "FILE", .help = "the data set to write" },
-    { "height", REEL_OPT_INT, F(height), .dflt = 480, .min = 16, .max = 65536, .unit = "pixels",
-      .help = "a multiple of 16" },
-    { "width", REEL_OPT_INT, F(width), .dflt = 832, .min = 16, .max = 65536, .unit = "pixels",
-      .help = "a multiple of 16" },
-    { "num-frames", REEL_OPT_INT, F(num_frames), .dflt = 81, .min = 1, .max = 262144, .unit = "frames", .help = "4k+1" },
-    { "fps", REEL_OPT_F64, F(fps), .dflt = 16, .min = 0.01, .max = 1000, .unit = "frames per second",
-      .help = "rate that clips are sampled at" },
-    { "codec", REEL_OPT_STR, F(codec), .sdflt = "block", .help = "what turns pixels into latents" },
-    { .type = REEL_OPT_END },
-};
-#undef F
 static const struct reel_cmd preprocess = {
-    .name = "preprocess", .flags = preprocess_flags, .flags_size = sizeof(struct reel_preprocess_flags),
+    .name = "preprocess", .flags = reel_preprocess_opts, .flags_size = sizeof(struct reel_preprocess_args),
     .help = "videos and captions to one data set of latents and text vectors",
 };
 static const struct reel_cmd check = {
@@ -53,8 +37,18 @@ static const struct reel_cmd generate = {
     .name = "generate", .takes_config = 1, .flags = generate_flags, .flags_size = sizeof(struct reel_generate_flags),
     .help = "sample a checkpoint into a contact sheet of clips",
 };
+#define F(field) offsetof(struct reel_export_flags, field)
+static const struct reel_opt export_flags[] = {
+    { "role", REEL_OPT_STR, F(role), .sdflt = "student", .help = "whose weights" },
+    { "base", REEL_OPT_STR, F(base), .unit = "DIR",
+      .help = "Diffusers folder that gives config.json and the other components; absent: the role's init_from" },
+    { "dtype", REEL_OPT_ENUM, F(dtype), .choices = "f32|bf16", .help = "type of the stored weights" },
+    { .type = REEL_OPT_END },
+};
+#undef F
 static const struct reel_cmd export = {
-    .name = "export", .args = "CHECKPOINT DIR", .min_args = 2, .max_args = 2,
+    .name = "export", .args = "CHECKPOINT DIR", .min_args = 2, .max_args = 2, .flags = export_flags,
+    .flags_size = sizeof(struct reel_export_flags),
     .help = "a checkpoint as a Diffusers folder that other tools load",
 };
 

@@ -1,13 +1,13 @@
 #ifndef REEL_TRAIN_COMMANDS_H
 #define REEL_TRAIN_COMMANDS_H
 
+#include "data/preprocess.h"
 #include "train/cli.h"
 #include "train/generate.h"
 
-struct reel_preprocess_flags {
-    const char *videos, *captions, *out, *codec;
-    int64_t height, width, num_frames;
-    double fps;
+struct reel_export_flags {
+    const char *role, *base;
+    int dtype; /* f32, bf16 */
 };
 
 #endif

@@ -7,10 +7,13 @@
 #include <strings.h>
 
 #include "base/file.h"
-#include "train/state.h"
+#include "ckpt/tree.h"
+
+#define SAVED (REEL_TREE_WEIGHTS | REEL_TREE_OPTIM)
 
 struct reel_saver {
-    struct reel_state state;
+    struct reel_tree tree;  /* what the job is writing */
+    void *host[REEL_NROLE]; /* a role's shards between device and file */
     struct reel_ckpt_job *job;
     char *config; /* the configuration as JSON */
     long last;    /* step of the newest checkpoint of this run */
@@ -43,16 +46,21 @@ reel_err reel_write_config(struct reel_run *r)
     return e;
 }
 
-/* Local. The list of tensors and, unless saves are synchronous on host memory, room for their copy. */
+static int is_saved(const struct reel_run *r, int role) { return r->roles & REEL_ROLE(role) && r->role[role].trainable; }
+
+/* Host memory for every trainable role's shards, taken once. Local. */
 static reel_err open_saver(struct reel_run *r)
 {
-    int direct = r->cfg->training.checkpoint.save == REEL_SAVE_SYNC && !r->mem[REEL_STUDENT].params.on_device;
-
     r->saver = calloc(1, sizeof *r->saver);
     if (!r->saver) return REEL_FAIL(REEL_ENOMEM, "no memory to save");
     r->saver->config = text_of(as_json, r);
     if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
-    return reel_state_open(&r->saver->state, r, 0, direct);
+    for (int i = 0; i < REEL_NROLE; i++) {
+        if (!is_saved(r, i)) continue;
+        r->saver->host[i] = malloc(reel_tree_bytes(r->role[i].ps, SAVED) + 1);
+        if (!r->saver->host[i]) return REEL_FAIL(REEL_ENOMEM, "no memory for a copy of the %s's state", r->role[i].role);
+    }
+    return REEL_OK;
 }
 
 static reel_err need_saver(struct reel_run *r)
@@ -60,22 +68,37 @@ static reel_err need_saver(struct reel_run *r)
     return r->saver ? REEL_OK : reel_agree(r->world, open_saver(r));
 }
 
+/* The state of this step: shards copied to the host, keys and values listed. Local. */
+static reel_err collect(struct reel_run *r, long step)
+{
+    struct reel_saver *s = r->saver;
+    int workers = (int)r->cfg->training.data.dataloader_num_workers;
+
+    reel_tree_free(&s->tree);
+    for (int i = 0; i < REEL_NROLE; i++) {
+        const struct reel_optim *o = &r->optim[i];
+        if (!is_saved(r, i)) continue;
+        struct reel_tree_optim v = { .lr = reel_lr_at(&o->lr, o->k), .initial_lr = o->lr.lr0, .beta1 = o->beta1,
+                                     .beta2 = o->beta2, .eps = o->eps, .weight_decay = o->weight_decay, .k = o->k };
+        reel_tree_get(r->role[i].ps, &r->s, SAVED, o->k, s->host[i]);
+        REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], &v));
+    }
+    return reel_tree_dataloader(&s->tree, workers, step * r->cfg->training.loop.gradient_accumulation_steps);
+}
+
 static reel_err save(struct reel_run *r, long step)
 {
     const struct reel_cfg_checkpoint *c = &r->cfg->training.checkpoint;
-    struct reel_saver *s;
     struct reel_ckpt_req req = { .output_dir = c->output_dir, .step = step, .keep = (int)c->keep };
 
     REEL_TRY(need_saver(r));
-    s = r->saver;
-    REEL_TRY(reel_ckpt_finish(&s->job)); /* the copy is in use until then */
-    reel_state_collect(&s->state, r, step);
-    REEL_TRY(reel_agree(r->world, s->state.failed ? REEL_FAIL(REEL_ENOMEM, "no memory for a checkpoint's objects") : REEL_OK));
-    req.set = s->state.set;
-    req.config_json = s->config;
-    s->last = step;
-    REEL_TRY(reel_ckpt_begin(&s->job, &req, r->world));
-    return c->save == REEL_SAVE_SYNC ? reel_ckpt_finish(&s->job) : REEL_OK;
+    REEL_TRY(reel_ckpt_finish(&r->saver->job)); /* the copy is in use until then */
+    REEL_TRY(reel_agree(r->world, collect(r, step)));
+    req.set = r->saver->tree.set;
+    req.config_json = r->saver->config;
+    r->saver->last = step;
+    REEL_TRY(reel_ckpt_begin(&r->saver->job, &req, r->world));
+    return c->save == REEL_SAVE_SYNC ? reel_ckpt_finish(&r->saver->job) : REEL_OK;
 }
 
 reel_err reel_save_due(struct reel_run *r, long step)
@@ -96,9 +119,24 @@ reel_err reel_save_final(struct reel_run *r)
 
 static reel_err load(struct reel_run *r, const char *dir)
 {
+    struct reel_saver *s;
+    reel_err e = REEL_OK;
+
     REEL_TRY(need_saver(r));
-    REEL_TRY(reel_ckpt_load(dir, &r->saver->state.set, r->world));
-    reel_state_spread(&r->saver->state, r);
+    s = r->saver;
+    for (int i = 0; i < REEL_NROLE && e == REEL_OK; i++)
+        if (is_saved(r, i)) e = reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], NULL);
+    REEL_TRY(reel_agree(r->world, e));
+    REEL_TRY(reel_ckpt_load(dir, &s->tree.set, r->world));
+    for (int i = 0; i < REEL_NROLE; i++) {
+        int uneven = 0;
+        if (!is_saved(r, i)) continue;
+        reel_tree_put(r->role[i].ps, &r->s, SAVED, s->host[i]);
+        r->optim[i].k = reel_tree_k(r->role[i].ps, s->host[i], &uneven);
+        if (uneven && r->world->rank == 0)
+            fprintf(stderr, "reel: %s: the parameters of the %s have different step counts; the largest, %ld, is taken\n",
+                    dir, r->role[i].role, r->optim[i].k);
+    }
     return REEL_OK;
 }
 
@@ -123,20 +161,34 @@ reel_err reel_resume(struct reel_run *r)
     return REEL_OK;
 }
 
+/* The student's weights alone into its shards. Collective(world). */
+static reel_err load_weights(struct reel_run *r, const char *dir, void *host)
+{
+    struct reel_params *ps = r->role[REEL_STUDENT].ps;
+    struct reel_tree tree = { 0 };
+    reel_err e = host ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the student's weights");
+
+    if (e == REEL_OK) e = reel_tree_role(&tree, ps, REEL_TREE_WEIGHTS, host, NULL);
+    e = reel_agree(r->world, e);
+    if (e == REEL_OK) e = reel_ckpt_load(dir, &tree.set, r->world);
+    if (e == REEL_OK) reel_tree_put(ps, &r->s, REEL_TREE_WEIGHTS, host);
+    reel_tree_free(&tree);
+    return e;
+}
+
 reel_err reel_load_student(struct reel_run *r, const char *from)
 {
-    struct reel_state st;
+    const char *out = r->cfg->training.checkpoint.output_dir;
     char dir[PATH_MAX];
     long step;
+    void *host;
     reel_err e;
 
-    REEL_TRY(reel_ckpt_resolve(r->cfg->training.checkpoint.output_dir, from, dir, sizeof dir, &step, r->world));
-    if (step < 0)
-        return REEL_FAIL(REEL_ECONFIG, "no checkpoint below %s", r->cfg->training.checkpoint.output_dir);
-    e = reel_agree(r->world, reel_state_open(&st, r, 1, 0));
-    if (e == REEL_OK) e = reel_ckpt_load(dir, &st.set, r->world);
-    if (e == REEL_OK) reel_state_spread(&st, r);
-    reel_state_close(&st);
+    REEL_TRY(reel_ckpt_resolve(out, from, dir, sizeof dir, &step, r->world));
+    if (step < 0) return REEL_FAIL(REEL_ECONFIG, "no checkpoint below %s", out);
+    host = malloc(reel_tree_bytes(r->role[REEL_STUDENT].ps, REEL_TREE_WEIGHTS) + 1);
+    e = load_weights(r, dir, host);
+    free(host);
     return e;
 }
 
@@ -146,7 +198,8 @@ reel_err reel_save_close(struct reel_run *r)
 
     if (!r->saver) return REEL_OK;
     e = reel_ckpt_finish(&r->saver->job);
-    reel_state_close(&r->saver->state);
+    reel_tree_free(&r->saver->tree);
+    for (int i = 0; i < REEL_NROLE; i++) free(r->saver->host[i]);
     free(r->saver->config);
     free(r->saver);
     r->saver = NULL;
