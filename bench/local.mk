@@ -4,3 +4,5 @@ bench_b_gemm_SOURCES = bench/b_gemm.c bench/bench.h
 bench_b_attn_SOURCES = bench/b_attn.c bench/bench.h
 EXTRA_PROGRAMS += bench/b_comm
 bench_b_comm_SOURCES = bench/b_comm.c
+EXTRA_PROGRAMS += bench/b_ops
+bench_b_ops_SOURCES = bench/b_ops.c
