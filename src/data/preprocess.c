@@ -370,7 +370,7 @@ static reel_err work(struct job *j)
 
 reel_err reel_preprocess(const struct reel_preprocess_args *a, struct reel_comm *world)
 {
-    struct job j = { .a = a, .c = world, .began = now_s() };
+    struct job j = { .a = a, .c = world, .began = now_s(), .said = now_s() };
     char source[256];
     reel_err e = prepare(&j, source, sizeof source);
 

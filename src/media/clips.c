@@ -96,7 +96,7 @@ void reel_clip_draw(const struct reel_clip *c, uint8_t *rgb)
         for (int y = 0; y < c->height; y++)
             for (int x = 0; x < c->width; x++, rgb += 3) {
                 double k = reel_clip_coverage(w.shape, xy[0], xy[1], p.radius, x, y);
-                for (int i = 0; i < 3; i++) rgb[i] = (uint8_t)floor(bg[i] + (fg[i] - bg[i]) * k + 0.5);
+                for (int i = 0; i < 3; i++) rgb[i] = (uint8_t)(bg[i] + (fg[i] - bg[i]) * k + 0.5); /* positive: this is floor */
             }
     }
 }
