@@ -3,3 +3,4 @@ libreel_a_SOURCES += src/data/draws.h src/data/draws_priv.h src/data/draws.c src
   src/data/set.h src/data/set_priv.h src/data/set.c src/data/set_h5.c src/data/set_write.c src/data/set_import.c src/data/set_check.c \
   src/data/demo_set.h src/data/demo_set.c src/data/preprocess.h src/data/preprocess_priv.h \
   src/data/preprocess.c src/data/preprocess_list.c src/data/preprocess_opts.c
+EXTRA_DIST += src/data/README.md
