@@ -155,6 +155,13 @@ static void ready(void)
     if (c && !c->method.kind->ready)
         TAP_OK(reel_config_ready(c) == REEL_ECONFIG, "a method without a step: %s", reel_errrec()->msg);
     reel_config_free(c);
+    c = WITH("--callbacks.validation.pipeline_target=wan", "--callbacks.validation.dataset_file=p.json",
+             "--callbacks.validation.output_dir=o");
+    reel_err_clear();
+    if (c && !c->callback[0].kind->ready)
+        TAP_OK(reel_config_ready(c) == REEL_ECONFIG && strstr(reel_errrec()->msg, "--callbacks.validation null takes it out"),
+               "a callback without hooks: %s", reel_errrec()->msg);
+    reel_config_free(c);
 }
 
 /* no time in the test: only that nothing but the text is needed */
@@ -209,10 +216,10 @@ static const struct line bad_lines[] = {
     { { "reel", "train", "-c", "x" }, "reel train: unknown flag -c; flags have two dashes" },
     { { "reel", "check" }, "reel check: missing argument: DATA|CHECKPOINT" },
     { { "reel", "check", "--a.b", "1", "x" }, "reel check: unknown flag --a.b" },
-    { { "reel", "preprocess", "--videos", "v" }, "reel preprocess: missing --out" },
-    { { "reel", "preprocess", "--videos", "v", "--out", "o", "--height", "tall" },
+    { { "reel", "preprocess", "--videos", "v" }, "reel preprocess: missing --output" },
+    { { "reel", "preprocess", "--videos", "v", "--output", "o", "--height", "tall" },
       "command line: --height: expected an integer, got a string: tall" },
-    { { "reel", "preprocess", "--videos", "v", "--out", "o", "--height=5" }, "command line: --height: 5 is out of bounds: 16 to" },
+    { { "reel", "preprocess", "--videos", "v", "--output", "o", "--height=5" }, "command line: --height: 5 is out of bounds: 16 to" },
     { { "reel", "train", "--config", "x", "--dry-run=perhaps" }, "command line: --dry-run: expected true or false" },
 };
 
@@ -220,9 +227,10 @@ static void command_line(void)
 {
     struct reel_cli c;
     struct reel_config *cfg;
+    const struct reel_preprocess_args *a;
     const struct line full = { { "reel", "--config", "a.yaml", "--training.data.seed", "5", "--resume", "latest", "--dry-run",
                                  "--max-wall=1h", "--override-output-dir", "out" }, NULL };
-    const struct line pre = { { "reel", "preprocess", "--videos", "none", "--out=o", "--fps", "8", "--num-frames", "13" }, NULL };
+    const struct line pre = { { "reel", "preprocess", "--videos", "none", "--output=o", "--train-fps", "12", "--num_frames", "17", "--windows" }, NULL };
 
     TAP_OK(!cli(&c, &full) && !strcmp(c.cmd->name, "train") && !strcmp(c.run.config, "a.yaml") && c.run.dry_run,
            "train is the command when none is named");
@@ -232,9 +240,10 @@ static void command_line(void)
            "the run's flags become keys");
     reel_config_free(cfg);
     reel_cli_free(&c);
-    TAP_OK(!cli(&c, &pre) && !strcmp(((struct reel_preprocess_flags *)c.flags)->videos, "none") &&
-               ((struct reel_preprocess_flags *)c.flags)->fps == 8 && ((struct reel_preprocess_flags *)c.flags)->width == 832,
-           "a command's own flags: given, default, and text as it is");
+    TAP_OK(!cli(&c, &pre), "flags of a command of its own");
+    a = c.flags;
+    TAP_OK(!strcmp(a->videos, "none") && a->train_fps == 12 && a->num_frames == 17 && a->windows && a->width == 48,
+           "given, with _ for -, as a switch, default, and text as it is");
     reel_cli_free(&c);
     for (size_t i = 0; i < sizeof bad_lines / sizeof *bad_lines; i++) {
         reel_err e = cli(&c, &bad_lines[i]);

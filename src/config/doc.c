@@ -76,7 +76,7 @@ static void put_facts(const struct reel_opt *o, int flag, FILE *f)
     if (o->flags & REEL_OPT_LATER) fputs("; no effect in this version", f);
 }
 
-static char *facts(const struct reel_opt *o, int flag)
+char *reel_doc_facts(const struct reel_opt *o, int flag)
 {
     char *s = NULL;
     size_t n;
@@ -143,7 +143,7 @@ static int reference_section(const struct section *s, const char *topic, FILE *f
 
         if (!whole && !below(o->name, inside)) continue;
         if (!shown++) fprintf(f, "%s: %s\n", s->path, s->help);
-        text = facts(o, 0);
+        text = reel_doc_facts(o, 0);
         fprintf(f, "  %s\n      %s\n      %s\n", o->name, o->help, text);
         free(text);
     }
@@ -170,7 +170,7 @@ reel_err reel_doc_reference(const struct reel_schema *schema, const char *topic,
 static void usage_flags(const struct reel_opt *o, FILE *f)
 {
     for (; o && o->type != REEL_OPT_END; o++) {
-        char head[96], *text = facts(o, 1);
+        char head[96], *text = reel_doc_facts(o, 1);
 
         snprintf(head, sizeof head, "--%s%s%s", o->name, o->type == REEL_OPT_BOOL ? "" : " ",
                  o->type == REEL_OPT_BOOL ? "" : o->unit ? o->unit : o->type == REEL_OPT_STR ? "TEXT" : "N");
@@ -222,7 +222,7 @@ static void line(const struct writer *w, int col, const char *text)
 static void example_opt(const struct writer *w, const struct reel_opt *o, int col)
 {
     const char *dot = strrchr(o->name, '.');
-    char *text = facts(o, 0);
+    char *text = reel_doc_facts(o, 0);
 
     /* one comment line where it fits, else the facts below the sentence */
     if (strlen(o->help) + strlen(text) + (size_t)col < 110)

@@ -20,13 +20,20 @@ static void roff(const char *s, FILE *f)
 static void flags(const struct reel_opt *o, FILE *f)
 {
     for (; o && o->type != REEL_OPT_END; o++) {
+        char *facts = reel_doc_facts(o, 1);
+
         fputs(".TP\n.B ", f);
         roff("--", f);
         roff(o->name, f);
         if (o->type != REEL_OPT_BOOL) fprintf(f, " \\fI%s\\fP", o->unit && o->type == REEL_OPT_STR ? o->unit : "VALUE");
         fputc('\n', f);
         roff(o->help, f);
+        if (o->type != REEL_OPT_BOOL && strcmp(facts, "string") != 0) {
+            fputs("; ", f);
+            roff(facts, f);
+        }
         fputs(".\n", f);
+        free(facts);
     }
 }
 

@@ -29,10 +29,18 @@ struct parser {
     char **argv;
 };
 
+/* '-' and '_' are one in the names of flags */
+static int same_flag(const char *a, const char *b, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((a[i] == '_' ? '-' : a[i]) != (b[i] == '_' ? '-' : b[i])) return 0;
+    return 1;
+}
+
 static const struct reel_opt *find_flag(const struct reel_opt *o, const char *name, size_t len)
 {
     for (; o && o->type != REEL_OPT_END; o++)
-        if (strlen(o->name) == len && !strncmp(o->name, name, len)) return o;
+        if (strlen(o->name) == len && same_flag(o->name, name, len)) return o;
     return NULL;
 }
 

@@ -3,12 +3,13 @@
 #include "callbacks/callback.h"
 #include "methods/method.h"
 
+/* Known to configurations; ready once the registry of src/models has one of that name. */
 static const struct reel_kind models[] = {
     { .name = "wan", .help = "Wan 2.1 text-to-video transformer, bidirectional",
-      .targets = "fastvideo.train.models.wan.WanModel|fastvideo.train.models.wan.wan.WanModel", .ready = 1 },
+      .targets = "fastvideo.train.models.wan.WanModel|fastvideo.train.models.wan.wan.WanModel" },
     { .name = "wan_causal", .help = "the same with block-causal attention and a KV cache",
       .targets = "fastvideo.train.models.wan.WanCausalModel|fastvideo.train.models.wan.wan_causal.WanCausalModel",
-      .ready = 1, .causal = 1 },
+      .causal = 1 },
 };
 
 static struct reel_kind method_kind(const struct reel_method_ops *m)
@@ -29,7 +30,10 @@ static struct reel_kind callback_kind(const struct reel_callback_ops *c)
 const struct reel_schema *reel_schema_init(struct reel_all_kinds *all)
 {
     *all = (struct reel_all_kinds){ 0 };
-    for (size_t i = 0; i < COUNT(models); i++) all->models[i] = models[i];
+    for (size_t i = 0; i < COUNT(models); i++) {
+        all->models[i] = models[i];
+        all->models[i].ready = reel_model_find(models[i].name) != NULL;
+    }
     for (size_t i = 0; reel_methods[i]; i++) {
         REEL_BUG_IF(i + 1 == COUNT(all->methods), "more methods than the schema holds");
         all->methods[i] = method_kind(reel_methods[i]);
