@@ -1,3 +1,4 @@
-check_PROGRAMS += tests/t_op_linear tests/t_op_attn
+check_PROGRAMS += tests/t_op_linear tests/t_op_attn tests/t_op_isa
 tests_t_op_linear_SOURCES = tests/t_op_linear.c tests/op_common.h
 tests_t_op_attn_SOURCES = tests/t_op_attn.c tests/op_common.h
+tests_t_op_isa_SOURCES = tests/t_op_isa.c

@@ -101,6 +101,6 @@ struct reel_cpu_isa {
 };
 
 const struct reel_cpu_isa *reel_cpu_isa(void); /* the best this processor runs */
-extern const struct reel_cpu_isa reel_isa_portable, reel_isa_avx2, reel_isa_avx512;
+extern const struct reel_cpu_isa reel_isa_portable, reel_isa_avx2, reel_isa_avx512, reel_isa_avx512bf16;
 
 #endif

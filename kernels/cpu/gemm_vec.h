@@ -1,10 +1,18 @@
 /* One vector of W floats for whichever instruction set the including file was written for. The
  * includer defines W (4, 8 or 16), and sets the target by pragma before anything is included.
- * W 4 is plain C for every processor: GCC vectors, a product and a sum where others fuse. */
+ * W 4 is plain C for every processor: GCC vectors, a product and a sum where others fuse; so is
+ * any W with VEC_PLAIN, which lets a test run 16 lanes where the processor has 8.
+ * DOT2 1: there is an instruction that multiplies pairs of bfloat16 (dot2_). */
 #include <stdint.h>
 #include <string.h>
-#if W > 4
+#if W == 4 || defined(VEC_PLAIN)
+#define VEC 0
+#else
+#define VEC W
 #include <immintrin.h>
+#endif
+#ifndef DOT2
+#define DOT2 0
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -32,33 +40,45 @@ INLINE void st(float *p, vf v)
 
 INLINE vf splat(float x)
 {
-#if W == 16
+#if VEC == 16
     return (vf)_mm512_set1_ps(x);
-#elif W == 8
+#elif VEC == 8
     return (vf)_mm256_set1_ps(x);
 #else
-    return (vf){ x, x, x, x };
+    return (vf){ 0 } + x;
 #endif
 }
 
 /* a*b + c */
 INLINE vf fma_(vf a, vf b, vf c)
 {
-#if W == 16
+#if VEC == 16
     return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif W == 8
+#elif VEC == 8
     return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 #else
     return a * b + c;
 #endif
 }
 
+/* c + lower halves' product + upper halves' product; a and b hold pairs of bfloat16 */
+INLINE vf dot2_(vf a, vf b, vf c)
+{
+#if DOT2 && VEC == 16
+    return (vf)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+#else
+    vu x = (vu)a, y = (vu)b;
+    c = fma_((vf)(x & 0xffff0000u), (vf)(y & 0xffff0000u), c);
+    return fma_((vf)(x << 16), (vf)(y << 16), c);
+#endif
+}
+
 /* The larger; b where either is not a number. */
 INLINE vf max_(vf a, vf b)
 {
-#if W == 16
+#if VEC == 16
     return (vf)_mm512_max_ps((__m512)a, (__m512)b);
-#elif W == 8
+#elif VEC == 8
     return (vf)_mm256_max_ps((__m256)a, (__m256)b);
 #else
     vi m = a > b;
@@ -71,7 +91,7 @@ INLINE vf min_(vf a, vf b)
     return -max_(-a, -b);
 }
 
-/* 2^x for x in [-126, 126] (clamped; not-a-number stays so), relative error below 1.2e-7: the
+/* 2^x for x in [-126, 127) (raised to -126; not-a-number stays so), relative error below 1.2e-7: the
  * nearest integer by the shifting constant 1.5*2^23, then a minimax polynomial on [-1/2, 1/2]
  * (1.97e-9 before rounding). */
 INLINE vf exp2_(vf x)
@@ -80,7 +100,6 @@ INLINE vf exp2_(vf x)
     vf t, f, p;
 
     x = max_(splat(-126.0f), x);
-    x = min_(splat(126.0f), x);
     t = x + shift;
     f = x - (t - shift);
     p = fma_(f, splat(0x1.41fbbcp-13f), splat(0x1.5f3e54p-10f));

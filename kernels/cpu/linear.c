@@ -6,8 +6,8 @@
 #include "kernels/kernels.h"
 
 #define TILE_ROWS  1024          /* largest tile of a result */
-#define TILE_COLS  768
-#define KEPT_BYTES (4 << 20)     /* partial sums of one thread's tile: a share of the last cache */
+#define TILE_COLS  1536
+#define KEPT_BYTES (16 << 20)    /* most partial sums of one thread's tile */
 #define PACK_COLS  14            /* packing an element of A costs as much as this many columns of work */
 
 static int64_t ceil_div(int64_t a, int64_t b)

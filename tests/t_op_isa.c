@@ -1,0 +1,137 @@
+/* The register tiles of every instruction set this processor has, and those of sixteen lanes with
+ * products of bf16 pairs in plain C, against f64: the code of AVX-512 is tested where AVX-512 is not. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define W 16
+#define MR 8
+#define NV 3
+#define DOT2 1
+#define VEC_PLAIN
+#include "kernels/cpu/gemm_vec.h"
+#include "kernels/cpu/gemm.inc"
+#include "kernels/cpu/attn.inc"
+#include "tap.h"
+
+static const struct reel_cpu_isa lanes16 = REEL_ISA_TABLE("16 lanes in plain C");
+
+static void *mem(size_t floats)
+{
+    return aligned_alloc(64, (floats * 4 + 127) / 64 * 64);
+}
+
+static double value(const void *p, int64_t i, int dt)
+{
+    return (double)get1(p, i, dt == REEL_BF16);
+}
+
+static void *uniform(int64_t n, int dt)
+{
+    static uint32_t seed = 7;
+    void *p = mem((size_t)n);
+
+    for (int64_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        if (dt == REEL_BF16)
+            ((uint16_t *)p)[i] = f2h((float)(seed >> 8) * 0x1p-23f - 1);
+        else
+            ((float *)p)[i] = (float)(seed >> 8) * 0x1p-23f - 1;
+    }
+    return p;
+}
+
+/* Three pieces of 37, 301 and 5 terms: (0+1)+2, a hole at 3. */
+static const struct reel_kseg three_pieces[] = {
+    { .k0 = 0, .len = 37, .first = 1, .last = 1, .dest = 0 },
+    { .k0 = 37, .len = 256, .first = 1 },
+    { .k0 = 293, .len = 45, .last = 1, .adds = 1, .dest = 1 },
+    { .k0 = 338, .len = 5, .first = 1, .last = 1, .adds = 2, .dest = 2 },
+};
+
+static void product(const struct reel_cpu_isa *isa, int dt, int ka, int kb)
+{
+    enum { NI = 229, NJ = 131, K = 343 };
+    struct reel_gemm g = {
+        .a = { uniform(NI * K, dt), ka ? K : NI, ka, dt }, .b = { uniform(NJ * K, dt), kb ? K : NJ, kb, dt },
+        .plan = { three_pieces, 4, 2 }, .out = { .y = mem(NI * NJ), .ld = NJ, .dt = REEL_F32 },
+    };
+    double worst = 0;
+
+    isa->tile(&g, 0, 200, 0, NJ, mem(isa->tile_mem(&g, 200, NJ)));
+    isa->tile(&g, 200, NI, 0, NJ, mem(isa->tile_mem(&g, NI - 200, NJ)));
+    for (int64_t i = 0; i < NI; i++)
+        for (int64_t j = 0; j < NJ; j++) {
+            double s = 0, e;
+            for (int64_t k = 0; k < K; k++)
+                s += value(g.a.p, ka ? i * K + k : k * NI + i, dt) * value(g.b.p, kb ? j * K + k : k * NJ + j, dt);
+            e = fabs(s - (double)((float *)g.out.y)[i * NJ + j]);
+            if (!(e <= worst)) worst = isfinite(e) ? e : INFINITY;
+        }
+    TAP_OK(worst < 1e-4, "%s: %s product, k %s in a, %s in b: error %.1e", isa->name, reel_dtype_name((reel_dtype)dt),
+           ka ? "inner" : "outer", kb ? "inner" : "outer", worst);
+}
+
+enum { SQ = 203, SK = 257, HD = 20 };
+
+static struct reel_attn attention(const struct reel_cpu_isa *isa, int dt, void *const in[4])
+{
+    struct reel_attn a = { .q = in[0], .k = in[1], .v = in[2], .dout = in[3], .sq = SQ, .sk = SK, .ld = HD, .hd = HD, .dt = dt };
+    _Atomic int64_t done[3] = { 0 };
+    struct reel_attn_turn t = { .acc = mem(3 * REEL_ATTN_QB * 24), .done = done };
+    float *delta = mem(SQ), *tmp = mem(isa->attn_bwd_mem(HD) + isa->attn_fwd_mem(HD, SQ));
+
+    a.o = mem(SQ * HD), a.dq = mem(SQ * HD), a.dk = mem(SK * HD), a.dv = mem(SK * HD), a.lse = mem(SQ);
+    isa->attn_fwd(&a, 0, 96, tmp);
+    isa->attn_fwd(&a, 96, SQ, tmp);
+    isa->attn_delta(&a, delta, 0, SQ);
+    a.delta = delta;
+    t.first = 1;
+    isa->attn_bwd(&a, &t, 0, 144, tmp);
+    t = (struct reel_attn_turn){ t.acc, done, 1, 0, 1 };
+    isa->attn_bwd(&a, &t, 144, SK, tmp);
+    return a;
+}
+
+static double apart(const void *x, const void *y, int64_t n, int dt)
+{
+    double worst = 0, rms = 0;
+
+    for (int64_t i = 0; i < n; i++) {
+        double e = fabs(value(x, i, dt) - value(y, i, dt));
+        if (!(e <= worst)) worst = isfinite(e) ? e : INFINITY;
+        rms += value(y, i, dt) * value(y, i, dt);
+    }
+    return worst / sqrt(rms / (double)n);
+}
+
+/* The chosen set is tested against f64 by t_op_attn; the others against it. */
+static void same_attention(const struct reel_cpu_isa *isa, int dt)
+{
+    void *in[4] = { uniform(SQ * HD, dt), uniform(SK * HD, dt), uniform(SK * HD, dt), uniform(SQ * HD, dt) };
+    struct reel_attn x = attention(isa, dt, in), y = attention(reel_cpu_isa(), dt, in);
+    double o = apart(x.o, y.o, SQ * HD, dt), q = apart(x.dq, y.dq, SQ * HD, dt), k = apart(x.dk, y.dk, SK * HD, dt),
+           v = apart(x.dv, y.dv, SK * HD, dt), tol = dt == REEL_F32 ? 1e-5 : 4e-2;
+
+    TAP_OK(o < tol && q < tol && k < tol && v < tol, "%s: %s attention as by %s: o %.1e dq %.1e dk %.1e dv %.1e", isa->name,
+           reel_dtype_name((reel_dtype)dt), reel_cpu_isa()->name, o, q, k, v);
+}
+
+int main(void)
+{
+    const struct reel_cpu_isa *all[] = { &lanes16, &reel_isa_portable, reel_cpu_isa(), NULL, NULL, NULL };
+    int n = 3;
+
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all[n++] = &reel_isa_avx2;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        all[n++] = &reel_isa_avx512;
+#endif
+    for (int i = 0; i < n; i++)
+        for (int dt = REEL_F32; dt <= REEL_BF16; dt++) {
+            for (int layout = 0; layout < 4; layout++) product(all[i], dt, layout & 1, layout >> 1);
+            same_attention(all[i], dt);
+        }
+    return tap_done() || !(peak(1) > 0);
+}
