@@ -23,3 +23,5 @@ tests_t_video_SOURCES = tests/t_video.c
 check_PROGRAMS += tests/t_preprocess tests/t_preprocess_np2
 tests_t_preprocess_SOURCES = tests/t_preprocess.c
 tests_t_preprocess_np2_SOURCES = tests/t_preprocess.c
+EXTRA_DIST += tests/oracle/h5.py
+dist_check_SCRIPTS += tests/t_h5_reader.sh

@@ -13,11 +13,7 @@ struct reel_preprocess_args { /* filled from reel_preprocess_opts; strings are t
     int windows, temporal_sample, overwrite, quiet, dtype; /* dtype: 0 f32, 1 bf16 */
 };
 
-extern const struct reel_opt reel_preprocess_opts[]; /* flags "--name"; ends with REEL_OPT_END */
-
-/** reel_preprocess_parse - defaults, then "--name value", "--name=value"; a switch needs no value; '-' and '_' are
- * one in names. Symmetric. REEL_ECONFIG names the argument. @argv the arguments behind the command's name */
-reel_err reel_preprocess_parse(struct reel_preprocess_args *a, int argc, char *const *argv);
+extern const struct reel_opt reel_preprocess_opts[]; /* flags of the command; ends with REEL_OPT_END */
 
 /**
  * reel_preprocess - films (or clips) round-robin over the ranks; one clip in memory per rank
