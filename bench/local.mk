@@ -6,3 +6,5 @@ EXTRA_PROGRAMS += bench/b_comm
 bench_b_comm_SOURCES = bench/b_comm.c
 EXTRA_PROGRAMS += bench/b_ops
 bench_b_ops_SOURCES = bench/b_ops.c
+EXTRA_PROGRAMS += bench/b_ckpt
+bench_b_ckpt_SOURCES = bench/b_ckpt.c

@@ -16,6 +16,7 @@
 #include "ckpt/ckpt_priv.h"
 
 #define SINK_BYTES ((size_t)1 << 20)
+#define PUSH_BYTES ((uint64_t)32 << 20) /* the disk starts on these while the next ones are checksummed */
 
 struct written { uint64_t bytes; uint32_t crc, there; };
 
@@ -42,15 +43,27 @@ struct reel_ckpt_job {
 
 /* ---- one file: buffered, checksummed ---- */
 
-struct sink { int fd; const char *path; char *buf; size_t used; uint64_t bytes; uint32_t crc; };
+struct sink { int fd; const char *path; char *buf; size_t used; uint64_t bytes, out, pushed; uint32_t crc; };
+
+/* To the file; the checksum warms the cache for the write. */
+static reel_err emit(struct sink *s, const char *p, size_t n)
+{
+    s->crc = reel_crc32c(s->crc, p, n);
+    REEL_TRY(reel_write(s->fd, p, n, s->path));
+    s->out += n;
+    if (s->out - s->pushed >= PUSH_BYTES) { /* a hint: fsync at the end is what counts */
+        (void)!sync_file_range(s->fd, (off_t)s->pushed, (off_t)(s->out - s->pushed), SYNC_FILE_RANGE_WRITE);
+        s->pushed = s->out;
+    }
+    return REEL_OK;
+}
 
 static reel_err flush(struct sink *s)
 {
     size_t n = s->used;
 
     s->used = 0;
-    s->crc = reel_crc32c(s->crc, s->buf, n);
-    return reel_write(s->fd, s->buf, n, s->path);
+    return emit(s, s->buf, n);
 }
 
 static reel_err put(struct sink *s, const void *data, size_t n)
@@ -59,10 +72,7 @@ static reel_err put(struct sink *s, const void *data, size_t n)
 
     s->bytes += n;
     if (n > SINK_BYTES - s->used) REEL_TRY(flush(s));
-    for (; n > SINK_BYTES; p += SINK_BYTES, n -= SINK_BYTES) { /* the checksum warms the cache for the write */
-        s->crc = reel_crc32c(s->crc, p, SINK_BYTES);
-        REEL_TRY(reel_write(s->fd, p, SINK_BYTES, s->path));
-    }
+    for (; n > SINK_BYTES; p += SINK_BYTES, n -= SINK_BYTES) REEL_TRY(emit(s, p, SINK_BYTES));
     memcpy(s->buf + s->used, p, n);
     s->used += n;
     return REEL_OK;
