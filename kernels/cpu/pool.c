@@ -138,14 +138,16 @@ static hwloc_obj_t nth_core(hwloc_topology_t t, hwloc_const_bitmap_t set, int i,
     return NULL;
 }
 
-int reel_pool_cores(void)
+int reel_pool_cores(int *unbound)
 {
     hwloc_bitmap_t set = hwloc_bitmap_alloc();
     hwloc_topology_t t = set ? cores_open(set) : NULL;
     int n = 1;
 
+    if (unbound) *unbound = 0;
     if (t) {
         nth_core(t, set, -1, &n);
+        if (unbound) *unbound = n == hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_CORE);
         hwloc_topology_destroy(t);
     }
     hwloc_bitmap_free(set);

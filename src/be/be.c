@@ -75,7 +75,7 @@ reel_err reel_backend_open_isa(struct reel_backend **be, const char *device, int
     b = calloc(1, sizeof *b);
     if (!b) return REEL_FAIL(REEL_ENOMEM, "no memory for the cpu backend");
     b->ops = *t;
-    b->threads = threads ? threads : reel_pool_cores();
+    b->threads = threads ? threads : reel_pool_cores(NULL);
     b->pool = reel_pool_open(b->threads);
     if (!b->pool) {
         int n = b->threads;
@@ -99,6 +99,11 @@ void reel_backend_close(struct reel_backend *be)
 const char *reel_backend_describe(const struct reel_backend *be)
 {
     return be->describe;
+}
+
+int reel_backend_cores(int *unbound)
+{
+    return reel_pool_cores(unbound);
 }
 
 int reel_backend_threads(const struct reel_backend *be)

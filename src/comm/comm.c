@@ -49,6 +49,17 @@ reel_err reel_comm_start(struct reel_comm *world, int *argc, char ***argv)
     return REEL_OK;
 }
 
+int reel_comm_node_size(struct reel_comm *c)
+{
+    MPI_Comm node;
+    int n;
+
+    MPI_Comm_split_type(c->mpi, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &node);
+    MPI_Comm_size(node, &n);
+    MPI_Comm_free(&node);
+    return n;
+}
+
 void reel_comm_stop(void)
 {
     reel_phase("stop", -1);

@@ -54,6 +54,8 @@ struct reel_mesh {
  * Errors: REEL_ECONFIG if the library cannot serve more than one thread.
  */
 reel_err reel_comm_start(struct reel_comm *world, int *argc, char ***argv);
+/** reel_comm_node_size - ranks of c that share this rank's node. Collective(c). */
+int reel_comm_node_size(struct reel_comm *c);
 void reel_comm_stop(void); /* MPI_Finalize; Collective(world) */
 
 /**

@@ -34,6 +34,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     if (!m->ops)
         return REEL_FAIL(REEL_ECONFIG, "models.%s: %s is checked, but not trained in this version", c->name, c->kind->name);
     m->s = &r->s;
+    m->mem = &r->io;
     m->trainable = c->trainable;
     m->flow_shift = (float)c->flow_shift;
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
@@ -338,11 +339,23 @@ static reel_err open_mesh(struct reel_run *r)
     return reel_mesh_open(&r->mesh, r->world, &d);
 }
 
+/* Threads of this rank: as configured; else its cores, or its share of them when the launcher has left
+ * every rank of the node on all cores. Collective(world). */
+static int threads_of(struct reel_run *r)
+{
+    int unbound, cores = reel_backend_cores(&unbound), peers = reel_comm_node_size(r->world);
+
+    if (r->cfg->training.threads > 0) return (int)r->cfg->training.threads;
+    if (!unbound) return cores;
+    return cores > peers ? cores / peers : 1;
+}
+
 static reel_err open_backend(struct reel_run *r)
 {
     static const char *const device[] = { "auto", "cpu", "cuda" };
+    int threads = threads_of(r);
 
-    return reel_backend_open(&r->be, device[r->cfg->training.device], (int)r->cfg->training.threads);
+    return reel_agree(r->world, reel_backend_open(&r->be, device[r->cfg->training.device], threads));
 }
 
 static reel_err open_track(struct reel_run *r)
@@ -366,7 +379,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
 
     *r = (struct reel_run){ .cfg = cfg, .flags = *flags, .world = world, .last = cfg->training.loop.max_train_steps };
     REEL_TRY(open_mesh(r));
-    REEL_TRY(reel_agree(world, open_backend(r)));
+    REEL_TRY(open_backend(r));
     REEL_TRY(open_set(r));
     info = reel_set_info(r->set);
     REEL_TRY(plan(r, info));
@@ -433,7 +446,7 @@ reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cf
 {
     *r = (struct reel_run){ .cfg = cfg, .flags = { .quiet = 1, .env = env }, .world = world };
     REEL_TRY(open_mesh(r));
-    REEL_TRY(reel_agree(world, open_backend(r)));
+    REEL_TRY(open_backend(r));
     REEL_TRY(plan_sampling(r, g));
     REEL_TRY(reel_agree(world, take_memory(r)));
     reel_params_close(r->role[REEL_STUDENT].ps);
@@ -448,6 +461,7 @@ static void close_roles(struct reel_run *r)
     for (int i = 0; i < REEL_NROLE; i++) {
         if (!(r->roles & REEL_ROLE(i))) continue;
         reel_params_close(r->role[i].ps);
+        if (r->role[i].ops->fini) r->role[i].ops->fini(&r->role[i]);
         free(r->role[i].priv);
         free(r->role[i].def);
     }

@@ -1,0 +1,89 @@
+#!/bin/sh
+# What goes wrong in a run ends it on every rank, in time, with one message, exit code 1, and leaves
+# the last good checkpoint to resume from.
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+
+# fails TEXT PATTERN COMMAND...: exit code 1, the pattern in the output, on one line only
+fails() {
+    f_text=$1
+    f_want=$2
+    shift 2
+    "$@" > "$TMPDIR/out" 2>&1
+    f_rc=$?
+    f_n=$(grep -c "$f_want" "$TMPDIR/out")
+    if [ $f_rc = 1 ] && [ "$f_n" = 1 ]; then ok "$f_text"; else
+        not_ok "$f_text"
+        echo "# exit code $f_rc, '$f_want' on $f_n lines"
+        show "$TMPDIR/out" | tail -n 15
+    fi
+}
+fault() {
+    REEL_FAULT=$1
+    export REEL_FAULT
+    shift
+    fails "$@"
+    unset REEL_FAULT
+}
+
+try "a run to start from" train 2 "$TMPDIR/good"
+want=$(state "$TMPDIR/good/checkpoint-6")
+
+fault data_read:1:5 "one rank cannot read its data" "rank 1: .*(1 of 2 ranks failed)" train 2 "$TMPDIR/f1"
+fault ckpt_write:1:1 "one rank cannot write its shard" "(1 of 2 ranks failed)" train 2 "$TMPDIR/f2"
+if [ -z "$(ls -d "$TMPDIR"/f2/checkpoint-* 2> /dev/null)" ]; then ok "nothing half-written is left"; else not_ok "nothing half-written is left"; fi
+fault ckpt_commit:0:2 "the commit of the second checkpoint fails" "cannot commit" train 2 "$TMPDIR/f3"
+try "the first checkpoint is whole" "$REEL_BUILD/reel" check "$TMPDIR/f3/checkpoint-3"
+try "resume after the failure" train 2 "$TMPDIR/f3" --resume-from-checkpoint latest
+same "as if nothing had happened" "$want" "$(state "$TMPDIR/f3/checkpoint-6")"
+
+fails "a data set that is not there" "data_path\|cannot open" train 1 "$TMPDIR/n" --training.data.demo_clips 0 --training.data.data_path "$TMPDIR/none.h5"
+fails "weights that are not there" "init_from\|config.json" train 1 "$TMPDIR/n" --models.student.init_from "$TMPDIR/none"
+fails "more ranks configured than running" "num_gpus" train 1 "$TMPDIR/n" --training.distributed.num_gpus 4 --training.distributed.hsdp_shard_dim 4
+fails "a resume path that is not there" "none" train 1 "$TMPDIR/n" --resume-from-checkpoint "$TMPDIR/none"
+fails "more frames than the set has" "num_latent_t" train 1 "$TMPDIR/n" --training.data.num_latent_t 9 --training.data.num_frames 33
+
+# noise that is not a number: recorded draws with one value overwritten
+try "record" train 1 "$TMPDIR/rec" --record "$TMPDIR/draws.safetensors"
+nan_at=$(($(stat -c %s "$TMPDIR/draws.safetensors") - 4000))
+printf '\000\000\300\177' | dd of="$TMPDIR/draws.safetensors" bs=1 seek=$nan_at conv=notrunc 2> /dev/null
+fails "a batch that is not finite stops the run" "total_loss is -*nan" train 1 "$TMPDIR/nan" --replay "$TMPDIR/draws.safetensors"
+try "or leaves the step out" train 1 "$TMPDIR/nan" --replay "$TMPDIR/draws.safetensors" --training.on_nonfinite skip
+
+# a flipped byte in a sample
+cp "$TMPDIR/data.h5" "$TMPDIR/bad.h5"
+size=$(stat -c %s "$TMPDIR/bad.h5")
+printf '\377\377\377\377' | dd of="$TMPDIR/bad.h5" bs=1 seek=$((size / 2)) conv=notrunc 2> /dev/null
+fails "a flipped byte in the data" "bad.h5" train 1 "$TMPDIR/n" --training.data.data_path "$TMPDIR/bad.h5" --training.loop.max_train_steps 20
+
+# a damaged checkpoint is not resumed
+cp -r "$TMPDIR/good" "$TMPDIR/damaged"
+f=$TMPDIR/damaged/checkpoint-6/dcp/__0_0.distcp
+printf 'x' | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc 2> /dev/null
+fails "a flipped byte in a checkpoint" "__0_0.distcp" train 2 "$TMPDIR/damaged" --resume-from-checkpoint latest --training.loop.max_train_steps 8
+
+# a killed rank: the launcher ends the job, the run resumes
+slow="--training.loop.max_train_steps 4000 --training.checkpoint.training_state_checkpointing_steps 20"
+# shellcheck disable=SC2086
+train 2 "$TMPDIR/killed" $slow > "$TMPDIR/out" 2>&1 &
+job=$!
+n=0
+while [ ! -f "$TMPDIR/killed/checkpoint-20/commit.json" ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
+for p in $(pgrep -f "reel train .*$TMPDIR/killed" | tail -n 1); do kill -9 "$p"; done
+n=0
+while kill -0 $job 2> /dev/null && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
+if kill -0 $job 2> /dev/null; then not_ok "a killed rank ends the job"; else ok "a killed rank ends the job"; fi
+last=$(ls -d "$TMPDIR"/killed/checkpoint-*[0-9] | sed 's/.*-//' | sort -n | tail -n 1)
+# shellcheck disable=SC2086
+try "resume after the kill" train 2 "$TMPDIR/killed" $slow --training.loop.max_train_steps $((last + 20)) --resume-from-checkpoint latest
+
+# a full disk
+mkdir -p "$TMPDIR/small"
+if mount -t tmpfs -o size=2m none "$TMPDIR/small" 2> /dev/null; then
+    fails "a full disk" "No space left\|full" train 2 "$TMPDIR/small/run" --training.checkpoint.training_state_checkpointing_steps 1
+    if ls -d "$TMPDIR"/small/run/*.tmp > /dev/null 2>&1; then not_ok "no temporary folder is left"; else ok "no temporary folder is left"; fi
+    umount "$TMPDIR/small"
+else
+    skip "a full disk" "mount is not permitted here"
+fi
+plan
