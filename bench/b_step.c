@@ -125,10 +125,11 @@ static void setup(struct bench *b, const char *dir)
 
     for (int i = 0; i < 6; i++) a[i]->name = name[i];
     reel_stream_init(&b->s, b->be, 1, &b->scratch);
-    if (reel_hf_read_config(&src, &json) != REEL_OK) exit(1);
+    if (reel_hf_read_config(&src, &b->world, &json, NULL) != REEL_OK) exit(1);
     b->m.ops = &reel_model_wan;
     b->m.role = "student";
     b->m.s = &b->s;
+    b->m.mem = &b->io;
     b->m.trainable = 1;
     b->m.gscale = 1;
     b->m.priv = calloc(1, b->m.ops->priv_size);

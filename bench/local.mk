@@ -8,3 +8,5 @@ EXTRA_PROGRAMS += bench/b_ops
 bench_b_ops_SOURCES = bench/b_ops.c
 EXTRA_PROGRAMS += bench/b_ckpt
 bench_b_ckpt_SOURCES = bench/b_ckpt.c
+EXTRA_PROGRAMS += bench/b_step
+bench_b_step_SOURCES = bench/b_step.c

@@ -48,7 +48,7 @@ static reel_err load_config(struct program *p)
 static reel_err print_plan(struct program *p, int required)
 {
     struct reel_run *r = calloc(1, sizeof *r);
-    reel_err e = reel_run_plan(r, p->cfg, &p->world);
+    reel_err e = reel_run_plan(r, p->cfg, &p->env, &p->world);
 
     if (e == REEL_OK && p->world.rank == 0) reel_report_plan(r);
     if (e && !required) { /* a dry run judges the configuration, not what this machine has at hand */

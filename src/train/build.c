@@ -214,12 +214,14 @@ static reel_err plan(struct reel_run *r, const struct reel_set_info *info)
     return REEL_OK;
 }
 
-reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, struct reel_comm *world)
+reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env,
+                       struct reel_comm *world)
 {
     struct reel_mesh_dims d;
 
-    *r = (struct reel_run){ .cfg = cfg, .world = world };
+    *r = (struct reel_run){ .cfg = cfg, .flags.env = env, .world = world };
     mesh_dims(cfg, &d);
+    REEL_TRY(reel_mesh_check(&d, 0));
     reel_mesh_place(&r->mesh, &d, 0);
     REEL_TRY(reel_backend_open(&r->be, "cpu", 1));
     return plan(r, NULL);

@@ -65,7 +65,8 @@ struct reel_run {
 
 /** reel_run_plan - build everything on planning arenas: afterwards each arena's `peak` is what a rank
  * of this layout needs. No weights, no data, no memory. Symmetric. */
-reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, struct reel_comm *world);
+reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env,
+                       struct reel_comm *world);
 
 /** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). */
 reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
