@@ -5,11 +5,11 @@
 void reel_optim_step(struct reel_optim *o, struct reel_stream *s)
 {
     struct reel_adamw h = {
-        .lr = (float)reel_lr_at(&o->lr, o->k),
-        .beta1 = (float)o->beta1,
-        .beta2 = (float)o->beta2,
-        .eps = (float)o->eps,
-        .wd = (float)o->weight_decay,
+        .lr = reel_lr_at(&o->lr, o->k),
+        .beta1 = o->beta1,
+        .beta2 = o->beta2,
+        .eps = o->eps,
+        .wd = o->weight_decay,
         .step = (double)(o->k + 1),
         .gscale = o->model->gscale,
     };
