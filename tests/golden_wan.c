@@ -22,31 +22,6 @@ static void compare(struct golden_diff *d, float *got, const float *want, int64_
     golden_diff(d, got, want, n);
 }
 
-/* All ranks' shares together. */
-static struct golden_diff merge(struct golden *g, struct golden_diff d)
-{
-    double sums[2] = { d.diff2, d.want2 }, max[2] = { d.max_abs, d.max_want }, lo[2], avg[2], hi[2];
-
-    reel_comm_sum(g->world, sums, 2);
-    reel_comm_minavgmax(g->world, max, 2, lo, avg, hi);
-    return (struct golden_diff){ hi[0], sums[0], sums[1], hi[1] };
-}
-
-static void check(struct golden *g, const char *name, struct golden_diff local, double bound)
-{
-    struct golden_diff d = merge(g, local);
-
-    golden_line(g, name, d.max_abs, d.want2 > 0 ? sqrt(d.diff2 / d.want2) : sqrt(d.diff2), bound);
-}
-
-/* relative to the largest element */
-static void check_max(struct golden *g, const char *name, struct golden_diff local, double bound)
-{
-    struct golden_diff d = merge(g, local);
-
-    golden_line(g, name, d.max_abs, d.max_abs / d.max_want, bound);
-}
-
 /* ---- one case ---- */
 
 struct gcase {
@@ -124,7 +99,7 @@ static void probe(void *ctx, const char *phase, int block, const char *name, ree
     got = malloc(reel_bytes(x));
     reel_get(&g->rig.s, got, x);
     compare(&s, got, want, reel_numel(x), strcmp(phase, "dact") ? 1 : 1 / g->share);
-    check(g->out, full, s, tolerance(g, full));
+    golden_check_l2(g->out, full, s, tolerance(g, full));
     free(want);
     free(got);
 }
@@ -138,12 +113,12 @@ static void check_outputs(struct gcase *g)
     double loss = 0, want;
 
     compare(&s, g->v, v, n, 1);
-    check_max(g->out, "out", s, 2e-6);
+    golden_check_max(g->out, "out", s, 2e-6);
     compare(&sx, g->dx, dx, n, 1 / g->share);
-    check(g->out, "grad/x", sx, tolerance(g, "grad/x"));
+    golden_check_l2(g->out, "grad/x", sx, tolerance(g, "grad/x"));
     if ((dtext = tensor_rows(g, "grad/text", g->b0, h->B))) {
         compare(&st, g->dtext, dtext, h->B * h->L * g->rig.m.text_dim, 1 / g->share);
-        check(g->out, "grad/text", st, tolerance(g, "grad/text"));
+        golden_check_l2(g->out, "grad/text", st, tolerance(g, "grad/text"));
     }
     for (int64_t i = 0; i < n; i++) loss += (double)g->v[i] * (double)g->cot[i]; /* cot carries the share */
     reel_comm_sum(g->out->world, &loss, 1);
@@ -166,7 +141,7 @@ static void check_grads(struct gcase *g)
         if (reel_st_find(g->io, name)) {
             want = tensor_rows(g, name, sh.row0, sh.rows);
             compare(&s, got, want, n, 1);
-            check(g->out, name, s, tolerance(g, name));
+            golden_check_l2(g->out, name, s, tolerance(g, name));
             free(want);
         }
         free(got);
@@ -336,7 +311,7 @@ static void check_projection(struct filled *f, int i)
     golden_line(out, key[1], norm, norm / want_norm, tolerance(&f->g, key[1]));
     want = tensor(&f->g, key[2]);
     if (first < dim(&f->g, key[2], 0)) compare(&head, got, want + first, fmin(n, dim(&f->g, key[2], 0) - first), 1);
-    check(out, key[2], head, tolerance(&f->g, key[2]));
+    golden_check_l2(out, key[2], head, tolerance(&f->g, key[2]));
     free(want);
     free(got);
 }

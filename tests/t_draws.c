@@ -1,7 +1,4 @@
-/* named draws against golden values, on the host and on the backend; replay, record; sample orders */
-#include <jansson.h>
-#include <math.h>
-
+/* named draws: replay, record, the order of latents; the reference loader's sample orders */
 #include "base/rng.h"
 #include "data/draws.h"
 #include "data/order.h"
@@ -13,75 +10,6 @@ static char test[32];
 static struct reel_backend *be;
 static struct reel_arena mem, extra;
 static struct reel_stream s;
-
-static void golden_draws(void)
-{
-    struct reel_st *st;
-    json_t *list = json_load_file(golden("draws/draws.json"), JSON_DECODE_INT_AS_REAL, NULL);
-    size_t i;
-    json_t *e;
-
-    if (!list || reel_st_open(&st, golden("draws/draws.safetensors"))) exit(99);
-    json_array_foreach(list, i, e) {
-        const char *name = json_string_value(json_object_get(e, "name"));
-        uint64_t seed = (uint64_t)json_real_value(json_object_get(e, "seed"));
-        struct reel_where w = { .step = (uint32_t)json_real_value(json_object_get(e, "step")),
-                                .round = (uint32_t)json_real_value(json_object_get(e, "a")),
-                                .b0 = (int64_t)json_real_value(json_object_get(e, "b")), .nb = 1, .b_global = 1 << 20 };
-        struct reel_draws *d;
-        char key[40];
-        float u[13], n[1001], dev[1001], *wu;
-        int64_t k4[13], k1000[13], *w4, *w1000;
-        double *wn, worst = 0;
-        int differ = 0;
-
-        if (seed == 9223372036854775808u) seed = 9223372036854775813u; /* beyond the JSON reader's integers */
-        if (reel_draws_open(&d, seed, NULL, 0, NULL, &world)) exit(99);
-        snprintf(key, sizeof key, "%zu/uniform", i), wu = tensor(st, key, 0, NULL);
-        snprintf(key, sizeof key, "%zu/below4", i), w4 = tensor(st, key, 1, NULL);
-        snprintf(key, sizeof key, "%zu/below1000", i), w1000 = tensor(st, key, 1, NULL);
-        snprintf(key, sizeof key, "%zu/normal", i), wn = tensor(st, key, 1, NULL);
-        reel_draw_uniform(d, u, 13, name, w);
-        reel_draw_below(d, k4, 13, 4, name, w);
-        reel_draw_below(d, k1000, 13, 1000, name, w);
-        reel_draw_normal_host(d, n, 1001, name, w);
-        reel_draw_normal(d, &s, reel_view(mem.base, REEL_F32, REEL_DIMS(1, 1001)), name, w);
-        reel_get(&s, dev, reel_view(mem.base, REEL_F32, REEL_DIMS(1, 1001)));
-        for (int j = 0; j < 1001; j++) {
-            double err = fabs((double)n[j] - wn[j]);
-            if (err > worst) worst = err;
-            differ += dev[j] != n[j];
-        }
-        TAP_OK(!memcmp(u, wu, sizeof u) && !memcmp(k4, w4, sizeof k4) && !memcmp(k1000, w1000, sizeof k1000) && worst < 1e-6 && !differ,
-               "%s of seed %llu: uniforms and integers equal, normals within %.1e, %d of the backend's differ", name,
-               (unsigned long long)seed, worst, differ);
-        free(wu), free(w4), free(w1000), free(wn);
-        reel_draws_close(d, &world);
-    }
-    json_decref(list);
-    reel_st_close(st);
-}
-
-static void golden_orders(void)
-{
-    static const struct { uint64_t seed; int64_t n; } at[] = { { 1, 1 }, { 1234, 6 }, { 5, 37 }, { 9, 1000 } };
-    struct reel_st *st;
-
-    if (reel_st_open(&st, golden("draws/draws.safetensors"))) exit(99);
-    for (int k = 0; k < 4; k++) {
-        const struct reel_st_entry *e;
-        char key[40];
-        int64_t *want, bad = 0;
-        snprintf(key, sizeof key, "order/%d/%lld", (int)at[k].seed, (long long)at[k].n);
-        if (!(want = tensor(st, key, 1, &e))) snprintf(key, sizeof key, "order/%lld/%d", (long long)at[k].n, (int)at[k].seed);
-        if (!want) want = tensor(st, key, 1, &e);
-        for (uint32_t epoch = 0; epoch < 3 && want; epoch++)
-            for (int64_t i = 0; i < at[k].n; i++) bad += reel_order_sample(at[k].seed, epoch, at[k].n, i) != want[epoch * at[k].n + i];
-        TAP_OK(want && !bad, "%s: three epochs", key);
-        free(want);
-    }
-    reel_st_close(st);
-}
 
 static void reference_orders(void)
 {
@@ -213,7 +141,7 @@ int main(int argc, char **argv)
     snprintf(test, sizeof test, "t_draws_np%d", world.size);
     if (reel_backend_open(&be, "cpu", 1) || reel_arena_open(&mem, be, "mem", 1 << 20) || reel_arena_open(&extra, be, "scratch", 1 << 20)) return 1;
     reel_stream_init(&s, be, 0, &extra);
-    if (world.size == 1) golden_draws(), golden_orders(), reference_orders();
+    if (world.size == 1) reference_orders();
     latent_order();
     replay();
     failures();

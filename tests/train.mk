@@ -1,7 +1,8 @@
 # The golden runner: build/tests/golden is a link, since a build inside the source tree has the folder
 # of golden files under that name.
 noinst_PROGRAMS += tests/golden_run
-tests_golden_run_SOURCES = tests/golden.h tests/golden.c tests/golden_method.c \
+tests_golden_run_SOURCES = tests/golden.h tests/golden.c tests/golden_util.c tests/golden_method.c tests/golden_draws.c \
+  tests/golden_schedules.c tests/golden_adamw.c tests/golden_dcp.c tests/golden_demo.c tests/golden_media.c tests/golden_hf.c \
   tests/golden_wan.c tests/wan_rig.h tests/wan_rig.c
 noinst_DATA += tests/golden.stamp
 CLEANFILES += tests/golden.stamp
@@ -13,4 +14,4 @@ check_PROGRAMS += tests/t_lr tests/t_sampler
 tests_t_lr_SOURCES = tests/t_lr.c
 tests_t_sampler_SOURCES = tests/t_sampler.c
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/tiny.yaml tests/tiny/transformer/config.json
-dist_check_SCRIPTS += tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh tests/t_train_faults.sh
+dist_check_SCRIPTS += tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh tests/t_train_faults.sh
