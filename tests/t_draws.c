@@ -107,7 +107,7 @@ static void failures(void)
 {
     const char *path = strdup(scratch(test, "record.safetensors"));
     struct reel_draws *d;
-    float u[B];
+    float u[2 * B];
     int64_t k[B];
     reel_err e;
 

@@ -1,11 +1,8 @@
 #!/bin/sh
 # tests/mpirun.sh: rank count, time limit, nothing left behind, the program's verdict is kept.
+# shellcheck source=tests/lib.sh
+. "$REEL_SRC/tests/lib.sh"
 run=$REEL_BUILD/tests/mpirun.sh
-n=0
-ok() {
-    n=$((n + 1))
-    if [ "$1" -eq 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
-}
 script() { # script NAME TEXT: an executable in TMPDIR
     printf '#!/bin/sh\n%s\n' "$2" > "$TMPDIR/$1"
     chmod +x "$TMPDIR/$1"
@@ -13,24 +10,24 @@ script() { # script NAME TEXT: an executable in TMPDIR
 
 script t_ranks_np3 'echo rank'
 [ "$("$run" "$TMPDIR/t_ranks_np3" | grep -c rank)" -eq 3 ]
-ok $? "the name says three ranks"
+verdict $? "the name says three ranks"
 [ "$("$run" -n 2 "$TMPDIR/t_ranks_np3" | grep -c rank)" -eq 2 ]
-ok $? "-n 2 overrides the name"
+verdict $? "-n 2 overrides the name"
 script t_where 'echo "$TMPDIR"; : > "$TMPDIR/file"'
 dir=$("$run" "$TMPDIR/t_where")
 case $dir in "$TMPDIR"/t_where.*) [ ! -e "$dir" ] ;; *) false ;; esac
-ok $? "a TMPDIR of its own, removed"
+verdict $? "a TMPDIR of its own, removed"
 script t_fails 'exit 3'
 "$run" "$TMPDIR/t_fails" >/dev/null 2>&1
 [ $? -ne 0 ]
-ok $? "a failing program fails"
+verdict $? "a failing program fails"
 script t_child.sh 'sleep 987 >/dev/null 2>&1 & echo $!'
 child=$("$run" "$TMPDIR/t_child.sh")
 sleep 0.1 # a zombie that nobody has reaped yet has no command line
 [ -n "$child" ] && [ -z "$(tr -d '\0' 2>/dev/null < "/proc/$child/cmdline")" ]
-ok $? "a process left behind is ended"
+verdict $? "a process left behind is ended"
 script t_hang 'exec sleep 987'
 out=$(TEST_TIMEOUT=1 "$run" "$TMPDIR/t_hang" 2>/dev/null)
 [ $? -ne 0 ] && echo "$out" | grep -q '^Bail out! t_hang: still running after 1 s'
-ok $? "a hang is ended and said"
-echo "1..$n"
+verdict $? "a hang is ended and said"
+plan

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Every rule of tests/lint.sh finds a planted violation, names its place, and leaves clean text alone.
+# shellcheck source=tests/lib.sh
+. "$REEL_SRC/tests/lib.sh"
 lint=$REEL_SRC/tests/lint.sh
 top=$TMPDIR/top
-n=0
 fresh() {
     rm -rf "$top"
     mkdir -p "$top/src/base" "$top/src/nn" "$top/src/comm" "$top/kernels/cpu" "$top/tests" "$top/.ci"
@@ -10,24 +11,20 @@ fresh() {
     printf '#include "base/err.h"\n#include "be/be.h"\n/* MPI_Bcast() and getenv() in words */\nint x;\n' > "$top/src/nn/a.c"
     printf '#include <mpi.h>\nint f(void) { return MPI_Barrier(MPI_COMM_WORLD); }\n' > "$top/src/comm/b.c"
 }
-ok() { # ok STATUS NAME
-    n=$((n + 1))
-    if [ "$1" -eq 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; fi
-}
 planted() { # planted FILE CONTENT WORDS: this content gives this finding, in this file
     fresh
     printf '%b' "$2" > "$top/$1"
     out=$(sh "$lint" "$top" 2>&1)
     rc=$?
     [ $rc -ne 0 ] && echo "$out" | grep -q "$1.*$3"
-    ok $? "$1: $3"
+    verdict $? "$1: $3"
 }
 
 out=$(SHELLCHECK=none sh "$lint" "$REEL_SRC" 2>/dev/null)
-ok $? "this source has no findings${out:+: $(echo "$out" | head -n 5 | tr '\n' ';')}"
+verdict $? "this source has no findings${out:+: $(echo "$out" | head -n 5 | tr '\n' ';')}"
 fresh
 out=$(sh "$lint" "$top" 2>&1)
-ok $? "clean text passes${out:+ ($out)}"
+verdict $? "clean text passes${out:+ ($out)}"
 planted src/base/up.c '#include "nn/layer.h"\n' "points up"
 planted src/comm/up.h '#include "data/set.h"\n' "points up"
 planted kernels/cpu/up.inc '#include "be/be.h"\n' "points up"
@@ -39,18 +36,18 @@ planted src/nn/utf.c 'char *s = "\0303\0244";\n' "ASCII"
 fresh
 yes 'int x;' | head -n 801 > "$top/src/nn/long.c"
 sh "$lint" "$top" | grep -q 'src/nn/long.c: 801 lines'
-ok $? "a file of 801 lines"
+verdict $? "a file of 801 lines"
 fresh
 { echo 'int long_one(void)'; echo '{'; yes '    ;' | head -n 61; echo '}'; } > "$top/src/nn/f.c"
 out=$(sh "$lint" "$top" 2>&1)
 rc=$?
 [ $rc -eq 0 ] && echo "$out" | grep -q 'src/nn/f.c:2: long_one: 61 lines: warning'
-ok $? "a function of 61 lines is a warning"
+verdict $? "a function of 61 lines is a warning"
 if command -v git >/dev/null; then
     fresh
     git -C "$top" init -q && git -C "$top" add . 
     out=$(DISTFILES="x/src/nn x/src/comm/b.c" DIST_SRCDIR=x sh "$lint" "$top")
     [ "$(echo "$out" | grep 'make dist')" = ".ci/run: not in make dist, add it to EXTRA_DIST or a list of sources" ]
-    ok $? "a file that make dist forgets"
+    verdict $? "a file that make dist forgets"
 fi
-echo "1..$n"
+plan
