@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "base/crc.h"
+#include "base/file.h"
 #include "tap.h"
 #include "track/track_priv.h"
 
@@ -88,7 +90,7 @@ static void hashes(void)
     char a[119];
 
     memset(a, 'a', sizeof a);
-    TAP_OK(track_crc32c("123456789", 9) == 0xe3069283u && track_crc32c("", 0) == 0,
+    TAP_OK(reel_crc32c(0, "123456789", 9) == 0xe3069283u && reel_crc32c(0, "", 0) == 0,
            "crc32c check values");
     TAP_OK(sha_is("abc", 3, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") &&
                sha_is("", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855") &&
@@ -281,7 +283,7 @@ static reel_err write_run(const char *dir, const char *all, long step0, long ste
     struct reel_track *t;
 
     snprintf(video, sizeof video, "%s.mp4", dir);
-    REEL_TRY(track_file_write(video, "not really a video", 18));
+    REEL_TRY(reel_file_write(video, "not really a video", 18));
     REEL_TRY(reel_track_open(&t, &o));
     REEL_TRY(reel_track_text(t, 0, "config", "model:\n  layers: 2\n"));
     for (long s = step0; s <= step1; s++) {
@@ -301,7 +303,7 @@ static void runs(const char *tmp)
 
     snprintf(dir, sizeof dir, "%s/new/tracker", tmp);
     snprintf(path, sizeof path, "%s/new", tmp);
-    track_mkdirs(path);
+    reel_mkdirs(path);
     snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
     TAP_OK(write_run(dir, "wandb", 1, 4) == REEL_OK, "a run with all trackers");
     TAP_OK(json_lines(path, "train_loss", &loss) == 7 && loss == 0.25,
@@ -341,8 +343,7 @@ static void full_disk(const char *tmp)
            "a full disk is an error with its file: %s", reel_errrec()->msg);
     st.st_size = -1;
     stat(path, &st);
-    TAP_OK(st.st_size == 6, "half a record is taken back: %ld bytes",
-           (long)st.st_size);
+    TAP_OK(st.st_size == 6, "half a record is taken back: %ld bytes", (long)st.st_size);
     track_file_close(&f);
     track_buf_free(&b);
     reel_err_clear();
@@ -360,7 +361,7 @@ static void refusals(const char *tmp)
            "an unknown tracker: %s", reel_errrec()->msg);
     reel_err_clear();
     snprintf(dir, sizeof dir, "%s/plain", tmp);
-    track_file_write(dir, "", 0);
+    reel_file_write(dir, "", 0);
     strcat(dir, "/below");
     o.dir = dir;
     v[0] = "none";

@@ -4,28 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-reel_err track_mkdirs(const char *path)
-{
-    char p[512];
-    size_t n = strlen(path);
-
-    if (n >= sizeof p)
-        return REEL_FAIL(REEL_EIO, "%s: the path is longer than %zu bytes", path, sizeof p - 1);
-    memcpy(p, path, n + 1);
-    for (char *s = p + 1; s <= p + n; s++) {
-        if (*s != '/' && *s) continue;
-        char c = *s;
-
-        *s = 0;
-        if (mkdir(p, 0777) && errno != EEXIST)
-            return REEL_FAIL(REEL_EIO, "%s: cannot make the folder: %s", p, strerror(errno));
-        *s = c;
-    }
-    return REEL_OK;
-}
 
 void track_slug(char *out, size_t size, const char *tag)
 {
@@ -76,16 +55,4 @@ reel_err track_file_close(struct track_file *f)
     if (fd >= 0 && close(fd))
         return REEL_FAIL(REEL_EIO, "%s: cannot close: %s", f->path, strerror(errno));
     return REEL_OK;
-}
-
-reel_err track_file_write(const char *path, const void *p, size_t n)
-{
-    FILE *f = fopen(path, "wbe");
-    int bad;
-
-    if (!f) return REEL_FAIL(REEL_EIO, "%s: cannot write: %s", path, strerror(errno));
-    bad = fwrite(p, 1, n, f) != n;
-    bad |= fclose(f) != 0;
-    return bad ? REEL_FAIL(REEL_EIO, "%s: cannot write %zu bytes: %s", path, n, strerror(errno))
-               : REEL_OK;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 struct jsonl {
     struct track_file f;
     struct track_buf b;
@@ -102,9 +104,9 @@ static reel_err jsonl_image(void *priv, const struct track_at *at, const char *t
 
     track_slug(slug, sizeof slug, tag);
     snprintf(path, sizeof path, "%s/media", j->dir);
-    REEL_TRY(track_mkdirs(path));
+    REEL_TRY(reel_mkdirs(path));
     snprintf(path, sizeof path, "%s/media/%s_%ld.png", j->dir, slug, at->step);
-    REEL_TRY(track_file_write(path, png->p, png->n));
+    REEL_TRY(reel_file_write(path, png->p, png->n));
     return line(j, at, "image", tag, path + strlen(j->dir) + 1);
 }
 

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crc.h"
+#include "base/file.h"
+
 enum { EVENT_WALL_TIME = 1, EVENT_STEP = 2, EVENT_FILE_VERSION = 3, EVENT_SUMMARY = 5 };
 enum { SUMMARY_VALUE = 1 };
 enum { VALUE_TAG = 1, VALUE_SIMPLE = 2, VALUE_IMAGE = 4, VALUE_TENSOR = 8, VALUE_METADATA = 9 };
@@ -27,7 +30,7 @@ struct tensorboard {
 
 static uint32_t masked(const void *p, size_t n)
 {
-    uint32_t c = track_crc32c(p, n);
+    uint32_t c = reel_crc32c(0, p, n);
 
     return (c >> 15 | c << 17) + 0xa282ead8u;
 }
@@ -127,7 +130,7 @@ static reel_err tensorboard_open(void *priv, const struct reel_track_opts *o, do
     char dir[400], host[64] = "localhost", path[512];
 
     snprintf(dir, sizeof dir, "%s/tensorboard", o->dir);
-    REEL_TRY(track_mkdirs(dir));
+    REEL_TRY(reel_mkdirs(dir));
     gethostname(host, sizeof host - 1);
     snprintf(path, sizeof path, "%s/events.out.tfevents.%.0f.%s.%ld.0", dir, wall_s, host,
              (long)getpid());

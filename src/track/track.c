@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/file.h"
 #include "track/track_priv.h"
 
 /* One row per name that a configuration may give: REEL_TRACK_NAMES in the same order. */
@@ -83,7 +84,7 @@ static reel_err add(struct reel_track *t, const struct track_sink_ops *ops,
 
 static reel_err open_wanted(struct reel_track *t, const struct reel_track_opts *o, unsigned mask)
 {
-    REEL_TRY(track_mkdirs(o->dir));
+    REEL_TRY(reel_mkdirs(o->dir));
     for (int i = 0; i < N_FORMATS; i++) {
         if (!(mask >> i & 1)) continue;
         if (formats[i].warning) fprintf(stderr, "reel: warning: %s\n", formats[i].warning);

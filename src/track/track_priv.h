@@ -34,7 +34,6 @@ size_t track_pb_open(struct track_buf *b,
                      int field); /* a nested message, until close(what open gave) */
 void track_pb_close(struct track_buf *b, size_t at);
 
-uint32_t track_crc32c(const void *p, size_t n);
 void track_sha256_hex(const void *p, size_t n, char hex[65]);
 
 /* A file that only grows, by whole records: one that does not fit on the disk is taken back. */
@@ -45,8 +44,6 @@ struct track_file {
 reel_err track_file_open(struct track_file *f, const char *path);
 reel_err track_file_append(struct track_file *f, const struct track_buf *b);
 reel_err track_file_close(struct track_file *f);
-reel_err track_file_write(const char *path, const void *p, size_t n); /* a whole new file */
-reel_err track_mkdirs(const char *path);
 /* "a/b c" -> "a_b_c": a tag as part of a file name. */
 void track_slug(char *out, size_t size, const char *tag);
 

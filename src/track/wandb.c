@@ -11,7 +11,9 @@
 #include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
-#include <zlib.h>
+
+#include "base/crc.h"
+#include "base/file.h"
 
 enum { REC_NUM = 1, REC_HISTORY = 2, REC_SUMMARY = 3, REC_CONFIG = 5, REC_FILES = 6, REC_RUN = 17 };
 enum { REC_EXIT = 18, REC_HEADER = 21, REC_INFO = 200, INFO_STREAM = 1 };
@@ -40,7 +42,7 @@ struct wandb {
 static void chunk(struct track_wb *w, int type, const unsigned char *p, size_t n)
 {
     unsigned char t = (unsigned char)type;
-    uLong crc = crc32(crc32(0, &t, 1), p, (uInt)n);
+    uint32_t crc = reel_crc32(reel_crc32(0, &t, 1), p, n);
 
     track_le(&w->out, crc, 4);
     track_le(&w->out, n, 2);
@@ -287,7 +289,7 @@ static reel_err wandb_open(void *priv, const struct reel_track_opts *o, double w
         (int)sizeof d->dir)
         return REEL_FAIL(REEL_EIO, "%s: the path is too long", o->dir);
     snprintf(path, sizeof path, "%s/files", d->dir);
-    REEL_TRY(track_mkdirs(path));
+    REEL_TRY(reel_mkdirs(path));
     snprintf(path, sizeof path, "%s/run-%s.wandb", d->dir, d->w.id);
     REEL_TRY(track_file_open(&d->f, path));
     gethostname(host, sizeof host - 1);
@@ -332,10 +334,10 @@ static reel_err media(struct wandb *d, const struct track_at *at, const char *ta
     track_sha256_hex(p, n, hex);
     track_slug(slug, sizeof slug, tag);
     snprintf(path, sizeof path, "%s/files/media/%ss", d->dir, kind);
-    REEL_TRY(track_mkdirs(path));
+    REEL_TRY(reel_mkdirs(path));
     snprintf(rel, sizeof rel, "media/%ss/%s_%ld_%.20s.%s", kind, slug, at->step, hex, ext);
     snprintf(path, sizeof path, "%s/files/%s", d->dir, rel);
-    REEL_TRY(track_file_write(path, p, n));
+    REEL_TRY(reel_file_write(path, p, n));
     at_step(&d->w, at);
     rec = track_wb_begin(&d->w, REC_FILES);
     file = track_pb_open(&d->w.rec, FILES_FILE);
@@ -367,22 +369,13 @@ static reel_err wandb_video(void *priv, const struct track_at *at, const char *t
                             const char *path)
 {
     struct wandb *d = priv;
-    struct track_buf b = { 0 };
-    char part[4096];
     const char *dot = strrchr(path, '.');
-    FILE *f = fopen(path, "rbe");
-    reel_err e = REEL_OK;
-    int bad;
+    char *data;
+    size_t n;
 
-    if (!f) return REEL_FAIL(REEL_EIO, "%s: cannot read the video: %s", path, strerror(errno));
-    for (size_t n; (n = fread(part, 1, sizeof part, f)) > 0;) track_put(&b, part, n);
-    bad = ferror(f);
-    fclose(f);
-    if (bad || b.oom)
-        e = REEL_FAIL(b.oom ? REEL_ENOMEM : REEL_EIO, "%s: cannot read the video", path);
-    else
-        e = media(d, at, tag, "video", dot && !strchr(dot, '/') ? dot + 1 : "mp4", b.p, b.n);
-    track_buf_free(&b);
+    REEL_TRY(reel_file_read(path, &data, &n));
+    reel_err e = media(d, at, tag, "video", dot && !strchr(dot, '/') ? dot + 1 : "mp4", data, n);
+    free(data);
     REEL_TRY(e);
     return flush(d);
 }

@@ -1,20 +1,8 @@
-/* The two checksums that no linked library offers: CRC-32C (Castagnoli) and SHA-256 (FIPS 180-4). */
+/* SHA-256 (FIPS 180-4): the names and checksums of W&B's media files. */
 #include "track/track_priv.h"
 
 #include <stdio.h>
 #include <string.h>
-
-uint32_t track_crc32c(const void *p, size_t n)
-{
-    const unsigned char *s = p;
-    uint32_t c = 0xffffffffu;
-
-    for (size_t i = 0; i < n; i++) {
-        c ^= s[i];
-        for (int k = 0; k < 8; k++) c = c >> 1 ^ (0x82f63b78u & -(c & 1));
-    }
-    return ~c;
-}
 
 /* The first 32 bits of the fractions of the cube roots of the first 64 primes. */
 static const uint32_t K[64] = {
