@@ -13,4 +13,5 @@ if [ ! -w /dev/shm ] || [ "${shm_mib:-0}" -lt 64 ]; then
     export UCX_TLS="${UCX_TLS-self,sysv,cma}"
 fi
 export UCX_LOG_LEVEL="${UCX_LOG_LEVEL-error}" UCX_WARN_UNUSED_ENV_VARS=n
-exec mpiexec.mpich -n 2 build/reel train --config configs/sft_demo.yaml "$@"
+exec mpiexec.mpich -n 2 build/reel train --config configs/sft_demo.yaml --training.distributed.num_gpus 2 \
+    --training.distributed.hsdp_shard_dim 2 --training.data.train_batch_size 16 "$@"
