@@ -161,7 +161,7 @@ reel_err reel_doc_reference(const struct reel_schema *schema, const char *topic,
     if (shown) return REEL_OK;
     for (int i = 0; i < n; i++) names[i] = s[i].path;
     near = reel_nearest(topic, names, n);
-    return REEL_FAIL(REEL_ECONFIG, "reel --help-config: no section '%s'%s%s%s", topic, near < 0 ? "" : "; did you mean ",
+    return REEL_FAIL(REEL_ECONFIG, "no section '%s'%s%s%s", topic, near < 0 ? "" : "; did you mean ",
                      near < 0 ? "" : names[near], near < 0 ? "" : "?");
 }
 
@@ -240,13 +240,12 @@ static void example_opts(const struct writer *w, const struct reel_opt *opts, in
     const char *last = "";
 
     for (const struct reel_opt *o = opts; o && o->type != REEL_OPT_END; o++) {
-        int at = col, same = 1;
+        int at = col;
         const char *dot;
 
-        for (const char *s = o->name; (dot = strchr(s, '.')); s = dot + 1, at += 2) {
-            same = same && !strncmp(last, o->name, (size_t)(dot - o->name) + 1);
-            if (!same) fprintf(w->f, "%s%*s%.*s:\n", w->lead, at, "", (int)(dot - s), s);
-        }
+        for (const char *s = o->name; (dot = strchr(s, '.')); s = dot + 1, at += 2)
+            if (strncmp(last, o->name, (size_t)(dot - o->name) + 1) != 0)
+                fprintf(w->f, "%s%*s%.*s:\n", w->lead, at, "", (int)(dot - s), s);
         example_opt(w, o, at);
         last = o->name;
     }

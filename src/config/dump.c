@@ -9,13 +9,9 @@ static void indent(FILE *f, int n) { fprintf(f, "%*s", n, ""); }
 static int open_maps(FILE *f, const char *last, const char *name, int col)
 {
     const char *dot;
-    int same = 1;
 
     for (const char *s = name; (dot = strchr(s, '.')); s = dot + 1) {
-        size_t n = (size_t)(dot - name) + 1;
-
-        same = same && strncmp(last, name, n) == 0;
-        if (!same) {
+        if (strncmp(last, name, (size_t)(dot - name) + 1) != 0) {
             indent(f, col);
             fprintf(f, "%.*s:\n", (int)(dot - s), s);
         }

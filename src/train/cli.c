@@ -59,8 +59,8 @@ static reel_err unknown_flag(const struct parser *p, const char *name)
     if (c->takes_config) n = collect(reel_run_flags, names, n, 96);
     near = reel_nearest(name, names, n);
     if (near >= 0)
-        return REEL_FAIL(REEL_ECONFIG, "reel %s: unknown flag --%s; did you mean --%s?", c->name, name, names[near]);
-    return REEL_FAIL(REEL_ECONFIG, "reel %s: unknown flag --%s; see reel %s --help", c->name, name, c->name);
+        return REEL_FAIL(REEL_ECONFIG, "%s: unknown flag --%s; did you mean --%s?", c->name, name, names[near]);
+    return REEL_FAIL(REEL_ECONFIG, "%s: unknown flag --%s; see reel %s --help", c->name, name, c->name);
 }
 
 /* The value of a flag: what follows '=', or the next argument; booleans need none. */
@@ -77,7 +77,7 @@ static reel_err set_flag(struct parser *p, const struct reel_opt *o, const char 
     struct reel_node text = { .type = REEL_NODE_STR, .src = "command line", .text = value }, *v = &text;
     const char *where = reel_pool_printf(&store->pool, "--%s", o->name);
 
-    if (!value) return REEL_FAIL(REEL_ECONFIG, "reel %s: --%s needs a value", p->cli->cmd->name, o->name);
+    if (!value) return REEL_FAIL(REEL_ECONFIG, "%s: --%s needs a value", p->cli->cmd->name, o->name);
     if (o->type != REEL_OPT_STR && o->type != REEL_OPT_ENUM && o->type != REEL_OPT_DURATION)
         v = reel_node_cast(&store->pool, value);
     return reel_opt_set(store, o, v, where, (char *)dst + o->offset);
@@ -94,7 +94,7 @@ static reel_err take_override(struct parser *p, const char *tok, const char *eq)
     push(p, tok);
     if (eq) return REEL_OK;
     if (p->i + 1 == p->argc)
-        return REEL_FAIL(REEL_ECONFIG, "reel %s: missing value for override %s", p->cli->cmd->name, tok);
+        return REEL_FAIL(REEL_ECONFIG, "%s: missing value for override %s", p->cli->cmd->name, tok);
     push(p, p->argv[++p->i]);
     return REEL_OK;
 }
@@ -133,7 +133,7 @@ static reel_err arguments(struct parser *p)
         if (!bare && !strcmp(tok, "--")) bare = 1;
         else if (!bare && !strncmp(tok, "--", 2)) REEL_TRY(take_flag(p, tok));
         else if (!bare && tok[0] == '-' && tok[1])
-            return REEL_FAIL(REEL_ECONFIG, "reel %s: unknown flag %s; flags have two dashes", cli->cmd->name, tok);
+            return REEL_FAIL(REEL_ECONFIG, "%s: unknown flag %s; flags have two dashes", cli->cmd->name, tok);
         else cli->args[cli->n_args++] = tok;
     }
     return REEL_OK;
@@ -144,13 +144,13 @@ static reel_err judge(const struct reel_cli *cli)
     const struct reel_cmd *c = cli->cmd;
 
     if (cli->n_args > c->max_args)
-        return REEL_FAIL(REEL_ECONFIG, "reel %s: unexpected argument '%s'", c->name, cli->args[c->max_args]);
-    if (cli->n_args < c->min_args) return REEL_FAIL(REEL_ECONFIG, "reel %s: missing argument: %s", c->name, c->args);
+        return REEL_FAIL(REEL_ECONFIG, "%s: unexpected argument '%s'", c->name, cli->args[c->max_args]);
+    if (cli->n_args < c->min_args) return REEL_FAIL(REEL_ECONFIG, "%s: missing argument: %s", c->name, c->args);
     if (c->takes_config && !cli->run.config)
-        return REEL_FAIL(REEL_ECONFIG, "reel %s: which run? --config FILE is missing", c->name);
+        return REEL_FAIL(REEL_ECONFIG, "%s: which run? --config FILE is missing", c->name);
     for (const struct reel_opt *o = c->flags; o && o->type != REEL_OPT_END; o++)
         if (o->flags & REEL_OPT_REQUIRED && !*(const char *const *)((const char *)cli->flags + o->offset))
-            return REEL_FAIL(REEL_ECONFIG, "reel %s: missing --%s: %s", c->name, o->name, o->help);
+            return REEL_FAIL(REEL_ECONFIG, "%s: missing --%s: %s", c->name, o->name, o->help);
     return REEL_OK;
 }
 
@@ -184,8 +184,8 @@ static reel_err find_command(struct parser *p)
         return REEL_OK;
     }
     near = reel_nearest(name, names, n);
-    if (near >= 0) return REEL_FAIL(REEL_ECONFIG, "reel: unknown command '%s'; did you mean %s?", name, names[near]);
-    return REEL_FAIL(REEL_ECONFIG, "reel: unknown command '%s'; see reel --help", name);
+    if (near >= 0) return REEL_FAIL(REEL_ECONFIG, "unknown command '%s'; did you mean %s?", name, names[near]);
+    return REEL_FAIL(REEL_ECONFIG, "unknown command '%s'; see reel --help", name);
 }
 
 /* reel, reel --help, reel help [command], reel --version, reel --help-config [section] */
