@@ -133,6 +133,9 @@ static void lenient(void)
     TAP_OK(c && c->n_warnings == 2, "lenient: two warnings");
     if (c) TAP_OK(strstr(c->warning[1], "training.loop.stepz: unknown key, ignored") != NULL, "%s", c->warning[1]);
     reel_config_free(c);
+    c = WITH("--models.ema._target_=wan", "--models.ema.init_from=x");
+    TAP_OK(c && c->n_warnings == 1, "a role that nobody uses: %s", c ? c->warning[0] : "");
+    reel_config_free(c);
     o[0] = "--training.loop.max_train_steps=x";
     c = cfg_parse(sft, "s", 1, o, 1);
     TAP_OK(!c, "lenient does not forgive a wrong value: %s", reel_errrec()->msg);

@@ -100,6 +100,30 @@ static void values(void)
     reel_config_free(c);
 }
 
+/* every run of cases/, and a parity run's zeros */
+static void cases(void)
+{
+    static const char *const name[] = { "dfsft", "dfsft-bidirectional", "tfsft", "dmd2-data", "dmd2-parity", "dmd2-simulate",
+                                        "self-forcing", "self-forcing-ode", "self-forcing-window", "self-forcing-parity",
+                                        "layout-dmd2", "layout-self-forcing" };
+    struct reel_config *c;
+    char path[512];
+
+    for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
+        snprintf(path, sizeof path, EXAMPLES "cases/%s.yaml", name[i]);
+        round_trip(path);
+    }
+    c = load(EXAMPLES "cases/dmd2-parity.yaml");
+    TAP_OK(c && c->parity && c->training.optimizer.min_lr_ratio == 0.5 && c->training.optimizer.lr_num_cycles == 0,
+           "method.parity: min_lr_ratio 0 is 0.5");
+    reel_config_free(c);
+    c = load(EXAMPLES "cases/dmd2-data.yaml");
+    TAP_OK(c && c->training.optimizer.lr_scheduler == REEL_LR_POLYNOMIAL && c->training.optimizer.lr_power == 2 &&
+               reel_config_role(c, "teacher")->flow_shift == 5 && !reel_config_role(c, "teacher")->trainable &&
+               c->pipeline.flow_shift == 5, "dmd2-data: schedule and shifts");
+    reel_config_free(c);
+}
+
 int main(void)
 {
     size_t len;
@@ -115,6 +139,7 @@ int main(void)
         round_trip(path);
     }
     values();
+    cases();
     json_decref(all);
     free(text);
     return tap_done();

@@ -213,6 +213,18 @@ static void resolve_training(struct reel_config *cfg)
     if (!t->model_path && student) t->model_path = student->init_from;
 }
 
+/* A role that the method does not use is no error: files are passed from method to method. */
+static void note_unused(struct reel_config *cfg, const struct reel_cfg_role *r)
+{
+    char where[256];
+
+    for (int i = 0; reel_role_names[i]; i++)
+        if (!strcmp(reel_role_names[i], r->name) && cfg->method.kind->roles_needed >> i & 1) return;
+    reel_note(cfg->warning, &cfg->n_warnings,
+              reel_pool_printf(&cfg->pool, "%s: models.%s: the method %s does not use this role",
+                               reel_node_where(r->node, where, sizeof where), r->name, cfg->method.kind->name));
+}
+
 static void resolve_roles(struct reel_config *cfg)
 {
     for (int i = 0; i < cfg->n_roles; i++) {
@@ -221,6 +233,7 @@ static void resolve_roles(struct reel_config *cfg)
         if (!reel_node_given(r->node, "enable_gradient_checkpointing_type"))
             r->checkpointing = cfg->training.model.checkpointing;
         if (!r->trainable) r->checkpointing = REEL_CKPTING_NONE;
+        note_unused(cfg, r);
         if (isnan(r->lora.alpha) && r->lora.rank != REEL_INT_UNSET) r->lora.alpha = (double)r->lora.rank;
     }
 }

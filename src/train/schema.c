@@ -25,6 +25,8 @@ static struct reel_kind callback_kind(const struct reel_callback_ops *c)
                                .priv_size = c->priv_size, .check_at = c->check, .ready = !c->later };
 }
 
+_Static_assert(REEL_NROLE == REEL_MAX_ROLE_NAMES, "reel_role_names lists the roles in the order of enum reel_role");
+
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
 const struct reel_schema *reel_schema_init(struct reel_all_kinds *all)
