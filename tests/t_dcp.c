@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include "base/crc.h"
+#include "base/file.h"
 #include "ckpt/dcp.h"
 #include "tap.h"
 
@@ -73,10 +74,78 @@ static void cuts(void)
     TAP_OK(bad == 0, "keys are cut into the nested paths of the training state");
 }
 
+/* ---- damage ---- */
+
+static reel_err read_all(struct reel_dcp *d)
+{
+    int64_t zero[REEL_PT_MAXDIM] = { 0 };
+    reel_err e = reel_dcp_check_files(d);
+
+    for (int i = 0; i < reel_dcp_count(d) && !e; i++) {
+        const struct reel_dcp_entry *t = reel_dcp_entry(d, i);
+        struct reel_pt pt;
+        if (t->type) {
+            void *p = malloc((size_t)reel_pt_numel(t->n, t->nd) * (size_t)t->type->size + 1);
+            e = reel_dcp_read(d, t, zero, t->n, p);
+            free(p);
+        } else {
+            e = reel_dcp_read_object(d, t, &pt);
+            reel_pt_close(&pt);
+        }
+    }
+    return e;
+}
+
+/* One byte changed, or the end cut off, anywhere: an error or a value, never a crash. */
+static void mutate(char *p, size_t *n, uint32_t i)
+{
+    size_t at = i * 2654435761u % *n;
+
+    if (i % 8 == 7) *n = at;
+    else p[at] = (char)(i % 8 == 6 ? 0xff : p[at] ^ (1 << i % 8));
+}
+
+static void mutations(void)
+{
+    char dir[1024], file[2048], *good, *bad, *shard;
+    size_t n, m, k;
+    struct reel_dcp *d;
+    int refused = 0, all = 0;
+
+    snprintf(dir, sizeof dir, "%s/reel_t_dcp_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    if (!mkdtemp(dir) || reel_file_read(golden("malformed/a0_good/.metadata", ""), &good, &n)) abort();
+    if (reel_file_read(golden("malformed/a0_good/__1_0.distcp", ""), &shard, &m)) abort();
+    snprintf(file, sizeof file, "%s/__1_0.distcp", dir);
+    bad = malloc(n > m ? n : m);
+    for (uint32_t i = 0; i < 4000; i++, all++) { /* .metadata, beside good files */
+        memcpy(bad, good, k = n);
+        mutate(bad, &k, i);
+        reel_err e = reel_dcp_open_mem(&d, golden("malformed/a0_good", ""), bad, k);
+        refused += (e ? e : read_all(d)) != REEL_OK;
+        reel_dcp_close(d);
+        reel_err_clear();
+    }
+    for (uint32_t i = 0; i < 1500; i++, all++) { /* a shard, beside a good .metadata */
+        struct reel_blob b = { .path = file, .what = "mutation" };
+        memcpy(bad, shard, k = m);
+        mutate(bad, &k, i);
+        FILE *f = fopen(file, "w+b");
+        if (!f || fwrite(bad, 1, k, f) != k || fflush(f)) abort();
+        b.fd = fileno(f), b.len = k < 718 ? k : 718; /* its first archive */
+        refused += reel_pt_verify(&b) != REEL_OK;
+        reel_err_clear();
+        fclose(f);
+    }
+    TAP_OK(refused > all / 3, "%d of %d mutations refused, none crashes", refused, all);
+    (void)!reel_rmtree(dir);
+    free(good), free(shard), free(bad);
+}
+
 int main(void)
 {
     crc();
     cuts();
     rng_file();
+    mutations();
     return tap_done();
 }
