@@ -10,7 +10,7 @@ EXTRA_PROGRAMS += bench/b_ckpt
 bench_b_ckpt_SOURCES = bench/b_ckpt.c
 EXTRA_PROGRAMS += bench/b_step
 bench_b_step_SOURCES = bench/b_step.c
-EXTRA_DIST += bench/step_torch.py
+EXTRA_DIST += bench/step_torch.py bench/attn_torch.py
 
 bench: $(EXTRA_PROGRAMS)
 .PHONY: bench

@@ -66,7 +66,7 @@ static void product(const struct reel_cpu_isa *isa, int dt, int ka, int kb)
             for (int64_t k = 0; k < K; k++)
                 s += value(g.a.p, ka ? i * K + k : k * NI + i, dt) * value(g.b.p, kb ? j * K + k : k * NJ + j, dt);
             e = fabs(s - (double)((float *)g.out.y)[i * NJ + j]);
-            if (!(e <= worst)) worst = isfinite(e) ? e : INFINITY;
+            if (!(e <= worst)) worst = isfinite(e) ? e : HUGE_VAL;
         }
     TAP_OK(worst < 1e-4, "%s: %s product, k %s in a, %s in b: error %.1e", isa->name, reel_dtype_name((reel_dtype)dt),
            ka ? "inner" : "outer", kb ? "inner" : "outer", worst);
@@ -99,7 +99,7 @@ static double apart(const void *x, const void *y, int64_t n, int dt)
 
     for (int64_t i = 0; i < n; i++) {
         double e = fabs(value(x, i, dt) - value(y, i, dt));
-        if (!(e <= worst)) worst = isfinite(e) ? e : INFINITY;
+        if (!(e <= worst)) worst = isfinite(e) ? e : HUGE_VAL;
         rms += value(y, i, dt) * value(y, i, dt);
     }
     return worst / sqrt(rms / (double)n);
