@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# quickstart.sh [ARGUMENT...]: set up this machine, then train a small video model on clips that the
-# program draws itself: no GPU, weights or data set needed. Arguments go to `reel train`.
+# quickstart.sh [ARGUMENT...]: set up this machine, then see everything work on two CPU ranks, without a
+# GPU, weights or a data set. Minutes. Arguments go to the main training run.
+#   1. a real film becomes latents, a small Wan transformer learns one clip of it, stops, resumes, and
+#      samples the clip from noise;
+#   2. the main job: the same transformer learns 4096 built-in clips of moving shapes from their
+#      captions and then draws captions that it has never seen.
+# Everything is below outputs/. Run again, it goes on where it stopped.
 set -euo pipefail
 src=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 "$src/jobscripts/setup.sh"
 cd "$src"
+say() { printf '\nquickstart: %s\n' "$*"; }
 
 # Containers may have no /dev/shm, or a tiny one: then MPI must not put its shared memory there.
 shm_mib=$(df --output=avail -B1M /dev/shm 2>/dev/null | tail -n 1)
@@ -13,5 +19,35 @@ if [ ! -w /dev/shm ] || [ "${shm_mib:-0}" -lt 64 ]; then
     export UCX_TLS="${UCX_TLS-self,sysv,cma}"
 fi
 export UCX_LOG_LEVEL="${UCX_LOG_LEVEL-error}" UCX_WARN_UNUSED_ENV_VARS=n
-exec mpiexec.mpich -n 2 build/reel train --config configs/sft_demo.yaml --training.distributed.num_gpus 2 \
-    --training.distributed.hsdp_shard_dim 2 --training.data.train_batch_size 16 "$@"
+reel() { mpiexec.mpich -n 2 build/reel "$@"; }
+two="--training.distributed.num_gpus 2 --training.distributed.hsdp_shard_dim 2"
+
+film=$(find /usr/share/doc/opencv-doc* -name vtest.avi 2>/dev/null | head -n 1)
+if [ -n "$film" ]; then
+    caption="people walk through a courtyard"
+    say "a real film, $film, becomes latents: outputs/film/clip.png shows it above what the codec keeps"
+    mkdir -p outputs/film
+    [ -f outputs/film/clip.h5 ] || reel preprocess --videos "$film" --caption "$caption" --height 96 --width 128 \
+        --num-frames 13 --train-fps 5 --output outputs/film/clip.h5
+    say "training on it: 300 steps, a checkpoint, and 300 more from that checkpoint"
+    # shellcheck disable=SC2086 # a list of arguments
+    for steps in 300 600; do
+        reel train --config configs/sft_film.yaml $two --training.data.train_batch_size 2 \
+            --training.loop.max_train_steps $steps --resume-from-checkpoint latest
+    done
+    # shellcheck disable=SC2086
+    reel generate --config configs/sft_film.yaml $two --checkpoint latest --prompt "$caption" --steps 30 --guidance 1 \
+        --out outputs/film/sampled.png
+else
+    say "no film found (package opencv-doc): going on with the built-in clips"
+fi
+
+say "the main job: built-in clips of moving shapes, 2000 steps"
+# shellcheck disable=SC2086
+reel train --config configs/sft_demo.yaml $two --training.data.train_batch_size 16 --resume-from-checkpoint latest "$@"
+say "64 captions that it has never seen, 50 steps, guidance 2"
+# shellcheck disable=SC2086
+reel generate --config configs/sft_demo.yaml $two --checkpoint latest --clips 64 --steps 50 --guidance 2 \
+    --out outputs/quickstart/clips.png
+say "look at outputs/quickstart/clips.png (rows of four clips, four frames each) and outputs/film/*.png;"
+say "metrics: outputs/quickstart/tracker, configuration: outputs/quickstart/config.yaml, weights: outputs/quickstart/checkpoint-2000"

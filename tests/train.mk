@@ -1,6 +1,7 @@
 # The golden runner: build/tests/golden is a link, since a build inside the source tree has the folder
 # of golden files under that name.
-noinst_PROGRAMS += tests/golden_run
+noinst_PROGRAMS += tests/golden_run tests/png_diff
+tests_png_diff_SOURCES = tests/png_diff.c
 tests_golden_run_SOURCES = tests/golden.h tests/golden.c tests/golden_util.c tests/golden_method.c tests/golden_draws.c \
   tests/golden_schedules.c tests/golden_adamw.c tests/golden_dcp.c tests/golden_demo.c tests/golden_media.c tests/golden_hf.c \
   tests/golden_wan.c tests/wan_rig.h tests/wan_rig.c
@@ -14,4 +15,5 @@ check_PROGRAMS += tests/t_lr tests/t_sampler
 tests_t_lr_SOURCES = tests/t_lr.c
 tests_t_sampler_SOURCES = tests/t_sampler.c
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/tiny.yaml tests/tiny/transformer/config.json
-dist_check_SCRIPTS += tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh tests/t_train_faults.sh
+dist_check_SCRIPTS += tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh tests/t_train_faults.sh \
+  tests/t_film.sh tests/t_quickstart.sh
