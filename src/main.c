@@ -62,9 +62,11 @@ static reel_err print_plan(struct program *p, int required)
 
 static reel_err do_dry_run(struct program *p)
 {
-    if (p->world.rank == 0) {
-        for (int i = 0; i < p->cfg->n_later; i++) printf("not yet in this version: %s\n", p->cfg->later[i]);
-        printf("%s: the configuration is valid\n", p->cfg->name);
+    if (p->world.rank == 0) printf("%s: the configuration is valid\n", p->cfg->name);
+    if (reel_config_ready(p->cfg) != REEL_OK) { /* valid, but train would refuse it */
+        if (p->world.rank == 0) printf("not yet in this version: %s\n", reel_errrec()->msg);
+        reel_err_clear();
+        return REEL_OK;
     }
     return print_plan(p, 0);
 }

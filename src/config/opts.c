@@ -145,7 +145,7 @@ const struct reel_opt reel_training_opts[] = {
       .help = "async: the step pays for a copy in memory only" },
     { "checkpoint.save_frozen", REEL_OPT_BOOL, F(checkpoint.save_frozen),
       .help = "store frozen roles in full instead of a reference to init_from" },
-    { "checkpoint.max_wall", REEL_OPT_DURATION, F(checkpoint.max_wall), .min = 0, .max = BIG,
+    { "checkpoint.max_wall", REEL_OPT_DURATION, F(checkpoint.max_wall), .min = 0, .max = BIG, .flags = REEL_OPT_LATER,
       .unit = "seconds", .help = "stop, save and exit for a requeue after 3h50m, 90s, ...; 0: no limit" },
 
     { "tracker.trackers", REEL_OPT_STRS, F(tracker.trackers), .sdflt = "[jsonl, tensorboard]",
@@ -191,7 +191,7 @@ const struct reel_opt reel_training_opts[] = {
       .help = "layout: the same bits on any number of ranks; resume: on the same number" },
     { "on_nonfinite", REEL_OPT_ENUM, F(on_nonfinite), .choices = "stop|skip",
       .help = "what a NaN or infinity in loss or gradient does to the run" },
-    { "watchdog_s", REEL_OPT_F64, F(watchdog_s), .dflt = 600, .min = 0, .max = BIG, .unit = "seconds",
+    { "watchdog_s", REEL_OPT_F64, F(watchdog_s), .dflt = 600, .min = 0, .max = BIG, .flags = REEL_OPT_LATER, .unit = "seconds",
       .help = "a collective that stalls longer ends the job; 0: off" },
     { .type = REEL_OPT_END },
 };
