@@ -297,9 +297,11 @@ reel_err reel_ckpt_check(const char *path, FILE *out, struct reel_comm *world)
     REEL_TRY(reel_agree(world, e));
     reel_comm_sum_i64(world, (int64_t *)&sum, 3);
     if (step_of(dir, &step)) reel_err_clear();
+    char at[32] = "";
+    if (step >= 0) snprintf(at, sizeof at, "step %ld, ", step);
     if (world->rank == 0 && out)
-        fprintf(out, "%s: step %ld, %lld tensors (%.3f GiB), %lld objects, %s: all checksums agree\n", dir, step,
-                (long long)sum.tensors, (double)sum.bytes / 0x1p30, (long long)sum.objects,
+        fprintf(out, "%s: %s%lld tensors (%.3f GiB), %lld objects, %s: all checksums agree\n", dir, at, (long long)sum.tensors,
+                (double)sum.bytes / 0x1p30, (long long)sum.objects,
                 marked ? "committed" : "written by another program (no commit marker)");
     return REEL_OK;
 }

@@ -235,20 +235,22 @@ static reel_err copy_folder(const char *from, const char *to, int deep)
     return e;
 }
 
-static reel_err copy_config(const struct job *j)
+/* config.json of the base, looked for before anything is written. */
+static reel_err find_config(const struct reel_export *x, char *path, size_t size)
 {
-    char from[PATH_MAX], to[PATH_MAX];
-
-    REEL_TRY(reel_join(from, sizeof from, j->x->base, "transformer/config.json"));
-    if (!reel_is_file(from)) REEL_TRY(reel_join(from, sizeof from, j->x->base, "config.json"));
-    REEL_TRY(reel_join(to, sizeof to, j->dir, "config.json"));
-    return copy_bytes(from, to);
+    REEL_TRY(reel_join(path, size, x->base, "transformer/config.json"));
+    if (reel_is_file(path)) return REEL_OK;
+    REEL_TRY(reel_join(path, size, x->base, "config.json"));
+    if (reel_is_file(path)) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG, "export: %s, which the %s started from, has no transformer/config.json: give --base DIR",
+                     x->base, x->role);
 }
 
 static reel_err run(struct job *j)
 {
-    char dcp[PATH_MAX], index[PATH_MAX];
+    char dcp[PATH_MAX], index[PATH_MAX], config[PATH_MAX], to[PATH_MAX];
 
+    REEL_TRY(find_config(j->x, config, sizeof config));
     REEL_TRY(ckpt_complete(j->x->checkpoint));
     REEL_TRY(ckpt_dcp_dir(j->x->checkpoint, dcp, sizeof dcp));
     REEL_TRY(reel_dcp_open(&j->d, dcp));
@@ -258,7 +260,8 @@ static reel_err run(struct job *j)
     REEL_TRY(reel_mkdirs(j->dir));
     for (int f = 0; f < j->n_files; f++) REEL_TRY(write_file(j, f));
     if (j->n_files > 1) REEL_TRY(write_index(j));
-    REEL_TRY(copy_config(j));
+    REEL_TRY(reel_join(to, sizeof to, j->dir, "config.json"));
+    REEL_TRY(copy_bytes(config, to));
     REEL_TRY(reel_join(index, sizeof index, j->x->base, "model_index.json"));
     return reel_is_file(index) ? copy_folder(j->x->base, j->x->out, 1) : REEL_OK;
 }
@@ -274,6 +277,11 @@ reel_err reel_export(const struct reel_export *x)
         return REEL_FAIL(REEL_ECONFIG, "export: %s exists: give a new folder", x->out);
     REEL_TRY(reel_join(j.dir, sizeof j.dir, x->out, "transformer"));
     e = run(&j);
+    if (e) { /* a half-made model would load somewhere */
+        struct reel_errrec first = *reel_errrec();
+        (void)!reel_rmtree(x->out);
+        *reel_errrec() = first;
+    }
     reel_dcp_close(j.d);
     free(j.t);
     return e;
