@@ -10,6 +10,7 @@
 #include "data/set.h"
 #include "train/commands.h"
 #include "train/generate.h"
+#include "train/init.h"
 #include "train/report.h"
 #include "train/run.h"
 #include "train/schema.h"
@@ -117,14 +118,18 @@ static reel_err do_preprocess(struct program *p) { return reel_preprocess(p->cli
 static reel_err export_checkpoint(struct program *p)
 {
     const struct reel_export_flags *f = p->cli.flags;
-    char base[4096];
+    char from[4096], base[4096];
+    struct reel_hf_source src;
     struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
                              .dt = f->dtype ? REEL_BF16 : REEL_F32 };
 
     if (!x.base) {
-        REEL_TRY(reel_export_base(x.checkpoint, x.role, base, sizeof base));
-        x.base = base;
+        REEL_TRY(reel_export_base(x.checkpoint, x.role, from, sizeof from));
+        x.base = from;
     }
+    src = reel_model_source(x.base, &p->env);
+    REEL_TRY(reel_hf_resolve(&src, base, sizeof base));
+    x.base = base;
     REEL_TRY(reel_export(&x));
     printf("%s: %s of %s, ready for init_from\n", x.out, x.role, x.checkpoint);
     return REEL_OK;

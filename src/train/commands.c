@@ -41,7 +41,7 @@ static const struct reel_cmd generate = {
 static const struct reel_opt export_flags[] = {
     { "role", REEL_OPT_STR, F(role), .sdflt = "student", .help = "whose weights" },
     { "base", REEL_OPT_STR, F(base), .unit = "DIR",
-      .help = "Diffusers folder that gives config.json and the other components; absent: the role's init_from" },
+      .help = "Diffusers folder or repository id that gives config.json and the other components; absent: the role's init_from" },
     { "dtype", REEL_OPT_ENUM, F(dtype), .choices = "f32|bf16", .help = "type of the stored weights" },
     { .type = REEL_OPT_END },
 };

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/rng.h"
-#include "ckpt/hf.h"
 #include "kernels/scalar.h"
 
 #define CHUNK 65536 /* values drawn on the host at a time */
@@ -62,12 +61,10 @@ static reel_err random_weights(struct reel_run *r, int role)
     return REEL_OK;
 }
 
-static struct reel_hf_source source_of(const struct reel_run *r, const struct reel_cfg_role *c)
+struct reel_hf_source reel_model_source(const char *init_from, const struct reel_env *e)
 {
-    const struct reel_env *e = r->flags.env;
-    struct reel_hf_source src = { .init_from = c->init_from };
+    struct reel_hf_source src = { .init_from = init_from };
 
-    if (!c->disable_custom_init_weights) src.override_from = c->transformer_override_safetensor;
     if (e)
         src.env = (struct reel_hf_env){
             .hf_hub_cache = reel_env_get(e, REEL_ENV_HF_HUB_CACHE),
@@ -76,6 +73,14 @@ static struct reel_hf_source source_of(const struct reel_run *r, const struct re
             .xdg_cache_home = reel_env_get(e, REEL_ENV_XDG_CACHE_HOME),
             .home = reel_env_get(e, REEL_ENV_HOME),
         };
+    return src;
+}
+
+static struct reel_hf_source source_of(const struct reel_run *r, const struct reel_cfg_role *c)
+{
+    struct reel_hf_source src = reel_model_source(c->init_from, r->flags.env);
+
+    if (!c->disable_custom_init_weights) src.override_from = c->transformer_override_safetensor;
     return src;
 }
 

@@ -3,7 +3,12 @@
 
 /* Where a role's weights come from: its folder, or the named draws. */
 
+#include "ckpt/hf.h"
 #include "train/run.h"
+
+/** reel_model_source - where `init_from` is looked for: as a folder, then in the cache that the
+ * environment names (NULL: folders only). Local. */
+struct reel_hf_source reel_model_source(const char *init_from, const struct reel_env *e);
 
 /** reel_role_config - the text of the role's transformer/config.json, malloc'ed; read by rank 0 and
  * broadcast. Collective(world); with one process Local. REEL_EIO, REEL_EDATA. */
