@@ -1,5 +1,5 @@
 /* Attention forward and backward, 2 and 5 products counted.
- * usage: b_attn [threads [seconds per figure]] */
+ * usage: b_attn [threads [seconds per figure [largest S]]]; with one thread processor time is counted */
 #include "bench/bench.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
@@ -7,6 +7,7 @@
 
 static struct reel_stream stream;
 static double min_s = 0.3;
+static long largest = 8192;
 
 static float *filled(int64_t n)
 {
@@ -42,13 +43,15 @@ static void shape(int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t 
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 1 ? atoi(argv[1]) : reel_pool_cores();
+    int threads = argc > 1 ? atoi(argv[1]) : reel_pool_cores(NULL);
 
     if (argc > 2) min_s = atof(argv[2]);
+    if (argc > 3) largest = atol(argv[3]);
+    if (threads == 1) bench_clock = CLOCK_PROCESS_CPUTIME_ID;
     stream.pool = reel_pool_open(threads);
-    printf("%s, %s, %d threads\n", bench_processor(), reel_cpu_isa()->name, threads);
+    printf("%s, %s, %d thread(s)\n", bench_processor(), reel_cpu_isa()->name, threads);
     shape(REEL_F32, 1, 2048, 2048, 12, 128);
-    shape(REEL_F32, 1, 8192, 8192, 12, 128);
+    if (largest >= 8192) shape(REEL_F32, 1, 8192, 8192, 12, 128);
     shape(REEL_BF16, 1, 2048, 2048, 12, 128);
     shape(REEL_F32, 1, 1950, 512, 12, 128);
     shape(REEL_F32, 1, 2048, 2048, 1, 128);

@@ -1,7 +1,8 @@
 /* Matrix products against the processor's peak and OpenBLAS.
- * usage: b_gemm [threads [seconds per figure]] */
+ * usage: b_gemm [threads [seconds per figure]]; with one thread processor time is counted */
 #include <cblas.h>
 
+#include "be/ops.h"
 #include "bench/bench.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
@@ -52,7 +53,7 @@ static void *as_bf16(const float *x, int64_t n)
 static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, double peak)
 {
     int64_t m = b * s;
-    struct reel_rows r = { .b = b, .s = s, .runs = 8, .per_mod = s };
+    struct reel_rows r = reel_rows_make(b, s, s);
     float *x = filled(m * k), *w = filled(n * k), *y = filled(m * n), *bias = filled(n), *pre = filled(m * n);
     float *dx = filled(m * k), *dw = filled(n * k), *db = filled(n);
     void *hx = as_bf16(x, m * k), *hw = as_bf16(w, n * k), *hy = as_bf16(y, m * n), *hdx = as_bf16(x, m * k);
@@ -86,12 +87,14 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 1 ? atoi(argv[1]) : reel_pool_cores();
-    double peak = peak_gflops(threads);
+    int threads = argc > 1 ? atoi(argv[1]) : reel_pool_cores(NULL);
+    double peak;
 
     if (argc > 2) min_s = atof(argv[2]);
+    if (threads == 1) bench_clock = CLOCK_PROCESS_CPUTIME_ID;
+    peak = peak_gflops(threads);
     stream.pool = reel_pool_open(threads);
-    printf("%s, %s, %d threads; FMA peak %.0f GFLOP/s; all figures GFLOP/s (percent of peak)\n", bench_processor(),
+    printf("%s, %s, %d thread(s); FMA peak %.0f GFLOP/s; all figures GFLOP/s (percent of peak)\n", bench_processor(),
            reel_cpu_isa()->name, threads, peak);
     printf("blas is %s, same product as fwd\n", openblas_get_config());
     shape(1, 1950, 1536, 1536, threads, peak);

@@ -9,4 +9,4 @@ libreel_a_SOURCES += kernels/cpu/gemm.inc kernels/cpu/attn.inc
 # included by each isa_*.c
 libreel_a_SOURCES += kernels/cpu/loops.inc kernels/cpu/elementwise.inc kernels/cpu/norm.inc kernels/cpu/gate.inc \
   kernels/cpu/latent.inc kernels/cpu/sum.inc
-EXTRA_DIST += kernels/README.md
+EXTRA_DIST += kernels/README.md kernels/cpu/README.md

@@ -117,6 +117,29 @@ static void same_attention(const struct reel_cpu_isa *isa, int dt)
            reel_dtype_name((reel_dtype)dt), reel_cpu_isa()->name, o, q, k, v);
 }
 
+/* Neither unit fuses products and sums; they differ in lanes, register tiles and nothing else. */
+static void any_lanes(void)
+{
+    void *in[4] = { uniform(SQ * HD, REEL_F32), uniform(SK * HD, REEL_F32), uniform(SK * HD, REEL_F32),
+                    uniform(SQ * HD, REEL_F32) };
+    struct reel_attn x = attention(&lanes16, REEL_F32, in), y = attention(&reel_isa_portable, REEL_F32, in);
+    struct reel_gemm g = {
+        .a = { in[0], 343, 1, REEL_F32 }, .b = { in[1], 11, 0, REEL_F32 }, .plan = { three_pieces, 4, 2 },
+        .out = { .ld = 11, .dt = REEL_F32, .gelu = 1 },
+    };
+    void *c[2] = { mem(121), mem(121) };
+
+    TAP_OK(!memcmp(x.o, y.o, SQ * HD * 4) && !memcmp(x.lse, y.lse, SQ * 4) && !memcmp(x.dq, y.dq, SQ * HD * 4) &&
+               !memcmp(x.dk, y.dk, SK * HD * 4) && !memcmp(x.dv, y.dv, SK * HD * 4),
+           "attention has the same bits with 4 lanes and 16");
+    for (int i = 0; i < 2; i++) {
+        const struct reel_cpu_isa *isa = i ? &reel_isa_portable : &lanes16;
+        g.out.y = c[i];
+        isa->tile(&g, 0, 11, 0, 11, mem(isa->tile_mem(&g, 11, 11)));
+    }
+    TAP_OK(!memcmp(c[0], c[1], 121 * 4), "so have products");
+}
+
 int main(void)
 {
     const struct reel_cpu_isa *all[] = { &lanes16, &reel_isa_portable, reel_cpu_isa(), NULL, NULL, NULL };
@@ -133,5 +156,6 @@ int main(void)
             for (int layout = 0; layout < 4; layout++) product(all[i], dt, layout & 1, layout >> 1);
             same_attention(all[i], dt);
         }
+    any_lanes();
     return tap_done() || !(peak(1) > 0);
 }
