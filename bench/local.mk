@@ -1,6 +1,11 @@
 # built by "make bench": not part of "make all"
-EXTRA_PROGRAMS = bench/b_gemm bench/b_attn
+EXTRA_PROGRAMS = bench/b_attn
+if HAVE_BLAS
+EXTRA_PROGRAMS += bench/b_gemm
+endif
 bench_b_gemm_SOURCES = bench/b_gemm.c bench/bench.h
+bench_b_gemm_CPPFLAGS = $(AM_CPPFLAGS) $(BLAS_CFLAGS)
+bench_b_gemm_LDADD = $(LDADD) $(BLAS_LIBS)
 bench_b_attn_SOURCES = bench/b_attn.c bench/bench.h
 EXTRA_PROGRAMS += bench/b_comm
 bench_b_comm_SOURCES = bench/b_comm.c

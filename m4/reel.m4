@@ -45,21 +45,6 @@ AC_DEFUN([REEL_PROG_CC_FLAGS], [
   AC_SUBST([REEL_LDFLAGS])
   AC_SUBST([KERNEL_CFLAGS])])
 
-# REEL_DNNL: --with-dnnl: bf16 matrix products of oneDNN (HAVE_DNNL, DNNL_LIBS). Never required.
-AC_DEFUN([REEL_DNNL], [
-  AC_ARG_WITH([dnnl],
-    [AS_HELP_STRING([--with-dnnl], [oneDNN for bf16 matrix products @<:@check@:>@])], [], [with_dnnl=check])
-  have_dnnl=no DNNL_LIBS=
-  AS_IF([test "x$with_dnnl" != xno], [
-    reel_save_LIBS=$LIBS
-    AC_CHECK_HEADER([oneapi/dnnl/dnnl.h],
-      [AC_CHECK_LIB([dnnl], [dnnl_sgemm], [have_dnnl=yes DNNL_LIBS=-ldnnl])])
-    LIBS=$reel_save_LIBS
-    AS_IF([test "$have_dnnl$with_dnnl" = noyes], [AC_MSG_ERROR([oneDNN asked for but not found: libdnnl-dev])])])
-  AS_IF([test $have_dnnl = yes], [AC_DEFINE([HAVE_DNNL], [1], [oneDNN is linked])])
-  AC_SUBST([DNNL_LIBS])
-  AM_CONDITIONAL([HAVE_DNNL], [test $have_dnnl = yes])])
-
 # REEL_CUDA: --with-cuda[=DIR], --with-cuda-arch="80 90": HAVE_CUDA when nvcc makes device code and
 # cudart, cuBLAS and NCCL link. The program links none of them yet: it must start without a driver.
 AC_DEFUN([REEL_CUDA], [
