@@ -122,7 +122,7 @@ reel_err reel_run_loop(struct reel_run *r)
         struct reel_step st;
         double began = reel_now();
         REEL_TRY(reel_run_step(r, step, &st));
-        REEL_TRY(reel_report_step(r, &st, reel_now() - began));
+        REEL_TRY(reel_agree(r->world, reel_report_step(r, &st, reel_now() - began)));
         reel_profile_lap(&r->prof, REEL_PROF_OTHER);
         reel_phase("checkpoint", step);
         REEL_TRY(reel_save_due(r, step));
