@@ -17,21 +17,26 @@ struct wan_cfg {
 };
 
 /* Integers, with what an absent key means (the 14B model's numbers). */
+/* Bounds far beyond any model, so that no size derived from them overflows. */
+#define WAN_MAX_LAYERS 4096
+#define WAN_MAX_DIM    (1 << 20)
+#define WAN_MAX_PATCH  64
+
 static const struct wan_int {
     const char *key;
     size_t at;
-    int64_t dflt;
+    int64_t dflt, max;
     int even;
 } wan_ints[] = {
-    { "num_layers", offsetof(struct wan_cfg, layers), 40, 0 },
-    { "num_attention_heads", offsetof(struct wan_cfg, heads), 40, 0 },
-    { "attention_head_dim", offsetof(struct wan_cfg, head_dim), 128, 1 },
-    { "ffn_dim", offsetof(struct wan_cfg, ffn), 13824, 0 },
-    { "in_channels", offsetof(struct wan_cfg, in_ch), 16, 0 },
-    { "out_channels", offsetof(struct wan_cfg, out_ch), 16, 0 },
-    { "text_dim", offsetof(struct wan_cfg, text_dim), 4096, 0 },
-    { "freq_dim", offsetof(struct wan_cfg, freq_dim), 256, 1 },
-    { "text_len", offsetof(struct wan_cfg, text_len), 512, 0 },
+    { "num_layers", offsetof(struct wan_cfg, layers), 40, WAN_MAX_LAYERS, 0 },
+    { "num_attention_heads", offsetof(struct wan_cfg, heads), 40, WAN_MAX_DIM, 0 },
+    { "attention_head_dim", offsetof(struct wan_cfg, head_dim), 128, WAN_MAX_DIM, 1 },
+    { "ffn_dim", offsetof(struct wan_cfg, ffn), 13824, WAN_MAX_DIM, 0 },
+    { "in_channels", offsetof(struct wan_cfg, in_ch), 16, WAN_MAX_DIM, 0 },
+    { "out_channels", offsetof(struct wan_cfg, out_ch), 16, WAN_MAX_DIM, 0 },
+    { "text_dim", offsetof(struct wan_cfg, text_dim), 4096, WAN_MAX_DIM, 0 },
+    { "freq_dim", offsetof(struct wan_cfg, freq_dim), 256, WAN_MAX_DIM, 1 },
+    { "text_len", offsetof(struct wan_cfg, text_len), 512, WAN_MAX_DIM, 0 },
 };
 
 static reel_err read_ints(struct wan_cfg *c, const json_t *j, const char *where)
@@ -43,9 +48,9 @@ static reel_err read_ints(struct wan_cfg *c, const json_t *j, const char *where)
 
         if (v && !json_is_null(v)) {
             n = json_integer_value(v); /* 0 unless an integer */
-            if (n < 1 || n > INT32_MAX || (f->even && n % 2))
-                return REEL_FAIL(REEL_ECONFIG, "%s: %s must be a positive%s integer", where, f->key,
-                                 f->even ? " even" : "");
+            if (n < 1 || n > f->max || (f->even && n % 2))
+                return REEL_FAIL(REEL_ECONFIG, "%s: %s must be a positive%s integer, at most %ld", where, f->key,
+                                 f->even ? " even" : "", (long)f->max);
         }
         memcpy((char *)c + f->at, &n, sizeof n);
     }
@@ -60,7 +65,8 @@ static reel_err read_patch(struct wan_cfg *c, const json_t *j, const char *where
     if (!v) return REEL_OK;
     c->ph = json_integer_value(json_array_get(v, 1));
     c->pw = json_integer_value(json_array_get(v, 2));
-    if (json_array_size(v) != 3 || json_integer_value(json_array_get(v, 0)) != 1 || c->ph < 1 || c->pw < 1)
+    if (json_array_size(v) != 3 || json_integer_value(json_array_get(v, 0)) != 1 || c->ph < 1 || c->pw < 1 ||
+        c->ph > WAN_MAX_PATCH || c->pw > WAN_MAX_PATCH)
         return REEL_FAIL(REEL_ECONFIG, "%s: patch_size must be [1, height, width], as in [1, 2, 2]", where);
     return REEL_OK;
 }
@@ -107,6 +113,9 @@ static reel_err read_cfg_json(struct wan_cfg *c, const json_t *j, const char *wh
     REEL_TRY(read_ints(c, j, where));
     REEL_TRY(read_patch(c, j, where));
     REEL_TRY(read_eps(c, j, where));
+    if (c->heads * c->head_dim > WAN_MAX_DIM)
+        return REEL_FAIL(REEL_ECONFIG, "%s: num_attention_heads %ld x attention_head_dim %ld is above %d", where,
+                         (long)c->heads, (long)c->head_dim, WAN_MAX_DIM);
     if (c->in_ch != c->out_ch)
         return REEL_FAIL(REEL_ECONFIG, "%s: in_channels %ld and out_channels %ld differ: the network predicts the "
                          "velocity of its input", where, (long)c->in_ch, (long)c->out_ch);

@@ -84,11 +84,11 @@ static struct reel_hf_source source_of(const struct reel_run *r, const struct re
     return src;
 }
 
-reel_err reel_role_config(struct reel_run *r, const struct reel_cfg_role *c, char **json)
+reel_err reel_role_config(struct reel_run *r, const struct reel_cfg_role *c, char **json, char *where)
 {
     struct reel_hf_source src = source_of(r, c);
 
-    return reel_hf_read_config(&src, r->world, json, NULL);
+    return reel_hf_read_config(&src, r->world, json, where);
 }
 
 reel_err reel_role_weights(struct reel_run *r, int role)
