@@ -102,6 +102,21 @@ reel_err reel_file_write(const char *path, const void *data, size_t bytes)
     return e;
 }
 
+reel_err reel_file_probe(const char *path)
+{
+    char tmp[PATH_MAX];
+    int fd;
+
+    if (reel_is_dir(path)) return REEL_FAIL(REEL_EIO, "%s: is a folder; name a file to write", path);
+    if (snprintf(tmp, sizeof tmp, "%s.tmp", path) >= (int)sizeof tmp)
+        return REEL_FAIL(REEL_EIO, "%s: path too long", path);
+    fd = open(tmp, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot write there: %s", path, strerror(errno));
+    close(fd);
+    unlink(tmp);
+    return REEL_OK;
+}
+
 reel_err reel_mkdirs(const char *path)
 {
     char p[PATH_MAX];

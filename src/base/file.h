@@ -15,6 +15,10 @@ reel_err reel_file_read(const char *path, char **data, size_t *bytes);
  * Local. REEL_EIO; the temporary file is removed. */
 reel_err reel_file_write(const char *path, const void *data, size_t bytes);
 
+/** reel_file_probe - whether `path`.tmp can be made, for files that a long computation writes at its end.
+ * Local. REEL_EIO; nothing is left. */
+reel_err reel_file_probe(const char *path);
+
 /** reel_pread - exactly `bytes` from `at`; a short file is an error that names both numbers. Local. REEL_EIO. */
 reel_err reel_pread(int fd, void *dst, size_t bytes, uint64_t at, const char *path);
 

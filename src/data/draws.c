@@ -320,6 +320,7 @@ reel_err reel_draws_open(struct reel_draws **out, uint64_t seed, const char *rep
 
     if (d) d->seed = seed, d->strict = strict, d->first_step = INT64_MAX;
     if (!d || (record && !(d->record = strdup(record)))) e = REEL_FAIL(REEL_ENOMEM, "no memory for the draws");
+    if (!e && record && world->rank == 0) e = reel_file_probe(record); /* not after the run */
     e = reel_agree(world, e);
     if (!e && replay) e = replay_open(d, replay, world);
     if (e) draws_free(d);

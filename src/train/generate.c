@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "be/ops.h"
 #include "media/clips.h"
 #include "media/codec.h"
@@ -283,11 +284,12 @@ reel_err reel_generate(const struct reel_config *cfg, const struct reel_generate
                        struct reel_comm *world)
 {
     struct reel_run *r = calloc(1, sizeof *r);
-    struct reel_sampling g = { .batch = f->clips ? f->batch : 1, .checkpoint = f->checkpoint,
+    struct reel_sampling g = { .batch = !f->clips ? 1 : f->batch < f->clips ? f->batch : f->clips, .checkpoint = f->checkpoint,
                                .seed = (uint64_t)f->benchmark };
     struct job j = { .r = r, .f = f };
     reel_err e = judge(cfg, f);
 
+    if (e == REEL_OK) e = reel_agree(world, f->out && world->rank == 0 ? reel_file_probe(f->out) : REEL_OK);
     if (e == REEL_OK) e = reel_run_open_sampling(r, cfg, &g, env, world);
     if (e == REEL_OK) e = run(&j, &g);
     free(j.rgb);
