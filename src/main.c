@@ -123,6 +123,8 @@ static reel_err export_checkpoint(struct program *p)
     struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
                              .dt = f->dtype ? REEL_BF16 : REEL_F32 };
 
+    if (!reel_ckpt_is_dir(x.checkpoint))
+        return REEL_FAIL(REEL_ECONFIG, "export: %s is not a checkpoint: a folder checkpoint-N is expected", x.checkpoint);
     if (!x.base) {
         REEL_TRY(reel_export_base(x.checkpoint, x.role, from, sizeof from));
         x.base = from;

@@ -127,7 +127,7 @@ static const struct wrong cases[] = {
     { 29, "    num_width: 81", NULL, "run.yaml:29:16: training.data.num_width: 81 is not a multiple of 16; nearest: 80 or 96", NULL },
     { -26, "    num_frames: 20", NULL, "run.yaml:27:17: training.data.num_frames: 20 is not 4k+1; nearest: 17 or 21", NULL },
     { -26, "    num_frames: 25", NULL, "run.yaml:31:19: training.data.num_latent_t: 6 latent frames are 21 pixel frames, not num_frames 25", "(which makes 7)" },
-    { 27, "    data_path: {d: 0}", NULL, "run.yaml:27:16: training.data.data_path: every set is repeated 0 times", NULL },
+    { 27, "    data_path: {d: 0}", NULL, "run.yaml:27:16: training.data.data_path: no data are left", NULL },
     { 27, NULL, NULL, "run.yaml:22:3: training: missing key 'data.data_path'", NULL },
     { 30, NULL, NULL, "run.yaml:27:5: training.data.num_latent_t: a simulated rollout needs the number of frames", NULL },
     /* optimizer, checkpoint, vsa, pipeline */

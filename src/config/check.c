@@ -61,7 +61,7 @@ static reel_err sizes(const struct reel_config *cfg)
 static reel_err data(const struct reel_config *cfg)
 {
     if (cfg->training.data.data_path.n == 0)
-        return reel_config_fail(cfg, "training.data.data_path", "every set is repeated 0 times: no data are left");
+        return reel_config_fail(cfg, "training.data.data_path", "no data are left: the list is empty, or every set is repeated 0 times");
     return REEL_OK;
 }
 
