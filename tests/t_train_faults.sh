@@ -43,6 +43,27 @@ fails "more ranks configured than running" "num_gpus" train 1 "$TMPDIR/n" --trai
 fails "a resume path that is not there" "none" train 1 "$TMPDIR/n" --resume-from-checkpoint "$TMPDIR/none"
 fails "more frames than the set has" "num_latent_t" train 1 "$TMPDIR/n" --training.data.num_latent_t 9 --training.data.num_frames 33
 
+fails "latents of another size" "num_height: 64 pixels" train 1 "$TMPDIR/n" --training.data.num_height 64
+fails "more samples than memory" "the data set has 24 samples" train 1 "$TMPDIR/n" --training.data.train_batch_size 16777216
+fails "a record that cannot be written is known at once" "$TMPDIR/none/x: cannot write there" train 2 "$TMPDIR/n" --record "$TMPDIR/none/x"
+fails "an export of what is no checkpoint" "not a checkpoint" "$REEL_BUILD/reel" export "$TMPDIR" "$TMPDIR/export"
+fails "a plan without a size" "num_height: the size in pixels is needed" "$REEL_BUILD/reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.num_height 0
+
+# model TEXT PATTERN FIELD: the tiny model with another line in its config.json
+model() {
+    mkdir -p "$TMPDIR/model/transformer"
+    sed "s/}/, $3}/" "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/model/transformer/config.json"
+    fails "$1" "$2" train 2 "$TMPDIR/n" --models.student.init_from "$TMPDIR/model"
+}
+model "a patch that does not divide the latents" "no multiple of the model's patch of 3" '"patch_size": [1, 3, 3]'
+model "a table of parameters beyond an int" "config.json: num_layers must be" '"num_layers": 1000000000'
+model "a width beyond all sizes" "config.json: num_attention_heads" '"num_attention_heads": 1000000'
+
+# rank 0 alone writes the log: its full disk is everyone's
+mkdir -p "$TMPDIR/log/tracker"
+ln -s /dev/full "$TMPDIR/log/tracker/metrics.jsonl"
+fails "a log that cannot be written" "metrics.jsonl: cannot append" train 2 "$TMPDIR/log"
+
 # noise that is not a number: recorded draws with one value overwritten
 try "record" train 1 "$TMPDIR/rec" --record "$TMPDIR/draws.safetensors"
 nan_at=$(($(stat -c %s "$TMPDIR/draws.safetensors") - 4000))

@@ -1,3 +1,4 @@
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 #include "train/run.h"
 #include "train/save.h"
 
-#define HOST_ARENA_BYTES (4u << 20) /* per-sample host values of one micro-batch */
+#define HOST_ARENA_BYTES (4u << 20) /* host values of one micro-batch: sums ... */
+#define HOST_FRAME_BYTES 64u        /* ... and what a frame of a sample adds: levels, losses */
 
 static const char *const role_name[REEL_NROLE] = { "student", "teacher", "critic" };
 
@@ -27,7 +29,7 @@ static void mesh_dims(const struct reel_config *cfg, struct reel_mesh_dims *d)
 static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role *c)
 {
     struct reel_model *m = &r->role[i];
-    char *json = NULL;
+    char *json = NULL, where[PATH_MAX];
 
     m->role = role_name[i];
     m->ops = reel_model_find(c->kind->name);
@@ -40,22 +42,25 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
     m->compute = r->cfg->training.compute_dtype == REEL_COMPUTE_BF16 ? REEL_BF16 : REEL_F32;
     m->gscale = 1;
-    REEL_TRY(reel_role_config(r, c, &json));
+    REEL_TRY(reel_role_config(r, c, &json, where));
     m->priv = calloc(1, m->ops->priv_size);
     if (!m->priv) {
         free(json);
         return REEL_FAIL(REEL_ENOMEM, "no memory for the model of the %s", m->role);
     }
-    reel_err e = m->ops->init(m, json, c->init_from);
+    reel_err e = m->ops->init(m, json, where);
     free(json);
     return e;
 }
 
+/* The roles that the method uses; others have been warned about. */
 static reel_err make_roles(struct reel_run *r)
 {
+    unsigned needed = r->cfg->method.kind->roles_needed;
+
     for (int i = 0; i < REEL_NROLE; i++) {
         const struct reel_cfg_role *c = reel_config_role(r->cfg, role_name[i]);
-        if (!c) continue;
+        if (!c || !(needed & REEL_ROLE(i))) continue;
         REEL_TRY(make_role(r, i, c));
         r->roles |= REEL_ROLE(i);
     }
@@ -105,8 +110,22 @@ static reel_err make_callbacks(struct reel_run *r)
     return reel_callbacks_init(r->cb, r->n_cb);
 }
 
+/* One side of the latents: of the data set where there is one, else of the configuration. */
+static reel_err latent_side(const struct reel_run *r, const char *key, int64_t pixels, int64_t have, int patch,
+                            int64_t *out)
+{
+    if (pixels && have && pixels != 8 * have)
+        return reel_config_fail(r->cfg, key, "%ld pixels, but the data set was made from %ld; 0 takes what is there",
+                                (long)pixels, (long)(8 * have));
+    *out = have ? have : pixels / 8;
+    if (*out < 1) return reel_config_fail(r->cfg, key, "the size in pixels is needed where no data set gives it");
+    if (*out % patch == 0) return REEL_OK;
+    return reel_config_fail(r->cfg, key, "%ld latents (%ld pixels) are no multiple of the model's patch of %d",
+                            (long)*out, (long)(8 * *out), patch);
+}
+
 /* Shape of a local micro-batch: from the data set where there is one, else from the configuration. */
-static void batch_shape(struct reel_run *r, const struct reel_set_info *info)
+static reel_err batch_shape(struct reel_run *r, const struct reel_set_info *info)
 {
     const struct reel_cfg_data *d = &r->cfg->training.data;
     int64_t *x = r->method.shape;
@@ -114,9 +133,11 @@ static void batch_shape(struct reel_run *r, const struct reel_set_info *info)
     x[0] = d->train_batch_size;
     x[1] = d->num_latent_t ? d->num_latent_t : info ? info->frames : 1;
     x[2] = r->role[REEL_STUDENT].channels;
-    x[3] = info && info->height ? info->height : d->num_height / 8;
-    x[4] = info && info->width ? info->width : d->num_width / 8;
     r->batch.b_global = x[0] * r->mesh.dp_size;
+    REEL_TRY(latent_side(r, "training.data.num_height", d->num_height, info ? info->height : 0,
+                         r->role[REEL_STUDENT].patch_h, &x[3]));
+    return latent_side(r, "training.data.num_width", d->num_width, info ? info->width : 0,
+                       r->role[REEL_STUDENT].patch_w, &x[4]);
 }
 
 static reel_err open_params(struct reel_run *r, int i)
@@ -193,9 +214,9 @@ static void name_arenas(struct reel_run *r)
 
 static reel_err open_host(struct reel_run *r)
 {
-    r->host.cap = HOST_ARENA_BYTES;
+    r->host.cap = HOST_ARENA_BYTES + HOST_FRAME_BYTES * (size_t)(r->method.shape[0] * r->method.shape[1]);
     r->host.base = malloc(r->host.cap);
-    return r->host.base ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %u bytes of host values", HOST_ARENA_BYTES);
+    return r->host.base ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %zu bytes of host values", r->host.cap);
 }
 
 /* Everything that needs no memory, no weights and no data; ends with every arena's peak known. */
@@ -203,12 +224,12 @@ static reel_err plan(struct reel_run *r, const struct reel_set_info *info)
 {
     reel_stream_init(&r->s, r->be, 1, &r->scratch);
     name_arenas(r);
-    REEL_TRY(open_host(r));
     REEL_TRY(make_roles(r));
     REEL_TRY(make_method(r));
     make_optims(r);
     REEL_TRY(make_callbacks(r));
-    batch_shape(r, info);
+    REEL_TRY(batch_shape(r, info));
+    REEL_TRY(open_host(r));
     REEL_TRY(lay_out(r));
     rehearse(r);
     return REEL_OK;
@@ -276,6 +297,9 @@ static reel_err make_demo(struct reel_run *r, const char *path)
 
     reel_comm_bcast(r->world, &exists, sizeof exists, 0);
     if (exists || d->demo_clips <= 0) return REEL_OK;
+    if (!d->num_height || !d->num_width || !d->num_frames)
+        return reel_config_fail(r->cfg, "training.data.demo_clips", "%s is not there, and to make it num_height, "
+                                "num_width and num_frames are needed; e.g. 64, 64 and 17", path);
     if (r->world->rank == 0 && !r->flags.quiet)
         printf("reel: %s is not there: making it from %ld built-in clips\n", path, (long)d->demo_clips);
     return reel_set_make_demo(&demo, r->world);
@@ -384,7 +408,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(open_backend(r));
     REEL_TRY(open_set(r));
     info = reel_set_info(r->set);
-    REEL_TRY(plan(r, info));
+    REEL_TRY(reel_agree(world, plan(r, info)));
     REEL_TRY(open_loader(r));
     REEL_TRY(materialise(r, info));
     REEL_TRY(reel_resume(r));
@@ -436,7 +460,7 @@ static reel_err plan_sampling(struct reel_run *r, struct reel_sampling *g)
     reel_stream_init(&r->s, r->be, 1, &r->scratch);
     name_arenas(r);
     REEL_TRY(make_student(r));
-    batch_shape(r, NULL);
+    REEL_TRY(batch_shape(r, NULL));
     r->method.shape[0] = g->batch;
     REEL_TRY(lay_out_sampling(r, g));
     rehearse_sampling(r, g);

@@ -116,7 +116,8 @@ void reel_report_start(struct reel_run *r)
            (int)r->cfg->training.loop.gradient_accumulation_steps,
            r->cfg->training.loop.gradient_accumulation_steps > 1 ? "s" : "");
     reel_report_plan(r);
-    if (r->first) printf("reel: resumed at step %ld\n", r->first);
+    if (r->first) printf("reel: resumed at step %ld%s\n", r->first,
+                         r->first < r->last ? "" : ": nothing to do, training.loop.max_train_steps are done");
     fflush(stdout);
 }
 
