@@ -13,7 +13,8 @@ EXTRA_PROGRAMS += bench/b_ops
 bench_b_ops_SOURCES = bench/b_ops.c
 EXTRA_PROGRAMS += bench/b_ckpt
 bench_b_ckpt_SOURCES = bench/b_ckpt.c
-EXTRA_PROGRAMS += bench/b_step
+EXTRA_PROGRAMS += bench/b_step bench/b_read
+bench_b_read_SOURCES = bench/b_read.c
 bench_b_step_SOURCES = bench/b_step.c
 EXTRA_DIST += bench/step_torch.py bench/attn_torch.py
 

@@ -462,7 +462,7 @@ static void extend(struct reel_pickle *p, struct reel_pv *v, size_t from, size_t
         v->u.seq.v = a;
         v->u.seq.cap = cap;
     }
-    memcpy(v->u.seq.v + v->u.seq.n, p->stack + from, n * sizeof(struct reel_pv *));
+    if (n) memcpy(v->u.seq.v + v->u.seq.n, p->stack + from, n * sizeof(struct reel_pv *));
     v->u.seq.n += n;
 }
 
