@@ -7,3 +7,4 @@ CLEANFILES += src/callbacks/callbacks.def
 src/callbacks/callbacks.def: Makefile
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && \
 	for f in $(CALLBACKS); do n=$${f##*/}; echo "REEL_CALLBACK($${n%.c})"; done > $@
+EXTRA_DIST += src/callbacks/README.md

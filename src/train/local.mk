@@ -11,3 +11,4 @@ man_MANS = reel.1
 CLEANFILES += reel.1
 reel.1: src/train/mkref$(EXEEXT)
 	$(AM_V_GEN)src/train/mkref$(EXEEXT) man > $@.tmp && mv $@.tmp $@
+EXTRA_DIST += src/train/README.md
