@@ -64,6 +64,14 @@ mkdir -p "$TMPDIR/log/tracker"
 ln -s /dev/full "$TMPDIR/log/tracker/metrics.jsonl"
 fails "a log that cannot be written" "metrics.jsonl: cannot append" train 2 "$TMPDIR/log"
 
+# two runs in one folder
+mkdir -p "$TMPDIR/held/tracker"
+exec 9> "$TMPDIR/held/tracker/lock"
+flock -n 9
+fails "a folder that another run writes to" "another run is writing" train 2 "$TMPDIR/held"
+exec 9>&-
+try "and is free when that run has ended" train 2 "$TMPDIR/held"
+
 # noise that is not a number: recorded draws with one value overwritten
 try "record" train 1 "$TMPDIR/rec" --record "$TMPDIR/draws.safetensors"
 nan_at=$(($(stat -c %s "$TMPDIR/draws.safetensors") - 4000))

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,6 +116,16 @@ reel_err reel_file_probe(const char *path)
     close(fd);
     unlink(tmp);
     return REEL_OK;
+}
+
+reel_err reel_file_lock(const char *path, int *fd)
+{
+    *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    if (*fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %s", path, strerror(errno));
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return REEL_OK;
+    close(*fd);
+    *fd = -1;
+    return REEL_FAIL(REEL_EIO, "%s: held by another process", path);
 }
 
 reel_err reel_mkdirs(const char *path)

@@ -240,7 +240,7 @@ reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const 
 {
     struct reel_mesh_dims d;
 
-    *r = (struct reel_run){ .cfg = cfg, .flags.env = env, .world = world };
+    *r = (struct reel_run){ .cfg = cfg, .flags.env = env, .world = world, .lock = -1 };
     mesh_dims(cfg, &d);
     REEL_TRY(reel_mesh_check(&d, 0));
     reel_mesh_place(&r->mesh, &d, 0);
@@ -384,6 +384,18 @@ static reel_err open_backend(struct reel_run *r)
     return reel_agree(r->world, reel_backend_open(&r->be, device[r->cfg->training.device], threads));
 }
 
+/* Two runs in one folder would take each other's temporary files for leftovers. */
+static reel_err lock_output(struct reel_run *r, const char *dir)
+{
+    char path[4096 + 8];
+
+    snprintf(path, sizeof path, "%s/lock", dir);
+    if (reel_file_lock(path, &r->lock) == REEL_OK) return REEL_OK;
+    reel_err_clear();
+    return reel_config_fail(r->cfg, "training.checkpoint.output_dir", "another run is writing to %s; choose another folder",
+                            r->cfg->training.checkpoint.output_dir);
+}
+
 static reel_err open_track(struct reel_run *r)
 {
     const struct reel_cfg_training *t = &r->cfg->training;
@@ -394,6 +406,7 @@ static reel_err open_track(struct reel_run *r)
     if (r->world->rank || r->flags.quiet || !t->checkpoint.output_dir) return REEL_OK;
     REEL_TRY(reel_join(dir, sizeof dir, t->checkpoint.output_dir, "tracker"));
     REEL_TRY(reel_mkdirs(dir));
+    REEL_TRY(lock_output(r, dir));
     REEL_TRY(reel_write_config(r));
     return reel_track_open(&r->track, &o);
 }
@@ -403,7 +416,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
 {
     const struct reel_set_info *info;
 
-    *r = (struct reel_run){ .cfg = cfg, .flags = *flags, .world = world, .last = cfg->training.loop.max_train_steps };
+    *r = (struct reel_run){ .cfg = cfg, .flags = *flags, .world = world, .lock = -1, .last = cfg->training.loop.max_train_steps };
     REEL_TRY(open_mesh(r));
     REEL_TRY(open_backend(r));
     REEL_TRY(open_set(r));
@@ -470,7 +483,7 @@ static reel_err plan_sampling(struct reel_run *r, struct reel_sampling *g)
 reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,
                                 const struct reel_env *env, struct reel_comm *world)
 {
-    *r = (struct reel_run){ .cfg = cfg, .flags = { .quiet = 1, .env = env }, .world = world };
+    *r = (struct reel_run){ .cfg = cfg, .flags = { .quiet = 1, .env = env }, .world = world, .lock = -1 };
     REEL_TRY(open_mesh(r));
     REEL_TRY(open_backend(r));
     REEL_TRY(plan_sampling(r, g));
@@ -499,6 +512,7 @@ reel_err reel_run_close(struct reel_run *r)
     reel_err e = reel_save_close(r), d = REEL_OK, t = reel_track_close(r->track, 0);
     int n = reel_run_arenas(r, a);
 
+    if (r->lock >= 0) close(r->lock);
     reel_loader_close(r->loader);
     if (r->draws) d = reel_draws_close(r->draws, r->world);
     reel_set_close(r->set);

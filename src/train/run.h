@@ -54,6 +54,7 @@ struct reel_run {
     reel_tensor probe;           /* i64 [REEL_EXACT_LIMBS]: where finite.c looks for NaN */
 
     struct reel_track *track;
+    int lock; /* rank 0: descriptor that keeps other runs out of the output folder, or -1 */
     struct reel_profile prof;
     struct reel_saver *saver;
     long step, first, last; /* running, resumed from, max_train_steps */
