@@ -46,6 +46,7 @@ fails "more frames than the set has" "num_latent_t" train 1 "$TMPDIR/n" --traini
 fails "latents of another size" "num_height: 64 pixels" train 1 "$TMPDIR/n" --training.data.num_height 64
 fails "more samples than memory" "the data set has 24 samples" train 1 "$TMPDIR/n" --training.data.train_batch_size 16777216
 fails "a record that cannot be written is known at once" "$TMPDIR/none/x: cannot write there" train 2 "$TMPDIR/n" --record "$TMPDIR/none/x"
+fails "nor a contact sheet" "$TMPDIR/none/x.png: cannot write there" "$REEL_BUILD/reel" preprocess --output "$TMPDIR/none.h5" --demo-clips 2 --sheet "$TMPDIR/none/x.png"
 fails "an export of what is no checkpoint" "not a checkpoint" "$REEL_BUILD/reel" export "$TMPDIR" "$TMPDIR/export"
 fails "a plan without a size" "num_height: the size in pixels is needed" "$REEL_BUILD/reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.num_height 0
 
@@ -70,6 +71,8 @@ exec 9> "$TMPDIR/held/tracker/lock"
 flock -n 9
 fails "a folder that another run writes to" "another run is writing" train 2 "$TMPDIR/held"
 exec 9>&-
+mkdir -p "$TMPDIR/nolock/tracker/lock"
+fails "a lock that cannot be made is no other run" "tracker/lock: cannot open" train 2 "$TMPDIR/nolock"
 try "and is free when that run has ended" train 2 "$TMPDIR/held"
 
 # noise that is not a number: recorded draws with one value overwritten

@@ -125,7 +125,7 @@ reel_err reel_file_lock(const char *path, int *fd)
     if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return REEL_OK;
     close(*fd);
     *fd = -1;
-    return REEL_FAIL(REEL_EIO, "%s: held by another process", path);
+    return REEL_FAIL(REEL_ECONFIG, "%s: held by another process", path);
 }
 
 reel_err reel_mkdirs(const char *path)

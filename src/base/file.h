@@ -20,7 +20,7 @@ reel_err reel_file_write(const char *path, const void *data, size_t bytes);
 reel_err reel_file_probe(const char *path);
 
 /** reel_file_lock - make `path` and hold it until *fd is closed or the process ends, however it ends. A file
- * system without locks lets everyone pass. Local. REEL_EIO: another process holds it. */
+ * system without locks lets everyone pass. Local. REEL_EIO; REEL_ECONFIG: another process holds it. */
 reel_err reel_file_lock(const char *path, int *fd);
 
 /** reel_pread - exactly `bytes` from `at`; a short file is an error that names both numbers. Local. REEL_EIO. */

@@ -197,7 +197,7 @@ static reel_err judge_dims(struct reel_loader *l)
         REEL_TRY(want("training.data.num_height", c->height, "latent height (pixels/8)", f->height));
         REEL_TRY(want("training.data.num_width", c->width, "latent width (pixels/8)", f->width));
     }
-    REEL_TRY(want("model config text_dim", c->text_dim, "text vectors of columns", f->text_dim));
+    REEL_TRY(want("model config text_dim", c->text_dim, "text columns (text_dim)", f->text_dim));
     if (c->text_len < 1) return REEL_FAIL(REEL_ECONFIG, "text_len is %d; at least one row of text is needed", c->text_len);
     return REEL_OK;
 }

@@ -347,6 +347,14 @@ static reel_err may_write(const struct job *j) /* rank 0's view, agreed */
     return reel_agree(j->c, e);
 }
 
+static reel_err may_draw(const struct job *j) /* the sheet, which comes last; rank 0's view, agreed */
+{
+    char name[1100];
+
+    sheet_name(j, name, sizeof name);
+    return reel_agree(j->c, j->c->rank == 0 && *name ? reel_file_probe(name) : REEL_OK);
+}
+
 static reel_err work(struct job *j)
 {
     reel_err e;
@@ -358,6 +366,7 @@ static reel_err work(struct job *j)
         j->items = j->films.n;
     }
     REEL_TRY(reel_parent_folders(j->a->output, j->c));
+    REEL_TRY(may_draw(j));
     REEL_TRY(reel_agree(j->c, allocate(j)));
     REEL_TRY(reel_set_create(&j->w, j->a->output, &j->d, j->c));
     e = reel_agree(j->c, all_items(j));

@@ -387,10 +387,11 @@ static reel_err open_backend(struct reel_run *r)
 /* Two runs in one folder would take each other's temporary files for leftovers. */
 static reel_err lock_output(struct reel_run *r, const char *dir)
 {
-    char path[4096 + 8];
+    char path[PATH_MAX];
+    reel_err e = reel_join(path, sizeof path, dir, "lock");
 
-    snprintf(path, sizeof path, "%s/lock", dir);
-    if (reel_file_lock(path, &r->lock) == REEL_OK) return REEL_OK;
+    if (e == REEL_OK) e = reel_file_lock(path, &r->lock);
+    if (e != REEL_ECONFIG) return e;
     reel_err_clear();
     return reel_config_fail(r->cfg, "training.checkpoint.output_dir", "another run is writing to %s; choose another folder",
                             r->cfg->training.checkpoint.output_dir);
