@@ -14,6 +14,7 @@ import time
 
 import torch
 from diffusers import WanTransformer3DModel
+from safetensors.torch import load_file
 
 
 def fill(n, shape):
@@ -39,7 +40,8 @@ def make(args):
 
 def run(args):
     torch.set_num_threads(args.threads)
-    model = WanTransformer3DModel.from_pretrained(args.dir + "/transformer")
+    model = WanTransformer3DModel.from_config(WanTransformer3DModel.load_config(args.dir + "/transformer"))
+    model.load_state_dict(load_file(args.dir + "/transformer/diffusion_pytorch_model.safetensors"))
     model.train()
     if args.checkpointing:
         model.enable_gradient_checkpointing()
