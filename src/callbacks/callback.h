@@ -23,6 +23,8 @@ struct reel_callback_ops {
     reel_err (*layout)(struct reel_cb *c, struct reel_arena *a);       /* Local: device memory, planned too */
     reel_err (*before_optim)(struct reel_cb *c, struct reel_step *st); /* gradients are whole */
     reel_err (*step_end)(struct reel_cb *c, struct reel_step *st);     /* weights are new */
+    void (*state)(struct reel_cb *c, struct reel_io *io);              /* Local: one visitor saves and loads */
+    void (*fini)(struct reel_cb *c);                                   /* gives back what it took, not priv */
 };
 
 struct reel_cb {

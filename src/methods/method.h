@@ -48,6 +48,7 @@ struct reel_metric *reel_step_metric(struct reel_step *st, const char *name, dou
 void reel_step_scalar(struct reel_step *st, const char *name, double value);
 
 struct reel_method;
+struct reel_io; /* ckpt/io.h */
 struct reel_method_ops {
     const char *name, *help;
     const char *targets;         /* FastVideo _target_ strings, '|' between */
@@ -57,8 +58,19 @@ struct reel_method_ops {
     /* Symmetric, without roles: cross-checks of its keys when the configuration is parsed. NULL: none */
     reel_err (*check)(const struct reel_config *cfg, const void *priv);
     reel_err (*init)(struct reel_method *m); /* Symmetric: judge the config, not the machine */
-    /* Collective. Forward and backward of one micro-batch; NULL: "not yet". */
+    /* Collective. Forward and backward of one micro-batch; marks st->trained. While planning it runs once
+     * and must take every branch that a step can take, the largest memory first. */
     void (*step)(struct reel_method *m, const struct reel_batch *b, struct reel_step *st);
+
+    /* Any of the following may be NULL; the default is said. */
+    int (*makes_latents)(const void *priv); /* 1: reads no latents, only text. Default: reads them */
+    /* the optimizer of a trained role; *o comes in as training.optimizer, which is the default. Symmetric */
+    void (*optimizer)(const struct reel_method *m, enum reel_role role, struct reel_cfg_optimizer *o);
+    reel_err (*layout)(struct reel_method *m, struct reel_arena *a); /* Local: memory that outlives steps, planned too */
+    reel_err (*prepare)(struct reel_method *m); /* Collective(world): weights are there, before the first step */
+    /* Local: one visitor saves and loads what a resumed run needs beside weights and optimizers */
+    void (*state)(struct reel_method *m, struct reel_io *io);
+    void (*fini)(struct reel_method *m); /* gives back what it took, not priv */
 };
 
 struct reel_method {
@@ -71,6 +83,7 @@ struct reel_method {
     struct reel_arena *host;  /* host memory of one micro-batch: never planned, always there */
     struct reel_stream *s;
     int64_t shape[5];         /* of a local micro-batch: B,T,C,H,W */
+    reel_tensor negative;     /* [B,L,text_dim] f32: rows of the negative prompt, or nd 0: the data set has none */
     /* who wants to see intermediates (tests, tools); NULL normally. t's rows are samples b->b0... */
     void (*note)(void *ctx, const char *name, const struct reel_step *st, const struct reel_batch *b,
                  reel_tensor t);

@@ -9,11 +9,25 @@
 
 struct reel_model;
 struct reel_kept; /* what a forward leaves for its backward, in the arena it was given */
+struct reel_kv;   /* keys and values that streaming passes have seen, of every layer and of the text */
 
 struct reel_model_in {
     reel_tensor x;    /* [B,T,C,H,W] f32 latents */
     reel_tensor t;    /* [B] or [B,T] f32 timesteps in [0,1000] */
     reel_tensor text; /* [B,L,text_dim] f32, zero rows beyond the prompt */
+    /* the rest may stay zero: absent */
+    reel_tensor clean; /* [B,T,C,H,W] f32: the clean clip that noisy chunks attend to (teacher forcing, timestep 0) */
+    double sparsity;   /* sparse attention: share of key tiles left out; 0: all of them */
+    struct reel_kv *kv; /* streaming: x is frames frame0.. of the clip, earlier ones are in the cache */
+    int64_t frame0;
+    int store_only;    /* streaming: the pass is wanted for its keys and values, no velocity is made (nd 0) */
+};
+
+/* What the configuration says of a role beside its config.json. */
+struct reel_model_opts {
+    int64_t num_frames_per_block, local_attn_size, sink_size; /* latent frames; REEL_INT_UNSET: config.json decides */
+    int sparse; /* blocks carry the gate of sparse attention */
+    int parity; /* training.model.parity or method.parity: fastvideo */
 };
 
 struct reel_model_ops {
@@ -32,6 +46,13 @@ struct reel_model_ops {
     void (*bwd)(struct reel_model *m, struct reel_arena *a, struct reel_kept *kept, reel_tensor dv,
                 reel_tensor dx, reel_tensor dtext);
     double (*flops)(const struct reel_model *m, int64_t B, int64_t T, int64_t H, int64_t W); /* of one forward */
+
+    /* Streaming; NULL: this model runs whole clips only. A cache for one rollout of clips of `shape`
+     * [B,T,C,H,W], in arena a, empty. Passes with in->kv write the rows of their frames (again and again for
+     * the same frames) and read earlier ones as constants; a pass with kept needs its context rows until its
+     * backward, which no later pass of the rollout may overwrite. Local. */
+    struct reel_kv *(*kv_open)(struct reel_model *m, struct reel_arena *a, const int64_t shape[5]);
+    void (*kv_close)(struct reel_model *m, struct reel_kv *kv); /* gives the record back; the arena is the caller's */
 };
 
 struct reel_model {
@@ -42,6 +63,8 @@ struct reel_model {
     int n_def, n_units;
     int text_len, text_dim, channels, heads, patch_h, patch_w;
     int checkpointing; /* full activation checkpointing: keep block inputs only */
+    struct reel_model_opts opts; /* before init */
+    int64_t chunk;     /* causal models: latent frames that attend to one another (set by init), else 0 */
     reel_dtype compute;
     float flow_shift;
     int trainable;
