@@ -36,7 +36,7 @@ static reel_err plan(struct rig *r)
     reel_stream_init(&r->s, r->be, 1, &r->scratch);
     REEL_TRY(params_open(r));
     io_new(r);
-    in = (struct reel_model_in){ r->io.x, r->io.t, r->io.text };
+    in = (struct reel_model_in){ .x = r->io.x, .t = r->io.t, .text = r->io.text };
     mark = r->act.used;
     r->m.ops->fwd(&r->m, &r->act, &in, NULL);
     reel_arena_reset(&r->act, mark);
@@ -111,7 +111,7 @@ void rig_fill(struct rig *r, double (*value)(void *ctx, int tensor, int64_t i), 
 
 void rig_forward(struct rig *r, const float *x, const float *t, const float *text, float *v, struct reel_kept **kept)
 {
-    struct reel_model_in in = { r->io.x, r->io.t, r->io.text };
+    struct reel_model_in in = { .x = r->io.x, .t = r->io.t, .text = r->io.text };
 
     reel_put(&r->s, r->io.x, x);
     reel_put(&r->s, r->io.t, t);
