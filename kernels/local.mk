@@ -5,7 +5,7 @@ libreel_a_SOURCES += kernels/ops.def kernels/kernels.h kernels/scalar.h kernels/
   kernels/cpu/linear.c kernels/cpu/attn.c kernels/cpu/gemm.h kernels/cpu/gemm_vec.h kernels/cpu/gemm_isa.c \
   kernels/cpu/gemm_portable.c kernels/cpu/gemm_avx2.c kernels/cpu/gemm_avx512.c kernels/cpu/gemm_avx512bf16.c
 # included by each gemm_*.c
-libreel_a_SOURCES += kernels/cpu/gemm.inc kernels/cpu/attn.inc
+libreel_a_SOURCES += kernels/cpu/gemm.inc kernels/cpu/gemm_tile.inc kernels/cpu/attn.inc kernels/cpu/attn_tile.inc
 # included by each isa_*.c
 libreel_a_SOURCES += kernels/cpu/loops.inc kernels/cpu/elementwise.inc kernels/cpu/norm.inc kernels/cpu/gate.inc \
   kernels/cpu/latent.inc kernels/cpu/sum.inc
