@@ -1,0 +1,123 @@
+/* transformer/config.json of a Wan transformer. */
+#include <jansson.h>
+#include <string.h>
+
+#include "models/wan_priv.h"
+
+/* Bounds far beyond any model, so that no size derived from them overflows. */
+#define WAN_MAX_LAYERS 4096
+#define WAN_MAX_DIM    (1 << 20)
+#define WAN_MAX_PATCH  64
+
+/* Integers, with what an absent key means (the 14B model's numbers). */
+static const struct wan_int {
+    const char *key;
+    size_t at;
+    int64_t dflt, max;
+    int even;
+} wan_ints[] = {
+    { "num_layers", offsetof(struct wan_cfg, layers), 40, WAN_MAX_LAYERS, 0 },
+    { "num_attention_heads", offsetof(struct wan_cfg, heads), 40, WAN_MAX_DIM, 0 },
+    { "attention_head_dim", offsetof(struct wan_cfg, head_dim), 128, WAN_MAX_DIM, 1 },
+    { "ffn_dim", offsetof(struct wan_cfg, ffn), 13824, WAN_MAX_DIM, 0 },
+    { "in_channels", offsetof(struct wan_cfg, in_ch), 16, WAN_MAX_DIM, 0 },
+    { "out_channels", offsetof(struct wan_cfg, out_ch), 16, WAN_MAX_DIM, 0 },
+    { "text_dim", offsetof(struct wan_cfg, text_dim), 4096, WAN_MAX_DIM, 0 },
+    { "freq_dim", offsetof(struct wan_cfg, freq_dim), 256, WAN_MAX_DIM, 1 },
+    { "text_len", offsetof(struct wan_cfg, text_len), 512, WAN_MAX_DIM, 0 },
+};
+
+static reel_err read_ints(struct wan_cfg *c, const json_t *j, const char *where)
+{
+    for (size_t i = 0; i < sizeof wan_ints / sizeof *wan_ints; i++) {
+        const struct wan_int *f = &wan_ints[i];
+        const json_t *v = json_object_get(j, f->key);
+        int64_t n = f->dflt;
+
+        if (v && !json_is_null(v)) {
+            n = json_integer_value(v); /* 0 unless an integer */
+            if (n < 1 || n > f->max || (f->even && n % 2))
+                return REEL_FAIL(REEL_ECONFIG, "%s: %s must be a positive%s integer, at most %ld", where, f->key,
+                                 f->even ? " even" : "", (long)f->max);
+        }
+        memcpy((char *)c + f->at, &n, sizeof n);
+    }
+    return REEL_OK;
+}
+
+static reel_err read_patch(struct wan_cfg *c, const json_t *j, const char *where)
+{
+    const json_t *v = json_object_get(j, "patch_size");
+
+    c->ph = c->pw = 2;
+    if (!v) return REEL_OK;
+    c->ph = json_integer_value(json_array_get(v, 1));
+    c->pw = json_integer_value(json_array_get(v, 2));
+    if (json_array_size(v) != 3 || json_integer_value(json_array_get(v, 0)) != 1 || c->ph < 1 || c->pw < 1 ||
+        c->ph > WAN_MAX_PATCH || c->pw > WAN_MAX_PATCH)
+        return REEL_FAIL(REEL_ECONFIG, "%s: patch_size must be [1, height, width], as in [1, 2, 2]", where);
+    return REEL_OK;
+}
+
+static reel_err read_eps(struct wan_cfg *c, const json_t *j, const char *where)
+{
+    const json_t *v = json_object_get(j, "eps");
+
+    c->eps = v ? json_number_value(v) : 1e-6;
+    if (!(c->eps > 0)) return REEL_FAIL(REEL_ECONFIG, "%s: eps must be a positive number, as in 1e-6", where);
+    return REEL_OK;
+}
+
+/* What would make it another network than the one below. */
+static reel_err refuse_variants(const json_t *j, const char *where)
+{
+    static const char *const image[] = { "added_kv_proj_dim", "image_dim", "pos_embed_seq_len" };
+    const json_t *cls = json_object_get(j, "_class_name"), *norm = json_object_get(j, "qk_norm"),
+                 *cross = json_object_get(j, "cross_attn_norm");
+
+    if (cls && (!json_is_string(cls) || !strstr(json_string_value(cls), "WanTransformer3DModel")))
+        return REEL_FAIL(REEL_ECONFIG, "%s: _class_name is %s: a WanTransformer3DModel is needed", where,
+                         json_is_string(cls) ? json_string_value(cls) : "not a string");
+    if (norm && (!json_is_string(norm) || strcmp(json_string_value(norm), "rms_norm_across_heads")))
+        return REEL_FAIL(REEL_ECONFIG, "%s: qk_norm must be \"rms_norm_across_heads\"", where);
+    if (cross && !json_is_true(cross))
+        return REEL_FAIL(REEL_ECONFIG, "%s: cross_attn_norm must be true", where);
+    for (size_t i = 0; i < sizeof image / sizeof *image; i++) {
+        const json_t *v = json_object_get(j, image[i]);
+
+        if (v && !json_is_null(v))
+            return REEL_FAIL(REEL_ECONFIG, "%s: %s is set: image-to-video models are not supported, only "
+                             "text-to-video (null)", where, image[i]);
+    }
+    if (json_is_true(json_object_get(j, "r_embedder")))
+        return REEL_FAIL(REEL_ECONFIG, "%s: r_embedder (a second timestep) is not supported", where);
+    return REEL_OK;
+}
+
+static reel_err read_cfg_json(struct wan_cfg *c, const json_t *j, const char *where)
+{
+    if (!json_is_object(j)) return REEL_FAIL(REEL_ECONFIG, "%s: not a JSON object", where);
+    REEL_TRY(refuse_variants(j, where));
+    REEL_TRY(read_ints(c, j, where));
+    REEL_TRY(read_patch(c, j, where));
+    REEL_TRY(read_eps(c, j, where));
+    if (c->heads * c->head_dim > WAN_MAX_DIM)
+        return REEL_FAIL(REEL_ECONFIG, "%s: num_attention_heads %ld x attention_head_dim %ld is above %d", where,
+                         (long)c->heads, (long)c->head_dim, WAN_MAX_DIM);
+    if (c->in_ch != c->out_ch)
+        return REEL_FAIL(REEL_ECONFIG, "%s: in_channels %ld and out_channels %ld differ: the network predicts the "
+                         "velocity of its input", where, (long)c->in_ch, (long)c->out_ch);
+    return REEL_OK;
+}
+
+reel_err reel_wan_cfg_read(struct wan_cfg *c, const char *text, const char *where)
+{
+    json_error_t at;
+    json_t *j = json_loads(text, 0, &at);
+    reel_err e;
+
+    if (!j) return REEL_FAIL(REEL_ECONFIG, "%s:%d:%d: %s", where, at.line, at.column, at.text);
+    e = read_cfg_json(c, j, where);
+    json_decref(j);
+    return e;
+}
