@@ -38,6 +38,10 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     m->s = &r->s;
     m->mem = &r->io;
     m->trainable = c->trainable;
+    m->opts = (struct reel_model_opts){ .num_frames_per_block = c->num_frames_per_block,
+                                        .local_attn_size = r->cfg->pipeline.dit.local_attn_size,
+                                        .sink_size = r->cfg->pipeline.dit.sink_size,
+                                        .parity = r->cfg->method.parity || r->cfg->training.model.parity };
     m->flow_shift = (float)c->flow_shift;
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
     m->compute = r->cfg->training.compute_dtype == REEL_COMPUTE_BF16 ? REEL_BF16 : REEL_F32;
@@ -53,6 +57,25 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     return e;
 }
 
+/* Roles see the same latents and the same text. */
+static reel_err same_input(const struct reel_run *r, int i)
+{
+    const struct reel_model *s = &r->role[REEL_STUDENT], *m = &r->role[i];
+    const struct { const char *what; int student, mine; } v[] = {
+        { "in_channels", s->channels, m->channels }, { "text_len", s->text_len, m->text_len },
+        { "text_dim", s->text_dim, m->text_dim }, { "patch height", s->patch_h, m->patch_h },
+        { "patch width", s->patch_w, m->patch_w },
+    };
+    char key[64];
+
+    snprintf(key, sizeof key, "models.%s.init_from", m->role);
+    for (size_t k = 0; k < sizeof v / sizeof *v; k++)
+        if (v[k].mine != v[k].student)
+            return reel_config_fail(r->cfg, key, "the model's %s is %d, the student's %d; they must be the same", v[k].what,
+                                    v[k].mine, v[k].student);
+    return REEL_OK;
+}
+
 /* The roles that the method uses; others have been warned about. */
 static reel_err make_roles(struct reel_run *r)
 {
@@ -63,21 +86,37 @@ static reel_err make_roles(struct reel_run *r)
         if (!c || !(needed & REEL_ROLE(i))) continue;
         REEL_TRY(make_role(r, i, c));
         r->roles |= REEL_ROLE(i);
+        REEL_TRY(same_input(r, i)); /* the student is role 0 */
     }
     return REEL_OK;
 }
 
+static void make_optim(struct reel_run *r, enum reel_role role)
+{
+    struct reel_cfg_optimizer o = r->cfg->training.optimizer;
+
+    if (r->method.ops->optimizer) r->method.ops->optimizer(&r->method, role, &o);
+    r->optim[role] = (struct reel_optim){
+        .model = &r->role[role],
+        .lr = { .name = (enum reel_lr_name)o.lr_scheduler, .lr0 = o.learning_rate, .warmup = o.lr_warmup_steps,
+                .horizon = r->cfg->training.loop.max_train_steps, .cycles = o.lr_num_cycles, .power = o.lr_power,
+                .min_ratio = o.min_lr_ratio },
+        .beta1 = o.betas[0], .beta2 = o.betas[1], .eps = 1e-8, .weight_decay = o.weight_decay,
+    };
+}
+
 static void make_optims(struct reel_run *r)
 {
-    const struct reel_cfg_optimizer *o = &r->cfg->training.optimizer;
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->roles & REEL_ROLE(i) && r->role[i].trainable) make_optim(r, (enum reel_role)i);
+}
 
-    r->optim[REEL_STUDENT] = (struct reel_optim){
-        .model = &r->role[REEL_STUDENT],
-        .lr = { .name = (enum reel_lr_name)o->lr_scheduler, .lr0 = o->learning_rate, .warmup = o->lr_warmup_steps,
-                .horizon = r->cfg->training.loop.max_train_steps, .cycles = o->lr_num_cycles, .power = o->lr_power,
-                .min_ratio = o->min_lr_ratio },
-        .beta1 = o->betas[0], .beta2 = o->betas[1], .eps = 1e-8, .weight_decay = o->weight_decay,
-    };
+/* Whether there are rows of a negative prompt; a plan without a data set assumes so. */
+static int has_negative(const struct reel_run *r)
+{
+    int rows;
+
+    return !r->set || reel_set_negative(r->set, &rows) != NULL;
 }
 
 static reel_err make_method(struct reel_run *r)
@@ -92,6 +131,9 @@ static reel_err make_method(struct reel_run *r)
     m->s = &r->s;
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->roles & REEL_ROLE(i)) m->role[i] = &r->role[i];
+    if (has_negative(r)) /* init may ask; lay_out gives it memory */
+        m->negative = reel_view(NULL, REEL_F32, REEL_DIMS(r->cfg->training.data.train_batch_size, m->role[REEL_STUDENT]->text_len,
+                                                          m->role[REEL_STUDENT]->text_dim));
     if (!m->ops->step)
         return reel_config_fail(r->cfg, "method", "method %s is checked, but not trained in this version", m->ops->name);
     return m->ops->init ? m->ops->init(m) : REEL_OK;
@@ -108,6 +150,13 @@ static reel_err make_callbacks(struct reel_run *r)
                                      .method = &r->method, .mesh = &r->mesh };
     }
     return reel_callbacks_init(r->cb, r->n_cb);
+}
+
+static int makes_latents(const struct reel_run *r)
+{
+    const struct reel_method *m = &r->method;
+
+    return m->ops->makes_latents && m->ops->makes_latents(m->priv);
 }
 
 /* One side of the latents: of the data set where there is one, else of the configuration. */
@@ -130,6 +179,7 @@ static reel_err batch_shape(struct reel_run *r, const struct reel_set_info *info
     const struct reel_cfg_data *d = &r->cfg->training.data;
     int64_t *x = r->method.shape;
 
+    if (makes_latents(r)) info = NULL; /* whatever latents the set may hold */
     x[0] = d->train_batch_size;
     x[1] = d->num_latent_t ? d->num_latent_t : info ? info->frames : 1;
     x[2] = r->role[REEL_STUDENT].channels;
@@ -149,22 +199,33 @@ static reel_err open_params(struct reel_run *r, int i)
     return reel_params_open(&m->ps, &pc, &r->mesh, &r->s, &r->mem[i].params, &r->mem[i].optim, &r->mem[i].work);
 }
 
-/* Every device object of the run, in arenas: the same code counts (base NULL) and takes memory. */
-static reel_err lay_out(struct reel_run *r)
+static void lay_out_batch(struct reel_run *r)
 {
     const int64_t *x = r->method.shape;
     const struct reel_model *student = &r->role[REEL_STUDENT];
 
+    r->batch.x0 = reel_view(NULL, REEL_F32, x, 5); /* a method that makes latents looks at the shape alone */
+    if (!makes_latents(r)) {
+        r->raw = reel_new(&r->io, REEL_F32, x, 5);
+        r->batch.x0 = reel_new(&r->io, REEL_F32, x, 5);
+    }
+    r->batch.text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], student->text_len, student->text_dim));
+    if (r->method.negative.nd) r->method.negative = reel_new(&r->io, REEL_F32, r->method.negative.n, 3);
+}
+
+/* Every device object of the run, in arenas: the same code counts (base NULL) and takes memory. */
+static reel_err lay_out(struct reel_run *r)
+{
+    const int64_t channels = r->method.shape[2];
+
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->roles & REEL_ROLE(i)) REEL_TRY(open_params(r, i));
-    r->raw = reel_new(&r->io, REEL_F32, x, 5);
-    r->batch.x0 = reel_new(&r->io, REEL_F32, x, 5);
-    r->batch.text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], student->text_len, student->text_dim));
-    r->mean = reel_new(&r->io, REEL_F32, REEL_DIMS(x[2]));
-    r->istd = reel_new(&r->io, REEL_F32, REEL_DIMS(x[2]));
+    lay_out_batch(r);
+    r->mean = reel_new(&r->io, REEL_F32, REEL_DIMS(channels));
+    r->istd = reel_new(&r->io, REEL_F32, REEL_DIMS(channels));
     r->probe = reel_new(&r->io, REEL_I64, REEL_DIMS(REEL_EXACT_LIMBS));
-    REEL_TRY(reel_callbacks_layout(r->cb, r->n_cb, &r->io));
-    return REEL_OK;
+    if (r->method.ops->layout) REEL_TRY(r->method.ops->layout(&r->method, &r->io));
+    return reel_callbacks_layout(r->cb, r->n_cb, &r->io);
 }
 
 /* One micro-batch of the real step on the planning stream: afterwards every arena knows its peak. */
@@ -265,11 +326,29 @@ static reel_err take_memory(struct reel_run *r)
 
 static void put_constants(struct reel_run *r, const struct reel_set_info *info)
 {
-    float istd[REEL_SET_CHANNELS];
+    float istd[REEL_SET_CHANNELS] = { 0 };
 
-    for (int c = 0; c < info->channels; c++) istd[c] = 1.0f / info->std[c];
+    for (int c = 0; c < info->channels; c++) istd[c] = 1.0f / info->std[c]; /* none in a set of texts */
     reel_put(&r->s, r->mean, info->mean);
     reel_put(&r->s, r->istd, istd);
+}
+
+/* The negative prompt for every sample, padded with zeros or cut as texts are. Local: the caller agrees. */
+static reel_err put_negative(struct reel_run *r)
+{
+    reel_tensor t = r->method.negative;
+    int rows, dim = reel_set_info(r->set)->text_dim;
+    const float *text = reel_set_negative(r->set, &rows);
+    float *padded;
+
+    if (!t.nd) return REEL_OK;
+    padded = calloc((size_t)(t.n[1] * t.n[2]), sizeof *padded);
+    if (!padded) return REEL_FAIL(REEL_ENOMEM, "no memory for the negative prompt");
+    memcpy(padded, text, (size_t)((rows < t.n[1] ? rows : t.n[1]) * dim) * sizeof *padded);
+    for (int64_t b = 0; b < t.n[0]; b++) reel_put(&r->s, reel_at(t, b), padded);
+    reel_sync(&r->s);
+    free(padded);
+    return REEL_OK;
 }
 
 /* The second pass: the same objects on real memory. */
@@ -280,6 +359,7 @@ static reel_err materialise(struct reel_run *r, const struct reel_set_info *info
     reel_stream_init(&r->s, r->be, 0, &r->scratch);
     REEL_TRY(reel_agree(r->world, lay_out(r)));
     put_constants(r, info);
+    REEL_TRY(reel_agree(r->world, put_negative(r)));
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->roles & REEL_ROLE(i)) REEL_TRY(reel_role_weights(r, i));
     return REEL_OK;
@@ -331,7 +411,7 @@ static reel_err open_loader(struct reel_run *r)
         .seed = (uint64_t)d->seed,
         .batch = (int)x[0],
         .rounds = (int)r->cfg->training.loop.gradient_accumulation_steps,
-        .latents = 1,
+        .latents = !makes_latents(r),
         .num_latent_t = (int)x[1],
         .height = (int)x[3],
         .width = (int)x[4],
@@ -426,6 +506,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(open_loader(r));
     REEL_TRY(materialise(r, info));
     REEL_TRY(reel_resume(r));
+    if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
     REEL_TRY(reel_agree(world, open_track(r)));
     reel_report_start(r);
     return REEL_OK;
@@ -518,6 +599,7 @@ reel_err reel_run_close(struct reel_run *r)
     if (r->draws) d = reel_draws_close(r->draws, r->world);
     reel_set_close(r->set);
     free(r->cb);
+    if (r->method.ops && r->method.ops->fini) r->method.ops->fini(&r->method);
     close_roles(r);
     for (int i = 0; i < n; i++)
         if (a[i]->base) reel_arena_close(a[i], r->be);

@@ -5,7 +5,7 @@
 #include "train/run.h"
 #include "train/save.h"
 
-/* The prefetched micro-batch on the device: raw latents normalised, text as it is. A failed read is
+/* The prefetched micro-batch on the device: raw latents (if any) normalised, text as it is. A failed read is
  * held until the step's reduction tells everyone; the old batch stands in for it until then. */
 static void take_batch(struct reel_run *r, const struct reel_step *st)
 {
@@ -14,8 +14,9 @@ static void take_batch(struct reel_run *r, const struct reel_step *st)
     r->batch.b0 = r->mesh.dp_rank * r->batch.x0.n[0];
     r->held = reel_loader_take(r->loader, st->step, st->round, &in);
     if (r->held) return;
-    reel_put(&r->s, r->raw, in.x);
     reel_put(&r->s, r->batch.text, in.text);
+    if (!in.x) return;
+    reel_put(&r->s, r->raw, in.x);
     reel_normalize(&r->s, r->batch.x0, r->raw, r->mean, r->istd);
 }
 

@@ -30,6 +30,14 @@ static double loss_of(const struct reel_step *st)
     return st->n_metric ? st->metric[0].value : (double)NAN;
 }
 
+/* The rate of this step's update of a role; of its next one where this step had none. */
+static double rate_of(const struct reel_run *r, int role, const struct reel_step *st)
+{
+    int updated = !st->skip && st->trained & REEL_ROLE(role);
+
+    return reel_lr_at(&r->optim[role].lr, r->optim[role].k - updated);
+}
+
 static void progress(struct reel_run *r, const struct reel_step *st, double seconds)
 {
     long done = st->step - r->first, left = r->last - st->step;
@@ -44,12 +52,13 @@ static void progress(struct reel_run *r, const struct reel_step *st, double seco
     if (left && st->step % every && done > 1) return;
     hms(eta, sizeof eta, per * (double)left);
     fprintf(stderr, "%sstep %ld/%ld  loss %.4f  lr %.2e  %.1f samples/s  %.1f GFLOP/s  ETA %s%s", tty ? "\r" : "",
-            st->step, r->last, loss_of(st), reel_lr_at(&r->optim[0].lr, r->optim[0].k - 1), samples, gflops, eta,
+            st->step, r->last, loss_of(st), rate_of(r, REEL_STUDENT, st), samples, gflops, eta,
             tty && left ? "   " : "\n");
 }
 
 reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double seconds)
 {
+    static const char *const lr[REEL_NROLE] = { "lr/student", "lr/teacher", "lr/critic" };
     const char *name[REEL_NMETRIC + REEL_NSCALAR + 8];
     double value[REEL_NMETRIC + REEL_NSCALAR + 8];
     int n = 0;
@@ -58,7 +67,8 @@ reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double
     for (int i = 0; i < st->n_metric; i++) name[n] = st->metric[i].name, value[n++] = st->metric[i].value;
     name[n] = "step_time_sec", value[n++] = seconds;
     name[n] = "samples_per_sec", value[n++] = (double)r->batch.b_global * st->rounds / seconds;
-    name[n] = "lr/student", value[n++] = reel_lr_at(&r->optim[0].lr, r->optim[0].k - !st->skip);
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->optim[i].model) name[n] = lr[i], value[n++] = rate_of(r, i, st);
     for (int i = 0; i < st->n_scalar; i++) name[n] = st->scalar[i].name, value[n++] = st->scalar[i].value;
     progress(r, st, seconds);
     return reel_track_scalars(r->track, st->step, name, value, n); /* rank 0 alone: the loop agrees */
