@@ -27,25 +27,15 @@ static void rig_params(struct rig *r, int planning)
     if (reel_params_open(&r->ps, &r->cfg, &r->mesh, &r->s, &r->params, &r->optim, &r->work)) abort();
 }
 
-/* A role whose table is the tensors of a file. */
-static void rig_open(struct rig *r, const char *file, int trainable)
+/* A role of the first n lines of a table of the caller's, or of rig_open's. */
+static void rig_table(struct rig *r, struct reel_param_def *def, int n, int units, int trainable)
 {
     struct reel_mesh_dims d = { W.size, 1, W.size, 1, 1 };
-    struct reel_st *st;
 
     memset(r, 0, sizeof *r);
     r->scratch.name = r->params.name = r->optim.name = r->work.name = "t";
-    if (reel_mesh_open(&r->mesh, &W, &d) || reel_st_open(&st, file)) abort();
-    r->def = calloc((size_t)reel_st_count(st), sizeof *r->def);
-    r->cfg = (struct reel_params_cfg){ "student", r->def, reel_st_count(st), 3, REEL_F32, trainable };
-    for (int i = 0; i < r->cfg.n; i++) {
-        const struct reel_st_entry *e = reel_st_entry(st, i);
-        snprintf(r->def[i].name, sizeof r->def[i].name, "%s", e->name);
-        r->def[i].nd = e->nd;
-        if (sscanf(e->name, "blocks.%d.", &r->def[i].unit) == 1) r->def[i].unit++;
-        memcpy(r->def[i].n, e->n, sizeof r->def[i].n);
-    }
-    reel_st_close(st);
+    r->cfg = (struct reel_params_cfg){ "student", def, n, units, REEL_F32, trainable };
+    if (reel_mesh_open(&r->mesh, &W, &d)) abort();
     rig_params(r, 1);
     reel_params_close(r->ps);
     size_t a = r->params.used, b = r->optim.used, c = r->work.used;
@@ -53,6 +43,28 @@ static void rig_open(struct rig *r, const char *file, int trainable)
         reel_arena_open(&r->optim, be, "optim", b) || reel_arena_open(&r->work, be, "work", c))
         abort();
     rig_params(r, 0);
+}
+
+/* A role whose table is the tensors of a file. */
+__attribute__((unused)) static void rig_open(struct rig *r, const char *file, int trainable)
+{
+    struct reel_param_def *def;
+    struct reel_st *st;
+    int n;
+
+    if (reel_st_open(&st, file)) abort();
+    n = reel_st_count(st);
+    def = calloc((size_t)n, sizeof *def);
+    for (int i = 0; i < n; i++) {
+        const struct reel_st_entry *e = reel_st_entry(st, i);
+        snprintf(def[i].name, sizeof def[i].name, "%s", e->name);
+        def[i].nd = e->nd;
+        if (sscanf(e->name, "blocks.%d.", &def[i].unit) == 1) def[i].unit++;
+        memcpy(def[i].n, e->n, sizeof def[i].n);
+    }
+    reel_st_close(st);
+    rig_table(r, def, n, 3, trainable);
+    r->def = def;
 }
 
 static void rig_close(struct rig *r)

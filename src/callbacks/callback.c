@@ -27,5 +27,12 @@ const struct reel_callback_ops *reel_callback_find(const char *name)
 
 reel_err reel_callbacks_init(struct reel_cb *cb, int n) { FIRE(init, &cb[i]); }
 reel_err reel_callbacks_layout(struct reel_cb *cb, int n, struct reel_arena *a) { FIRE(layout, &cb[i], a); }
+reel_err reel_callbacks_prepare(struct reel_cb *cb, int n) { FIRE(prepare, &cb[i]); }
 reel_err reel_callbacks_before_optim(struct reel_cb *cb, int n, struct reel_step *st) { FIRE(before_optim, &cb[i], st); }
 reel_err reel_callbacks_step_end(struct reel_cb *cb, int n, struct reel_step *st) { FIRE(step_end, &cb[i], st); }
+
+void reel_callbacks_fini(struct reel_cb *cb, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (cb[i].ops->fini) cb[i].ops->fini(&cb[i]);
+}

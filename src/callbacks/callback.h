@@ -21,6 +21,7 @@ struct reel_callback_ops {
     /* Any hook may be NULL: nothing to do. */
     reel_err (*init)(struct reel_cb *c);                               /* Symmetric: judge the config */
     reel_err (*layout)(struct reel_cb *c, struct reel_arena *a);       /* Local: device memory, planned too */
+    reel_err (*prepare)(struct reel_cb *c); /* weights are there, initial or resumed, and so is state() if any */
     reel_err (*before_optim)(struct reel_cb *c, struct reel_step *st); /* gradients are whole */
     reel_err (*step_end)(struct reel_cb *c, struct reel_step *st);     /* weights are new */
     void (*state)(struct reel_cb *c, struct reel_io *io);              /* Local: one visitor saves and loads */
@@ -44,7 +45,9 @@ const struct reel_callback_ops *reel_callback_find(const char *name);
 /* One hook of a list of callbacks, in order; stops at the first error. Collective(world). */
 reel_err reel_callbacks_init(struct reel_cb *cb, int n);
 reel_err reel_callbacks_layout(struct reel_cb *cb, int n, struct reel_arena *a);
+reel_err reel_callbacks_prepare(struct reel_cb *cb, int n);
 reel_err reel_callbacks_before_optim(struct reel_cb *cb, int n, struct reel_step *st);
 reel_err reel_callbacks_step_end(struct reel_cb *cb, int n, struct reel_step *st);
+void reel_callbacks_fini(struct reel_cb *cb, int n); /* Local */
 
 #endif

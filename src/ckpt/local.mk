@@ -1,4 +1,4 @@
-libreel_a_SOURCES += src/ckpt/io.h src/ckpt/pickle.h src/ckpt/pickle.c src/ckpt/pickle_write.c src/ckpt/zip.h src/ckpt/zip.c \
+libreel_a_SOURCES += src/ckpt/io.h src/ckpt/io.c src/ckpt/pickle.h src/ckpt/pickle.c src/ckpt/pickle_write.c src/ckpt/zip.h src/ckpt/zip.c \
   src/ckpt/pt.h src/ckpt/pt.c src/ckpt/dcp.h src/ckpt/dcp_priv.h src/ckpt/dcp_meta.c src/ckpt/dcp_read.c \
   src/ckpt/dcp_write.c
 EXTRA_DIST += src/ckpt/README.md

@@ -102,3 +102,11 @@ void reel_name_fastvideo(char out[REEL_NAME_MAX], const char *name)
 {
     rename_all(out, name, DIFFUSERS, DIFFUSERS, FASTVIDEO);
 }
+
+void reel_name_wrapped(char out[REEL_NAME_MAX], const char *fastvideo)
+{
+    int i, at = 0;
+
+    if (sscanf(fastvideo, "blocks.%d.%n", &i, &at) != 1 || !at) snprintf(out, REEL_NAME_MAX, "%s", fastvideo);
+    else snprintf(out, REEL_NAME_MAX, "%.*s_checkpoint_wrapped_module.%s", at, fastvideo, fastvideo + at);
+}

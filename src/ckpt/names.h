@@ -14,4 +14,8 @@ void reel_name_diffusers(char out[REEL_NAME_MAX], const char *name);
 /** reel_name_fastvideo - from a Diffusers name; unknown names pass as they are. */
 void reel_name_fastvideo(char out[REEL_NAME_MAX], const char *name);
 
+/** reel_name_wrapped - FastVideo's name as its averages have it under activation checkpointing:
+ * blocks.<i>._checkpoint_wrapped_module.<rest>; names outside of blocks pass as they are. */
+void reel_name_wrapped(char out[REEL_NAME_MAX], const char *fastvideo);
+
 #endif

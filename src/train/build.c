@@ -507,6 +507,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(materialise(r, info));
     REEL_TRY(reel_resume(r));
     if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
+    REEL_TRY(reel_callbacks_prepare(r->cb, r->n_cb));
     REEL_TRY(reel_agree(world, open_track(r)));
     reel_report_start(r);
     return REEL_OK;
@@ -598,6 +599,7 @@ reel_err reel_run_close(struct reel_run *r)
     reel_loader_close(r->loader);
     if (r->draws) d = reel_draws_close(r->draws, r->world);
     reel_set_close(r->set);
+    if (r->cb) reel_callbacks_fini(r->cb, r->n_cb);
     free(r->cb);
     if (r->method.ops && r->method.ops->fini) r->method.ops->fini(&r->method);
     close_roles(r);

@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "base/file.h"
+#include "ckpt/io.h"
 #include "ckpt/tree.h"
 
 #define SAVED (REEL_TREE_WEIGHTS | REEL_TREE_OPTIM)
@@ -14,6 +15,7 @@
 struct reel_saver {
     struct reel_tree tree;  /* what the job is writing */
     void *host[REEL_NROLE]; /* a role's shards between device and file */
+    struct reel_io *io;     /* state of the method and of callbacks between them and the tree */
     struct reel_ckpt_job *job;
     char *config; /* the configuration as JSON */
     long last;    /* step of the newest checkpoint of this run */
@@ -52,7 +54,8 @@ static int is_saved(const struct reel_run *r, int role) { return r->roles & REEL
 static reel_err open_saver(struct reel_run *r)
 {
     r->saver = calloc(1, sizeof *r->saver);
-    if (!r->saver) return REEL_FAIL(REEL_ENOMEM, "no memory to save");
+    if (r->saver) r->saver->io = reel_io_open();
+    if (!r->saver || !r->saver->io) return REEL_FAIL(REEL_ENOMEM, "no memory to save");
     r->saver->config = text_of(as_json, r);
     if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
     for (int i = 0; i < REEL_NROLE; i++) {
@@ -66,6 +69,38 @@ static reel_err open_saver(struct reel_run *r)
 static reel_err need_saver(struct reel_run *r)
 {
     return r->saver ? REEL_OK : reel_agree(r->world, open_saver(r));
+}
+
+/* Whether an owner's state comes back; what does not is said once. */
+static int comes_back(struct reel_run *r, const char *prefix, const char *dir)
+{
+    const char *lacks = "";
+    enum reel_io_have have = reel_io_owner(r->saver->io, prefix, &lacks);
+
+    if (have == REEL_IO_ALL) return 1;
+    if (r->world->rank) return 0;
+    if (have == REEL_IO_NONE)
+        fprintf(stderr, "reel: %s was made without %s, which starts anew\n", dir, prefix);
+    else
+        fprintf(stderr, "reel: %s: %s is missing or has another shape, so %s starts anew\n", dir, lacks, prefix);
+    return 0;
+}
+
+/* One walk over the state of the method and of every callback; `dir` is where it came from. Local. */
+static reel_err walk(struct reel_run *r, enum reel_io_way way, const char *dir)
+{
+    struct reel_io *io = r->saver->io;
+    char prefix[128];
+
+    reel_io_begin(io, way, &r->saver->tree, &r->s);
+    if (r->method.ops->state && comes_back(r, "method", dir)) r->method.ops->state(&r->method, io);
+    for (int i = 0; i < r->n_cb; i++) {
+        if (!r->cb[i].ops->state) continue;
+        snprintf(prefix, sizeof prefix, "callbacks.%s", r->cb[i].name);
+        if (comes_back(r, prefix, dir)) r->cb[i].ops->state(&r->cb[i], io);
+    }
+    reel_sync(&r->s);
+    return reel_io_end(io);
 }
 
 /* The state of this step: shards copied to the host, keys and values listed. Local. */
@@ -83,6 +118,7 @@ static reel_err collect(struct reel_run *r, long step)
         reel_tree_get(r->role[i].ps, &r->s, SAVED, o->k, s->host[i]);
         REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], &v));
     }
+    REEL_TRY(walk(r, REEL_IO_SAVE, NULL));
     return reel_tree_dataloader(&s->tree, workers, step * r->cfg->training.loop.gradient_accumulation_steps);
 }
 
@@ -126,6 +162,7 @@ static reel_err load(struct reel_run *r, const char *dir)
     s = r->saver;
     for (int i = 0; i < REEL_NROLE && e == REEL_OK; i++)
         if (is_saved(r, i)) e = reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], NULL);
+    if (e == REEL_OK) e = walk(r, REEL_IO_ASK, dir);
     REEL_TRY(reel_agree(r->world, e));
     REEL_TRY(reel_ckpt_load(dir, &s->tree.set, r->world));
     for (int i = 0; i < REEL_NROLE; i++) {
@@ -137,7 +174,7 @@ static reel_err load(struct reel_run *r, const char *dir)
             fprintf(stderr, "reel: %s: the parameters of the %s have different step counts; the largest, %ld, is taken\n",
                     dir, r->role[i].role, r->optim[i].k);
     }
-    return REEL_OK;
+    return reel_agree(r->world, walk(r, REEL_IO_TAKE, dir));
 }
 
 reel_err reel_resume(struct reel_run *r)
@@ -200,6 +237,7 @@ reel_err reel_save_close(struct reel_run *r)
     e = reel_ckpt_finish(&r->saver->job);
     reel_tree_free(&r->saver->tree);
     for (int i = 0; i < REEL_NROLE; i++) free(r->saver->host[i]);
+    reel_io_close(r->saver->io);
     free(r->saver->config);
     free(r->saver);
     r->saver = NULL;
