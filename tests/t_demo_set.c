@@ -1,4 +1,6 @@
 /* a set of built-in clips: the samples are the generator's, the bytes do not depend on the ranks */
+#include <mpi.h>
+
 #include "data/demo_set.h"
 #include "data_util.h"
 #include "media/clips.h"

@@ -1,5 +1,6 @@
 /* a failure on one rank ends the run on all of them. Without arguments: inside one process group,
  * for every rank. With site:rank:nth: a program that fails there (tests/t_fault_comm.sh runs it). */
+#include <mpi.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* mesh: rules, the numbers their messages name, coordinates */
+#include <mpi.h>
 #include <string.h>
 
 #include "comm/comm.h"

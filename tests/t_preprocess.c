@@ -1,6 +1,7 @@
 /* preprocessing: built-in clips and films to a set, the same bytes on any number of ranks; captions in every
  * form; windows, short, damaged and missing films; real films where the system has some */
 #include <math.h>
+#include <mpi.h>
 #include <zlib.h>
 
 #include "data/demo_set.h"

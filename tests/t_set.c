@@ -2,6 +2,7 @@
  * damage and absence refused by name on every rank */
 #include <fcntl.h>
 #include <math.h>
+#include <mpi.h>
 #include <sys/stat.h>
 
 #include "data/set.h"

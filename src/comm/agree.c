@@ -1,7 +1,7 @@
 /* one rank's error becomes everyone's */
 #include <inttypes.h>
 
-#include "comm/comm.h"
+#include "comm/comm_priv.h"
 
 /* The lowest rank with `flag` set, or c->size; *count gets how many, when there is one. */
 static int lowest_with(struct reel_comm *c, int flag, int *count)

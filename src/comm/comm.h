@@ -3,9 +3,9 @@
 
 /* Communicators, collectives and agreement: the sole caller of MPI_. A Collective function returns
  * the same code on every rank. Every sum of floating-point numbers over ranks is taken in one
- * fixed binary tree over the ranks, ((0+1)+(2+3))+..., so repeat runs give the same bits. */
+ * fixed binary tree over the ranks, ((0+1)+(2+3))+..., so repeat runs give the same bits. Handles are
+ * written as the ints that they are in MPICH: who only passes them on needs no mpi.h. */
 
-#include <mpi.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -17,7 +17,7 @@ enum reel_coll { REEL_COLL_ALLGATHER, REEL_COLL_ALLTOALL, REEL_COLL_ALLREDUCE, R
 const char *reel_coll_name(enum reel_coll k); /* "allgather", ... */
 
 struct reel_comm {
-    MPI_Comm mpi; /* MPI_COMM_NULL in a mesh that is only planned */
+    int mpi; /* MPICH's MPI_Comm; MPI_COMM_NULL in a mesh that is only planned */
     int rank, size;
     const char *name; /* "world", "shard", ... */
     double *bytes;    /* [REEL_NCOLL] bytes this rank received from others; may be NULL */
@@ -119,7 +119,7 @@ void reel_comm_allgather(struct reel_comm *c, const void *mine, size_t bytes, vo
  * the buffers belong to the library in between. Collective(c): every rank starts them in one
  * order. On a planning stream they count their bytes and return. */
 #define REEL_REQ_MAX 64
-struct reel_req { MPI_Request r[REEL_REQ_MAX]; int n; }; /* { .n = 0 } is empty */
+struct reel_req { int r[REEL_REQ_MAX]; int n; }; /* MPICH's MPI_Request; { .n = 0 } is empty */
 
 /** reel_comm_allgather_start - in place: rank i's chunk of `full` [size*chunk] is its own already. */
 void reel_comm_allgather_start(struct reel_comm *c, struct reel_stream *s, reel_tensor full,

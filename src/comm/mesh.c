@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "comm/comm.h"
+#include "comm/comm_priv.h"
 
 static const struct {
     const char *name;

@@ -1,7 +1,7 @@
 /* nonblocking collectives: their end */
 #include <sched.h>
 
-#include "comm/comm.h"
+#include "comm/comm_priv.h"
 
 static int all_done(struct reel_req *req)
 {
