@@ -11,6 +11,7 @@
 #include "train/commands.h"
 #include "train/generate.h"
 #include "train/init.h"
+#include "train/plugin.h"
 #include "train/report.h"
 #include "train/run.h"
 #include "train/schema.h"
@@ -22,6 +23,15 @@ struct program {
     struct reel_cli cli;
     struct reel_config *cfg;
 };
+
+static reel_err configure(struct program *p, const struct reel_config_src *src)
+{
+    const struct reel_schema *schema = reel_schema_init(&p->kinds);
+
+    REEL_TRY(reel_config_read(src, &p->cfg));
+    REEL_TRY(reel_plugins_load(&p->kinds, p->cfg, &p->world));
+    return reel_config_finish(p->cfg, schema);
+}
 
 /* Rank 0 reads, everyone parses the same bytes. */
 static reel_err load_config(struct program *p)
@@ -37,7 +47,7 @@ static reel_err load_config(struct program *p)
     e = reel_comm_bcast_blob(&p->world, (void **)&text, &src.len, 0);
     if (e == REEL_OK) {
         src.text = text ? text : "";
-        e = reel_config_parse(&src, reel_schema_init(&p->kinds), &p->cfg);
+        e = configure(p, &src);
     }
     free(text);
     if (e == REEL_OK && p->world.rank == 0)

@@ -3,7 +3,7 @@
 EXTRA_DIST += tests/golden/adamw tests/golden/layout-sft tests/golden/schedulers tests/golden/schedules tests/golden/sft \
   tests/golden/sft-weighting tests/golden/wan-dit
 EXTRA_DIST += tests/check.sh tests/lint.sh tests/cuda_smoke.cu
-dist_check_SCRIPTS += tests/t_lint.sh tests/t_launcher.sh
+dist_check_SCRIPTS += tests/t_lint.sh tests/t_launcher.sh tests/t_plugin.sh
 check_DATA += tests/mpirun.sh
 
 if HAVE_CUDA

@@ -67,7 +67,7 @@ void reel_err_print(const struct reel_errrec *r)
                 r->n_ranks);
     else
         fprintf(stderr, "reel: %s\n", r->msg);
-    if (r->code == REEL_ECONFIG) return; /* the user's file is at fault: no trace through ours */
+    if (r->code == REEL_ECONFIG || r->code == REEL_EPLUGIN) return; /* the user's file is at fault: no trace through ours */
     for (int i = 0; i < r->n_frames; i++)
         fprintf(stderr, "  at %s:%d %s\n", r->frame[i].file, r->frame[i].line, r->frame[i].expr);
 }

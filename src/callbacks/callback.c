@@ -1,7 +1,5 @@
 #include "callbacks/callback.h"
 
-#include <string.h>
-
 #define REEL_CALLBACK(name) extern const struct reel_callback_ops reel_callback_##name;
 #include "callbacks/callbacks.def"
 #undef REEL_CALLBACK
@@ -12,13 +10,6 @@ const struct reel_callback_ops *const reel_callbacks[] = {
 #undef REEL_CALLBACK
     NULL,
 };
-
-const struct reel_callback_ops *reel_callback_find(const char *name)
-{
-    for (int i = 0; reel_callbacks[i]; i++)
-        if (!strcmp(reel_callbacks[i]->name, name)) return reel_callbacks[i];
-    return NULL;
-}
 
 #define FIRE(hook, ...)                                                                            \
     for (int i = 0; i < n; i++)                                                                    \

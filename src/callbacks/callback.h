@@ -39,9 +39,6 @@ struct reel_cb {
 /* The registry, generated from CALLBACKS of local.mk; NULL-terminated. */
 extern const struct reel_callback_ops *const reel_callbacks[];
 
-/** reel_callback_find - by registry name, NULL when unknown. Local. */
-const struct reel_callback_ops *reel_callback_find(const char *name);
-
 /* One hook of a list of callbacks, in order; stops at the first error. Collective(world). */
 reel_err reel_callbacks_init(struct reel_cb *cb, int n);
 reel_err reel_callbacks_layout(struct reel_cb *cb, int n, struct reel_arena *a);

@@ -99,3 +99,5 @@ const struct reel_callback_ops reel_callback_grad_clip = {
     .layout = grad_clip_layout,
     .before_optim = grad_clip_before_optim,
 };
+
+REEL_EXPORT(REEL_KIND_CALLBACK, grad_clip);

@@ -19,6 +19,14 @@ static const char *trim(const char *s, size_t *len)
     return s;
 }
 
+size_t reel_target_split(const char *target)
+{
+    const char *at = NULL;
+
+    for (const char *s = strstr(target, ".so:"); s; s = strstr(s + 1, ".so:")) at = s;
+    return at && at[4] ? (size_t)(at - target) + 3 : 0;
+}
+
 const struct reel_kind *reel_kind_find(const struct reel_kind *kinds, const char *name)
 {
     size_t len;
@@ -26,6 +34,8 @@ const struct reel_kind *reel_kind_find(const struct reel_kind *kinds, const char
 
     name = trim(name, &len);
     for (const struct reel_kind *k = kinds; k->name; k++) {
+        if (k->plugin && strlen(k->plugin) == len && !strncmp(k->plugin, name, len)) return k;
+        if (k->plugin) continue;
         if (strlen(k->name) == len && !strncmp(k->name, name, len)) return k;
         for (const char *s = k->targets; reel_next_choice(&s, one, sizeof one);)
             if (strlen(one) == len && !strncmp(one, name, len)) return k;
@@ -37,10 +47,13 @@ static const char *known(struct reel_config *cfg, const struct reel_kind *kinds)
 {
     const char *list = "";
 
-    for (const struct reel_kind *k = kinds; k->name; k++)
-        list = reel_pool_printf(&cfg->pool, "%s%s%s (%.*s)", list, k == kinds ? "" : ", ", k->name,
-                                (int)strcspn(k->targets, "|"), k->targets);
-    return list;
+    for (const struct reel_kind *k = kinds; k->name; k++) {
+        const char *also = k->plugin ? k->plugin : k->targets;
+
+        list = reel_pool_printf(&cfg->pool, "%s%s%s", list, k == kinds ? "" : ", ", k->name);
+        if (also) list = reel_pool_printf(&cfg->pool, "%s (%.*s)", list, (int)strcspn(also, "|"), also);
+    }
+    return reel_pool_printf(&cfg->pool, "%s, or a plugin ./FILE.so:NAME", list);
 }
 
 /* The registry entry of a section's `_target_`, or of `fallback` when it has none. */
@@ -270,14 +283,34 @@ static reel_err overrides(struct reel_config *cfg, const struct reel_config_src 
     return REEL_OK;
 }
 
-static reel_err parse(struct reel_config *cfg, const struct reel_config_src *src)
+static reel_err read_tree(struct reel_config *cfg, const struct reel_config_src *src)
 {
-    struct reel_part training = { reel_training_opts, &cfg->training };
-
     REEL_TRY(reel_yaml_parse(&cfg->pool, src->text, src->len, src->name, &cfg->root));
     if (cfg->root->type != REEL_NODE_MAP)
         return reel_fail_at(cfg->root, "", "expected a mapping at the top, got %s", reel_node_kind(cfg->root));
-    REEL_TRY(overrides(cfg, src));
+    return overrides(cfg, src);
+}
+
+reel_err reel_config_read(const struct reel_config_src *src, struct reel_config **out)
+{
+    struct reel_config *cfg = calloc(1, sizeof *cfg);
+    reel_err e;
+
+    *out = NULL;
+    REEL_BUG_IF(!cfg, "out of memory: the configuration");
+    cfg->name = reel_pool_str(&cfg->pool, src->name, strlen(src->name));
+    cfg->lenient = src->lenient;
+    e = read_tree(cfg, src);
+    if (e) reel_config_free(cfg);
+    else *out = cfg;
+    return e;
+}
+
+reel_err reel_config_finish(struct reel_config *cfg, const struct reel_schema *schema)
+{
+    struct reel_part training = { reel_training_opts, &cfg->training };
+
+    cfg->schema = schema;
     REEL_TRY(root_keys(cfg));
     REEL_TRY(need_map(cfg, "models"));
     REEL_TRY(need_map(cfg, "method"));
@@ -298,18 +331,50 @@ static reel_err parse(struct reel_config *cfg, const struct reel_config_src *src
 reel_err reel_config_parse(const struct reel_config_src *src, const struct reel_schema *schema,
                            struct reel_config **out)
 {
-    struct reel_config *cfg = calloc(1, sizeof *cfg);
-    reel_err e;
+    reel_err e = reel_config_read(src, out);
 
+    if (e == REEL_OK) e = reel_config_finish(*out, schema);
+    if (e == REEL_OK) return REEL_OK;
+    reel_config_free(*out);
     *out = NULL;
-    REEL_BUG_IF(!cfg, "out of memory: the configuration");
-    cfg->name = reel_pool_str(&cfg->pool, src->name, strlen(src->name));
-    cfg->schema = schema;
-    cfg->lenient = src->lenient;
-    e = parse(cfg, src);
-    if (e) reel_config_free(cfg);
-    else *out = cfg;
     return e;
+}
+
+/* ---- plugins ---- */
+
+static int add_plugin(struct reel_config *cfg, enum reel_plugin_kind kind, const struct reel_node *section,
+                      const char *key, struct reel_cfg_plugin *list, int n)
+{
+    const struct reel_node *t = reel_node_get(section, "_target_", 8);
+    size_t len, path;
+    const char *s;
+
+    if (!t || t->type != REEL_NODE_STR || n == REEL_CFG_MAX_PLUGINS) return n;
+    s = trim(t->text, &len);
+    s = reel_pool_str(&cfg->pool, s, len);
+    path = reel_target_split(s);
+    if (!path) return n;
+    list[n] = (struct reel_cfg_plugin){ .kind = kind, .target = s, .path = reel_pool_str(&cfg->pool, s, path),
+                                        .name = s + path + 1, .key = key, .node = t };
+    return n + 1;
+}
+
+static int add_plugins(struct reel_config *cfg, enum reel_plugin_kind kind, const char *name,
+                       struct reel_cfg_plugin *list, int n)
+{
+    const struct reel_node *all = section(cfg, name);
+
+    for (int i = 0; all && all->type == REEL_NODE_MAP && i < all->n; i++)
+        n = add_plugin(cfg, kind, all->item[i], reel_pool_printf(&cfg->pool, "%s.%s", name, all->key[i].name), list, n);
+    return n;
+}
+
+int reel_config_plugins(struct reel_config *cfg, struct reel_cfg_plugin list[REEL_CFG_MAX_PLUGINS])
+{
+    int n = add_plugins(cfg, REEL_KIND_MODEL, "models", list, 0);
+
+    n = add_plugin(cfg, REEL_KIND_METHOD, section(cfg, "method"), "method", list, n);
+    return add_plugins(cfg, REEL_KIND_CALLBACK, "callbacks", list, n);
 }
 
 void reel_config_free(struct reel_config *cfg)

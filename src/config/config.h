@@ -32,7 +32,7 @@ enum reel_attn_backend { REEL_ATTN_DEFAULT, REEL_ATTN_FLASH, REEL_ATTN_TORCH_SDP
 /* ---- models.<role> ---- */
 struct reel_cfg_role {
     const char *name;             /* "student", "teacher", ...: the key below models */
-    const struct reel_kind *kind; /* registry entry: kind->name is "wan" or "wan_causal" */
+    const struct reel_kind *kind; /* registry entry, or a plugin's */
     const char *target;           /* _target_ as written */
     const struct reel_node *node;
     const char *init_from;
@@ -165,6 +165,7 @@ struct reel_cfg_pipeline {
 #define REEL_CFG_MAX_ROLES     8
 #define REEL_CFG_MAX_CALLBACKS 16
 #define REEL_CFG_MAX_NOTES     32
+#define REEL_CFG_MAX_PLUGINS   (REEL_CFG_MAX_ROLES + 1 + REEL_CFG_MAX_CALLBACKS)
 
 struct reel_config {
     const char *name; /* file name in messages */
@@ -200,6 +201,22 @@ struct reel_config_src {
 reel_err reel_config_parse(const struct reel_config_src *src, const struct reel_schema *schema,
                            struct reel_config **out);
 void reel_config_free(struct reel_config *cfg);
+
+/* The two halves of reel_config_parse, for who loads plugins in between: the tree with its overrides,
+ * then the typed structs. Both Symmetric; free with reel_config_free after either. */
+reel_err reel_config_read(const struct reel_config_src *src, struct reel_config **out);
+reel_err reel_config_finish(struct reel_config *cfg, const struct reel_schema *schema);
+
+/* A `_target_` of the form path.so:name. */
+struct reel_cfg_plugin {
+    enum reel_plugin_kind kind;
+    const char *target, *path, *name;
+    const char *key;              /* dotted section: "models.student" */
+    const struct reel_node *node; /* the target's place */
+};
+/** reel_config_plugins - plugins that the tree names, in the order of sections; returns how many. More
+ * roles or callbacks than a configuration may have are left to reel_config_finish. Symmetric. */
+int reel_config_plugins(struct reel_config *cfg, struct reel_cfg_plugin list[REEL_CFG_MAX_PLUGINS]);
 
 /** reel_config_ready - REEL_ECONFIG if the run asks for something this version does not do yet: a
  * method without a step, a callback without a hook, a key marked so. Symmetric. */

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 #include "base/opt.h"
+#include "base/plugin.h"
 
 struct reel_config;
 
@@ -14,7 +15,9 @@ extern const char *const reel_role_names[REEL_MAX_ROLE_NAMES + 1];
 
 struct reel_kind {
     const char *name, *help;
-    const char *targets;         /* accepted `_target_` strings, '|' between */
+    const char *targets;         /* accepted `_target_` strings, '|' between; NULL: only the name */
+    const char *plugin;          /* came with this `_target_`, which alone finds it; NULL: of this program */
+    const void *ops;             /* the registry's entry, for who knows its type */
     const struct reel_opt *opts; /* NULL: no keys of its own */
     size_t priv_size;
     unsigned roles_needed, roles_trained; /* methods: bits of reel_role_names */
@@ -29,6 +32,9 @@ struct reel_kind {
 struct reel_schema {
     const struct reel_kind *models, *methods, *callbacks; /* end with name NULL */
 };
+
+/** reel_target_split - length of the path in "path.so:name"; 0: not the target of a plugin. Local. */
+size_t reel_target_split(const char *target);
 
 /** reel_kind_find - by registry name or `_target_` string, NULL when unknown. Local. */
 const struct reel_kind *reel_kind_find(const struct reel_kind *kinds, const char *name);

@@ -14,13 +14,6 @@ const struct reel_method_ops *const reel_methods[] = {
     NULL,
 };
 
-const struct reel_method_ops *reel_method_find(const char *name)
-{
-    for (int i = 0; reel_methods[i]; i++)
-        if (!strcmp(reel_methods[i]->name, name)) return reel_methods[i];
-    return NULL;
-}
-
 struct reel_metric *reel_step_metric(struct reel_step *st, const char *name, double scale)
 {
     for (int i = 0; i < st->n_metric; i++)

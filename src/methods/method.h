@@ -6,6 +6,7 @@
 
 #include "base/exact.h"
 #include "base/opt.h"
+#include "base/plugin.h"
 #include "config/config.h"
 #include "data/draws.h"
 #include "models/model.h"
@@ -98,8 +99,5 @@ struct reel_where reel_method_where(const struct reel_batch *b, const struct ree
 
 /* The registry, generated from METHODS of local.mk; NULL-terminated. */
 extern const struct reel_method_ops *const reel_methods[];
-
-/** reel_method_find - by registry name, NULL when unknown. Local. */
-const struct reel_method_ops *reel_method_find(const char *name);
 
 #endif

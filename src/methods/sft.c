@@ -119,3 +119,5 @@ const struct reel_method_ops reel_method_sft = {
     .init = sft_init,
     .step = sft_step,
 };
+
+REEL_EXPORT(REEL_KIND_METHOD, sft);

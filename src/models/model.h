@@ -5,6 +5,7 @@
  * nothing of methods, files or ranks. */
 
 #include "base/opt.h"
+#include "base/plugin.h"
 #include "nn/params.h"
 
 struct reel_model;
@@ -32,6 +33,8 @@ struct reel_model_opts {
 
 struct reel_model_ops {
     const char *name, *help;
+    const char *targets; /* FastVideo _target_ strings, '|' between; NULL: none */
+    int causal;          /* attends to earlier chunks of frames only */
     size_t priv_size; /* of m->priv, which the caller provides zeroed before init */
     /* config_json: the text of transformer/config.json. Fills priv and the parameter table. Symmetric. */
     reel_err (*init)(struct reel_model *m, const char *config_json, const char *where);
@@ -82,8 +85,5 @@ extern const struct reel_model_ops reel_model_wan;
 
 /* The registry, generated from MODELS of local.mk; NULL-terminated. */
 extern const struct reel_model_ops *const reel_models[];
-
-/** reel_model_find - by registry name, NULL when unknown. Local. */
-const struct reel_model_ops *reel_model_find(const char *name);
 
 #endif

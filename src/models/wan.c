@@ -15,7 +15,8 @@ static double wan_flops(const struct reel_model *m, int64_t B, int64_t T, int64_
 
 const struct reel_model_ops reel_model_wan = {
     .name = "wan",
-    .help = "Wan2.1 text-to-video transformer, bidirectional",
+    .help = "Wan 2.1 text-to-video transformer, bidirectional",
+    .targets = "fastvideo.train.models.wan.WanModel|fastvideo.train.models.wan.wan.WanModel",
     .priv_size = sizeof(struct wan),
     .init = reel_wan_init,
     .fini = reel_wan_fini,
@@ -23,3 +24,5 @@ const struct reel_model_ops reel_model_wan = {
     .bwd = reel_wan_bwd,
     .flops = wan_flops,
 };
+
+REEL_EXPORT(REEL_KIND_MODEL, wan);

@@ -32,8 +32,8 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     char *json = NULL, where[PATH_MAX];
 
     m->role = role_name[i];
-    m->ops = reel_model_find(c->kind->name);
-    if (!m->ops)
+    m->ops = c->kind->ops;
+    if (!c->kind->ready)
         return REEL_FAIL(REEL_ECONFIG, "models.%s: %s is checked, but not trained in this version", c->name, c->kind->name);
     m->s = &r->s;
     m->mem = &r->io;
@@ -123,7 +123,7 @@ static reel_err make_method(struct reel_run *r)
 {
     struct reel_method *m = &r->method;
 
-    m->ops = reel_method_find(r->cfg->method.kind->name);
+    m->ops = r->cfg->method.kind->ops;
     m->priv = r->cfg->method.priv;
     m->cfg = r->cfg;
     m->a = &r->step_mem;
@@ -146,7 +146,7 @@ static reel_err make_callbacks(struct reel_run *r)
     if (!r->cb) return REEL_FAIL(REEL_ENOMEM, "no memory for %d callbacks", r->n_cb);
     for (int i = 0; i < r->n_cb; i++) {
         const struct reel_cfg_callback *c = &r->cfg->callback[i];
-        r->cb[i] = (struct reel_cb){ .ops = reel_callback_find(c->kind->name), .name = c->name, .priv = c->priv,
+        r->cb[i] = (struct reel_cb){ .ops = c->kind->ops, .name = c->name, .priv = c->priv,
                                      .method = &r->method, .mesh = &r->mesh };
     }
     return reel_callbacks_init(r->cb, r->n_cb);

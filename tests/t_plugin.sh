@@ -1,0 +1,95 @@
+#!/bin/sh
+# Files of the program and of tests/plugins, built as plugins against installed headers: they train as the
+# built-in ones do, and what is wrong with one is said once, on every rank.
+# timeout: 600
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+inst=$TMPDIR/inst
+
+# fails TEXT PATTERN COMMAND...: exit code 1, the pattern on one line, and that line alone says "reel: "
+fails() {
+    f_text=$1
+    f_want=$2
+    shift 2
+    "$@" > "$TMPDIR/out" 2>&1
+    f_rc=$?
+    if [ $f_rc = 1 ] && [ "$(grep -c '^reel: ' "$TMPDIR/out")" = 1 ] && grep -q "^reel: .*$f_want" "$TMPDIR/out"; then
+        ok "$f_text"
+    else
+        not_ok "$f_text"
+        echo "# exit code $f_rc; '$f_want' was wanted in"
+        show "$TMPDIR/out" | tail -n 15
+    fi
+}
+
+# plugin SOURCE OBJECT [flag...]: the command that the manual gives
+plugin() {
+    p_in=$1
+    p_out=$2
+    shift 2
+    # shellcheck disable=SC2046 # flags are words
+    cc -shared -fPIC -Wall -Wextra -Werror -DREEL_AS_PLUGIN $(pkg-config --cflags reel) "$@" "$p_in" -o "$p_out"
+}
+
+# weights DIR: a digest of the student's exported weights
+weights() {
+    "$REEL_BUILD/tests/mpirun.sh" "$REEL_BUILD/reel" export "$1" "$1.hf" --base "$REEL_SRC/tests/tiny" > "$TMPDIR/out" 2>&1 ||
+        show "$TMPDIR/out"
+    cat "$1".hf/transformer/*.safetensors 2> /dev/null | sha256sum | cut -d' ' -f1
+}
+
+try "make install" env MAKEFLAGS= make -s -C "$REEL_BUILD" install DESTDIR="$inst"
+PKG_CONFIG_PATH=$(dirname "$(find "$inst" -name reel.pc)")
+PKG_CONFIG_SYSROOT_DIR=$inst
+export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR
+cd "$TMPDIR" || exit 99
+
+# ---- files of the program
+try "a method of the program as a plugin" plugin "$REEL_SRC/src/methods/sft.c" sft.so
+try "a callback" plugin "$REEL_SRC/src/callbacks/grad_clip.c" grad_clip.so
+try "a model" plugin "$REEL_SRC/src/models/wan.c" wan.so
+as_plugins="--method._target_ ./sft.so:sft --models.student._target_ $TMPDIR/wan.so:wan --callbacks.grad_clip._target_ grad_clip.so:grad_clip"
+try "built-in" train 1 "$TMPDIR/in"
+# shellcheck disable=SC2086
+try "as plugins, on two ranks" train 2 "$TMPDIR/out2" $as_plugins
+same "the same weights" "$(weights "$TMPDIR/in/checkpoint-6")" "$(weights "$TMPDIR/out2/checkpoint-6")"
+try "the resolved configuration runs again" "$REEL_BUILD/tests/mpirun.sh" -n 2 "$REEL_BUILD/reel" train \
+    --config "$TMPDIR/out2/config.yaml" --dry-run
+
+# ---- what may be wrong
+m=--method._target_
+fails "no such file" "command line: method: plugin ./none.so: cannot open: No such file" train 2 "$TMPDIR/n" $m ./none.so:sft
+echo text > text.so
+fails "no shared object" "method: plugin ./text.so: cannot be loaded: " train 2 "$TMPDIR/n" $m ./text.so:sft
+fails "no such export" "plugin ./sft.so: exports no 'stf'" train 2 "$TMPDIR/n" $m ./sft.so:stf
+fails "another kind" "models.student: plugin ./sft.so: 'sft' is a method, and a model is wanted here" train 2 "$TMPDIR/n" \
+    --models.student._target_ ./sft.so:sft
+fails "an unknown key of a plugin" "method.attn_kin: unknown key; did you mean 'attn_kind'?" train 2 "$TMPDIR/n" \
+    $m ./sft.so:sft --method.attn_kin dense
+mkdir -p old/base
+echo '#define REEL_ABI 7u' > old/base/abi.h
+plugin "$REEL_SRC/src/methods/sft.c" old.so -iquote old
+fails "the headers of another version" "plugin ./old.so: .*ABI 00000007, this one has .*: rebuild it" train 2 "$TMPDIR/n" $m ./old.so:sft
+plugin "$REEL_SRC/src/methods/sft.c" seen.so -fvisibility=default
+fails "a symbol of the program in place of the plugin's" "plugin ./seen.so: the ops of 'sft' are this program's own" \
+    train 2 "$TMPDIR/n" $m ./seen.so:sft
+
+# each rank in a folder of its own
+mkdir -p r0 r1
+cp sft.so r0/one.so
+cp sft.so r0/two.so
+cp sft.so r1/two.so
+printf 'x' >> r1/two.so
+cat > ranks << END
+#!/bin/sh
+cd "$TMPDIR/r\$PMI_RANK" && exec "$REEL_BUILD/reel" "\$@"
+END
+chmod +x ranks
+apart() {
+    "$REEL_BUILD/tests/mpirun.sh" -n 2 "$TMPDIR/ranks" train --config "$tiny" --training.distributed.num_gpus 2 \
+        --training.distributed.hsdp_shard_dim 2 "$@"
+}
+fails "a file that one rank lacks" "rank 1: .*plugin ./one.so: cannot open.*(1 of 2 ranks failed)" apart $m ./one.so:sft
+fails "a file that is another one on one rank" "rank 1: .*plugin ./two.so: this rank's file is not the one of rank 0.*(1 of 2 ranks failed)" \
+    apart $m ./two.so:sft
+plan
