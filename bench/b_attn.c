@@ -33,8 +33,8 @@ static void shape(int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t 
     if (dt == REEL_BF16)
         for (float **p = (float *[]){ q, k, v, g, NULL }; *p; p++)
             for (int64_t i = 0; i < (p[0] == q || p[0] == g ? nq : nk); i++) ((uint16_t *)*p)[i] = (uint16_t)((i * 40503u % 0x3f80u) | (i & 1) << 15);
-    BENCH_BEST(t, 2, min_s, reel_cpu_attn_fwd(&stream, dt, o, lse, q, k, v, b, sq, sk, heads, hd, tmp));
-    BENCH_BEST(u, 2, min_s, reel_cpu_attn_bwd(&stream, dt, dq, dk, dv, g, o, lse, q, k, v, b, sq, sk, heads, hd, tmp));
+    BENCH_BEST(t, 2, min_s, reel_cpu_attn_fwd(&stream, dt, o, lse, q, k, v, b, sq, sk, heads, hd, (struct reel_mask){ 0 }, tmp));
+    BENCH_BEST(u, 2, min_s, reel_cpu_attn_bwd(&stream, dt, dq, dk, dv, g, o, lse, q, k, v, b, sq, sk, heads, hd, (struct reel_mask){ 0 }, 0, sk, tmp));
     printf("%-4s batch %ld, %2d heads x %-3ld, S %5ld x %-5ld fwd %8.4f s %6.1f GFLOP/s   bwd %8.4f s %6.1f GFLOP/s\n",
            reel_dtype_name(dt), (long)b, heads, (long)hd, (long)sq, (long)sk, t, 2 * product / t, u, 5 * product / u);
     fflush(stdout);

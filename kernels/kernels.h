@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "kernels/mask.h"
 #include "tensor/tensor.h"
 
 struct reel_backend;

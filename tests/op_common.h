@@ -112,7 +112,7 @@ static double t_error(reel_tensor got, const double *want)
         if (!(e <= worst)) worst = isfinite(e) ? e : HUGE_VAL;
         sum += want[i] * want[i];
     }
-    return worst / (sqrt(sum / (double)n) + 1e-300);
+    return n ? worst / (sqrt(sum / (double)n) + 1e-300) : 0;
 }
 
 static inline reel_tensor t_none(void)

@@ -1,4 +1,4 @@
-/* Attention: against f64, central differences, and the same bits for any threads and batch. */
+/* Attention under every mask: against f64, central differences, and the same bits for any threads and batch. */
 #include <stdio.h>
 
 #include "op_common.h"
@@ -9,12 +9,15 @@ static struct ctx *one, *three;
 struct att {
     int64_t b, sq, sk, h, hd;
     reel_tensor q, k, v, g, o, lse, dq, dk, dv;
+    struct reel_mask mask;
+    int64_t dk0, dkn; /* key rows of dk and dv */
 };
 
-static struct att att_new(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64_t h, int64_t hd)
+static struct att att_of(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64_t h, int64_t hd, struct reel_mask mask,
+                         int64_t dk0, int64_t dkn)
 {
     int64_t d = h * hd;
-    struct att a = { .b = b, .sq = sq, .sk = sk, .h = h, .hd = hd };
+    struct att a = { .b = b, .sq = sq, .sk = sk, .h = h, .hd = hd, .mask = mask, .dk0 = dk0, .dkn = dkn };
 
     a.q = t_rand(dt, REEL_DIMS(b, sq, d));
     a.k = t_rand(dt, REEL_DIMS(b, sk, d));
@@ -23,15 +26,20 @@ static struct att att_new(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int6
     a.o = t_new(dt, REEL_DIMS(b, sq, d));
     a.lse = t_new(REEL_F32, REEL_DIMS(b, h, sq));
     a.dq = t_new(dt, REEL_DIMS(b, sq, d));
-    a.dk = t_new(dt, REEL_DIMS(b, sk, d));
-    a.dv = t_new(dt, REEL_DIMS(b, sk, d));
+    a.dk = t_new(dt, REEL_DIMS(b, dkn, d));
+    a.dv = t_new(dt, REEL_DIMS(b, dkn, d));
     return a;
+}
+
+static struct att att_new(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64_t h, int64_t hd)
+{
+    return att_of(dt, b, sq, sk, h, hd, (struct reel_mask){ 0 }, 0, sk);
 }
 
 static void att_run(struct ctx *c, struct att *a)
 {
-    reel_attn_fwd(&c->s, a->o, a->lse, a->q, a->k, a->v, (int)a->h);
-    reel_attn_bwd(&c->s, a->dq, a->dk, a->dv, a->g, a->o, a->lse, a->q, a->k, a->v, (int)a->h);
+    reel_attn_fwd(&c->s, a->o, a->lse, a->q, a->k, a->v, (int)a->h, a->mask);
+    reel_attn_bwd(&c->s, a->dq, a->dk, a->dv, a->g, a->o, a->lse, a->q, a->k, a->v, (int)a->h, a->mask, a->dk0);
     reel_sync(&c->s);
 }
 
@@ -42,27 +50,62 @@ static double *zeros(int64_t n)
     return calloc((size_t)n, sizeof(double));
 }
 
+/* Keys of score and value 0 that query i sees. */
+static int64_t zero_keys(const struct att *a, int64_t i)
+{
+    int64_t n = a->mask.see == REEL_SEE_TEACHER ? a->mask.half : a->sk, c = a->mask.chunk;
+
+    if (a->mask.see == REEL_SEE_TEACHER) i -= n;
+    return c && i >= 0 && i / c == n / c ? a->mask.zeros : 0;
+}
+
+/* Whether query i sees key j, pair by pair as the masks are defined. */
+static int sees(const struct att *a, int64_t i, int64_t j)
+{
+    int64_t c = a->mask.chunk, n = a->mask.half, end;
+
+    switch (a->mask.see) {
+    case REEL_SEE_ALL: return 1;
+    case REEL_SEE_WINDOW: return j < a->mask.sink || (j >= a->mask.lo && j < a->mask.hi);
+    case REEL_SEE_TEACHER:
+        if (i < n) return j < n && j / c <= i / c;
+        return j < n ? j / c < (i - n) / c : (j - n) / c == (i - n) / c;
+    case REEL_SEE_CHUNKS: break;
+    }
+    end = (i / c + 1) * c;
+    if (end > a->sk && !a->mask.zeros) end = a->sk;
+    return i == j || (j < end && (!a->mask.window || j >= end - a->mask.window));
+}
+
 /* One query in f64: its row of probabilities, o, lse, and what it adds to the gradients. */
 static void ref_row(const struct att *a, struct ref *r, int64_t b, int64_t h, int64_t i)
 {
     int64_t ld = a->h * a->hd, q = (b * a->sq + i) * ld + h * a->hd, k = b * a->sk * ld + h * a->hd;
+    int64_t g = (b * a->dkn - a->dk0) * ld + h * a->hd;
     double *p = zeros(a->sk), *dp = zeros(a->sk), m = -INFINITY, l = 0, delta = 0, scale = 1 / sqrt((double)a->hd);
 
     for (int64_t j = 0; j < a->sk; j++) {
+        if (!sees(a, i, j)) {
+            p[j] = -INFINITY;
+            continue;
+        }
         for (int64_t c = 0; c < a->hd; c++) p[j] += scale * t_get(a->q, q + c) * t_get(a->k, k + j * ld + c);
         for (int64_t c = 0; c < a->hd; c++) dp[j] += t_get(a->g, q + c) * t_get(a->v, k + j * ld + c);
         m = fmax(m, p[j]);
     }
+    if (zero_keys(a, i)) m = fmax(m, 0);
     for (int64_t j = 0; j < a->sk; j++) l += p[j] = exp(p[j] - m);
+    l += (double)zero_keys(a, i) * exp(-m);
     r->lse[(b * a->h + h) * a->sq + i] = m + log(l);
     for (int64_t j = 0; j < a->sk; j++) delta += (p[j] /= l) * dp[j];
     for (int64_t j = 0; j < a->sk; j++)
-        for (int64_t c = 0; c < a->hd; c++) {
+        for (int64_t c = 0; c < a->hd && sees(a, i, j); c++) {
             double ds = p[j] * (dp[j] - delta) * scale;
             r->o[q + c] += p[j] * t_get(a->v, k + j * ld + c);
             r->dq[q + c] += ds * t_get(a->k, k + j * ld + c);
-            r->dk[k + j * ld + c] += ds * t_get(a->q, q + c);
-            r->dv[k + j * ld + c] += p[j] * t_get(a->g, q + c);
+            if (j < a->dk0 || j >= a->dk0 + a->dkn) continue;
+            r->dk[g + j * ld + c] += ds * t_get(a->q, q + c);
+            r->dv[g + j * ld + c] += p[j] * t_get(a->g, q + c);
         }
     free(p), free(dp);
 }
@@ -116,9 +159,8 @@ static double dot(reel_tensor a, reel_tensor b)
     return s;
 }
 
-static void differences(void)
+static void differences(struct att a, const char *note)
 {
-    struct att a = att_new(REEL_F32, 1, 30, 41, 2, 12);
     reel_tensor at[3] = { a.q, a.k, a.v }, grad[3] = { a.dq, a.dk, a.dv };
 
     att_run(one, &a);
@@ -127,11 +169,11 @@ static void differences(void)
         double num = 0, ana = dot(grad[p], dir), h = 1e-2;
         for (int sign = 1; sign >= -1; sign -= 2) {
             for (int64_t i = 0; i < reel_numel(keep); i++) t_set(at[p], i, t_get(keep, i) + sign * h * t_get(dir, i));
-            reel_attn_fwd(&one->s, a.o, a.lse, a.q, a.k, a.v, 2);
+            reel_attn_fwd(&one->s, a.o, a.lse, a.q, a.k, a.v, (int)a.h, a.mask);
             num += sign * dot(a.o, a.g) / (2 * h);
         }
         memcpy(at[p].p, keep.p, reel_bytes(keep));
-        TAP_OK(fabs(num - ana) < 2e-3 * (fabs(ana) + 1), "central difference in %c: %.6g, backward %.6g", "qkv"[p], num, ana);
+        TAP_OK(fabs(num - ana) < 2e-3 * (fabs(ana) + 1), "central difference in %c%s: %.6g, backward %.6g", "qkv"[p], note, num, ana);
     }
 }
 
@@ -141,21 +183,22 @@ static int same_results(const struct att *a, const struct att *b)
            t_same(a->dv, b->dv);
 }
 
-static void any_threads(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64_t h, int64_t hd)
+static void any_threads(struct att a, const char *note)
 {
-    struct att a = att_new(dt, b, sq, sk, h, hd), c = a;
+    struct att c = a;
 
     c.o = t_copy(a.o), c.lse = t_copy(a.lse), c.dq = t_copy(a.dq), c.dk = t_copy(a.dk), c.dv = t_copy(a.dv);
     att_run(one, &a);
     att_run(three, &c);
-    TAP_OK(same_results(&a, &c), "%s batch %ld, %ld heads x %ld, S %ld x %ld: one thread and three give the same bits",
-           reel_dtype_name(dt), (long)b, (long)h, (long)hd, (long)sq, (long)sk);
+    TAP_OK(same_results(&a, &c), "%s batch %ld, %ld heads x %ld, S %ld x %ld%s: one thread and three give the same bits",
+           reel_dtype_name(a.q.dt), (long)a.b, (long)a.h, (long)a.hd, (long)a.sq, (long)a.sk, note);
 }
 
 /* Sample i alone, and head j alone. */
-static void any_batch(reel_dtype dt, int64_t sq, int64_t sk)
+static void any_batch(reel_dtype dt, int64_t sq, int64_t sk, struct reel_mask m)
 {
-    struct att a = att_new(dt, 3, sq, sk, 3, 20), s = att_new(dt, 1, sq, sk, 3, 20), h = att_new(dt, 1, sq, sk, 1, 20);
+    struct att a = att_of(dt, 3, sq, sk, 3, 20, m, 0, sk), s = att_of(dt, 1, sq, sk, 3, 20, m, 0, sk),
+               h = att_of(dt, 1, sq, sk, 1, 20, m, 0, sk);
     reel_tensor from[4] = { a.q, a.k, a.v, a.g }, to[4] = { h.q, h.k, h.v, h.g }, out[4] = { a.o, a.dq, a.dk, a.dv };
     reel_tensor alone[4] = { h.o, h.dq, h.dk, h.dv };
     int same = 1;
@@ -185,6 +228,133 @@ static void not_a_number(void)
     TAP_OK(isnan(t_get(a.o, 0)) && isnan(t_get(a.dq, 17)) && isnan(t_get(a.dv, 149 * 16)), "a NaN among the keys shows in every row");
 }
 
+/* ---- masks ---- */
+
+static struct reel_mask chunks(int64_t chunk, int64_t window, int64_t zeros)
+{
+    return (struct reel_mask){ .see = REEL_SEE_CHUNKS, .chunk = chunk, .window = window, .zeros = zeros };
+}
+
+static struct reel_mask teacher(int64_t half, int64_t chunk, int64_t zeros)
+{
+    return (struct reel_mask){ .see = REEL_SEE_TEACHER, .half = half, .chunk = chunk, .zeros = zeros };
+}
+
+static struct reel_mask window(int64_t sink, int64_t lo, int64_t hi)
+{
+    return (struct reel_mask){ .see = REEL_SEE_WINDOW, .sink = sink, .lo = lo, .hi = hi };
+}
+
+static const char *mask_text(char out[80], const struct att *a)
+{
+    const struct reel_mask *m = &a->mask;
+
+    switch (m->see) {
+    case REEL_SEE_ALL: return "";
+    case REEL_SEE_CHUNKS:
+        snprintf(out, 80, ", chunks of %ld, window %ld, %ld zeros", (long)m->chunk, (long)m->window, (long)m->zeros);
+        break;
+    case REEL_SEE_TEACHER:
+        snprintf(out, 80, ", teacher's halves %ld, chunks of %ld, %ld zeros", (long)m->half, (long)m->chunk, (long)m->zeros);
+        break;
+    case REEL_SEE_WINDOW:
+        snprintf(out, 80, ", sink %ld, window %ld..%ld, dk %ld+%ld", (long)m->sink, (long)m->lo, (long)m->hi, (long)a->dk0,
+                 (long)a->dkn);
+        break;
+    }
+    return out;
+}
+
+/* Rows of k and v that no query sees hold no numbers. */
+static void poison(struct att *a)
+{
+    int64_t d = a->h * a->hd;
+
+    for (int64_t j = 0; j < a->b * a->sk; j++) {
+        int seen = 0;
+        for (int64_t i = 0; i < a->sq; i++) seen |= sees(a, i, j % a->sk);
+        for (int64_t c = 0; c < d && !seen; c++) t_set(a->k, j * d + c, NAN), t_set(a->v, j * d + c, NAN);
+    }
+}
+
+static void masked(struct att a)
+{
+    char note[80];
+    double flops = one->s.flops, pairs = 0;
+
+    poison(&a);
+    against_f64(a, 1, mask_text(note, &a));
+    for (int64_t i = 0; i < a.sq; i++)
+        for (int64_t j = 0; j < a.sk; j++) pairs += sees(&a, i, j) * (8 + 4 * (j >= a.dk0 && j < a.dk0 + a.dkn));
+    any_threads(a, note);
+    if (one->s.flops - flops != pairs * (double)(a.b * a.h * a.hd))
+        TAP_OK(0, "... %.0f flops counted, %.0f wanted", one->s.flops - flops, pairs * (double)(a.b * a.h * a.hd));
+}
+
+static int64_t pick(int64_t lo, int64_t hi)
+{
+    return lo + (int64_t)((t_uniform() + 1) / 2 * (double)(hi - lo + 1)) % (hi - lo + 1);
+}
+
+/* A mask of each kind with sizes of its own: chunks that no tile divides, short last chunks. */
+static struct att any_mask(int round)
+{
+    static const int64_t widths[] = { 8, 32, 64, 128, 12, 20 };
+    int64_t hd = widths[round % 6], h = hd < 64 ? 2 : 1, b = 1 + round % 2, s = pick(1, 420), c = pick(1, 170), lo, hi, sink, from;
+    reel_dtype dt = round % 5 == 4 ? REEL_BF16 : REEL_F32;
+
+    switch (round % 3) {
+    case 0: return att_of(dt, b, s, s, h, hd, chunks(c, round % 2 ? 0 : pick(1, 2 * c + 60), round % 4 < 2 ? 0 : pick(1, 60)), 0, s);
+    case 1:
+        s = pick(1, 230);
+        return att_of(dt, b, 2 * s, 2 * s, h, hd, teacher(s, c, round % 2 ? 0 : pick(1, 60)), 0, 2 * s);
+    default: break;
+    }
+    sink = round % 2 ? 0 : pick(0, s / 3);
+    lo = pick(sink, s - 1);
+    hi = pick(lo + 1, s);
+    from = pick(0, s - 1);
+    return att_of(dt, b, pick(1, 200), s, h, hd, window(sink, lo, hi), from, pick(round % 4 == 0, s - from));
+}
+
+/* A chunk's queries against the rows of a cache give what they give in the whole sequence. */
+static void chunk_by_chunk(void)
+{
+    struct att a = att_of(REEL_F32, 1, 333, 333, 2, 32, chunks(75, 190, 0), 0, 333);
+    int same = 1;
+
+    reel_attn_fwd(&one->s, a.o, a.lse, a.q, a.k, a.v, 2, a.mask);
+    for (int64_t at = 0; at < a.sq; at += 75) {
+        int64_t n = a.sq - at < 75 ? a.sq - at : 75, end = at + n;
+        struct att c = att_of(REEL_F32, 1, n, 333, 2, 32, window(0, end > 190 ? end - 190 : 0, end), at, n);
+        memcpy(c.q.p, (float *)a.q.p + at * 64, (size_t)(n * 64) * 4);
+        reel_attn_fwd(&three->s, c.o, c.lse, c.q, a.k, a.v, 2, c.mask);
+        same &= !memcmp(c.o.p, (float *)a.o.p + at * 64, (size_t)(n * 64) * 4);
+    }
+    TAP_OK(same, "chunks against a cache give the bits of the whole sequence");
+}
+
+static void masks(void)
+{
+    const int64_t S = 300;
+
+    for (int round = 0; round < 60; round++) masked(any_mask(round));
+    masked(att_of(REEL_F32, 1, S, S, 1, 64, chunks(1000, 0, 0), 0, S));             /* one chunk, short */
+    masked(att_of(REEL_F32, 1, S, S, 1, 64, chunks(1, 1, 0), 0, S));                /* each sees itself */
+    masked(att_of(REEL_F32, 1, S, S, 1, 64, chunks(128, 20, 90), 0, S));            /* only zeros and itself */
+    masked(att_of(REEL_F32, 2, 1, S, 1, 128, window(3, 250, 251), 0, S));           /* one query */
+    masked(att_of(REEL_F32, 2, 1, S, 1, 128, window(0, 299, 300), 299, 1));         /* one key */
+    masked(att_of(REEL_F32, 1, 70, S, 2, 32, window(100, 100, 100), 150, 20));      /* the sink alone; no gradient */
+    masked(att_of(REEL_BF16, 1, 2 * S, 2 * S, 1, 128, teacher(S, 96, 84), 0, 2 * S));
+    differences(att_of(REEL_F32, 1, 41, 41, 2, 12, chunks(12, 20, 7), 0, 41), ", chunks");
+    differences(att_of(REEL_F32, 1, 62, 62, 2, 12, teacher(31, 7, 3), 0, 62), ", teacher's halves");
+    differences(att_of(REEL_F32, 1, 20, 55, 2, 12, window(5, 17, 49), 0, 55), ", window");
+    any_batch(REEL_F32, S, S, chunks(70, 130, 11));
+    any_batch(REEL_BF16, 90, 90, teacher(45, 16, 2));
+    any_batch(REEL_F32, 50, S, window(7, 101, 262));
+    chunk_by_chunk();
+}
+
 int main(void)
 {
     static const int64_t shapes[][5] = { { 1, 1, 1, 1, 2 },     { 2, 5, 3, 2, 12 },     { 3, 36, 36, 2, 16 },  { 1, 97, 101, 3, 20 },
@@ -199,12 +369,13 @@ int main(void)
             against_f64(att_new((reel_dtype)dt, shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], shapes[i][4]), 1,
                         "");
     hard_inputs();
-    differences();
-    any_threads(REEL_F32, 1, 700, 900, 1, 32);
-    any_threads(REEL_F32, 2, 111, 77, 3, 12);
-    any_threads(REEL_BF16, 1, 300, 521, 2, 64);
-    any_batch(REEL_F32, 150, 300);
-    any_batch(REEL_BF16, 36, 36);
+    differences(att_new(REEL_F32, 1, 30, 41, 2, 12), "");
+    masks();
+    any_threads(att_new(REEL_F32, 1, 700, 900, 1, 32), "");
+    any_threads(att_new(REEL_F32, 2, 111, 77, 3, 12), "");
+    any_threads(att_new(REEL_BF16, 1, 300, 521, 2, 64), "");
+    any_batch(REEL_F32, 150, 300, (struct reel_mask){ 0 });
+    any_batch(REEL_BF16, 36, 36, (struct reel_mask){ 0 });
     not_a_number();
     ctx_close(one);
     ctx_close(three);

@@ -29,8 +29,8 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_ln_affine_bwd(s, z, 0, vd, vd, y, x, st1, st2, vd, r, 1);
     reel_rms_rope_fwd(s, y, st1, x, vd, rot, rot, r, (int)heads, 1e-6);
     reel_rms_rope_bwd(s, z, vd, y, x, st1, vd, rot, rot, r, (int)heads, 0);
-    reel_attn_fwd(s, y, lse, x, z, u, (int)heads);
-    reel_attn_bwd(s, x, z, u, v, y, lse, x, z, u, (int)heads);
+    reel_attn_fwd(s, y, lse, x, z, u, (int)heads, (struct reel_mask){ 0 });
+    reel_attn_bwd(s, x, z, u, v, y, lse, x, z, u, (int)heads, (struct reel_mask){ 0 }, 0);
     reel_gate_fwd(s, y, x, u, mod, 2, r);
     reel_gate_bwd(s, z, dmod, y, u, mod, 2, r);
     reel_mod_fwd(s, mod, table, t);
@@ -120,7 +120,7 @@ static void bad_dtype(struct op *t)
 static void bad_heads(struct op *t)
 {
     reel_tensor q = reel_new(&t->a, REEL_F32, REEL_DIMS(1, 4, 6)), l = reel_new(&t->a, REEL_F32, REEL_DIMS(1, 4, 4));
-    reel_attn_fwd(&t->s, q, l, q, q, q, 4);
+    reel_attn_fwd(&t->s, q, l, q, q, q, 4, (struct reel_mask){ 0 });
 }
 
 static void bad_memory(struct op *t)

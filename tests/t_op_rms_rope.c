@@ -3,7 +3,7 @@
 
 struct rms {
     int64_t b, s, d;
-    int heads, rope;
+    int heads, rope, bare; /* bare: no norm */
     reel_dtype dt;
     int pacc;
     double *x, *w, *cos, *sin, *dy;
@@ -17,7 +17,7 @@ static void rms_row(const struct rms *a, int64_t row, double *y)
 
     for (int64_t i = 0; i < d; i++) ss += x[i] * x[i] / (double)d;
     rs = 1 / sqrt(ss + 1e-6);
-    for (int64_t i = 0; i < d; i++) y[i] = x[i] * rs * a->w[i];
+    for (int64_t i = 0; i < d; i++) y[i] = a->bare ? x[i] : x[i] * rs * a->w[i];
     if (!a->rope) return;
     for (int64_t i = 0; i < d; i += 2) {
         double c = a->cos[t * hd / 2 + i % hd / 2], s = a->sin[t * hd / 2 + i % hd / 2], e = y[i], o = y[i + 1];
@@ -52,11 +52,12 @@ static void body(struct op *t, const void *ctx)
     reel_tensor dw = op_put(t, REEL_F32, a->pacc ? was : NULL, REEL_DIMS(d));
 
     for (int64_t row = 0; row < rows; row++) rms_row(a, row, ref + row * d);
+    if (a->bare) w = rstd = none;
     reel_rms_rope_fwd(&t->s, y, rstd, x, w, cos, sin, r, a->heads, 1e-6);
     op_close_to(t, "y", y, ref, op_tol(a->dt, 2e-6));
-    reel_rms_rope_bwd(&t->s, dx, dw, dy, x, rstd, w, cos, sin, r, a->heads, a->pacc);
+    reel_rms_rope_bwd(&t->s, dx, a->bare ? none : dw, dy, a->bare ? none : x, rstd, w, cos, sin, r, a->heads, a->pacc);
     op_grad(t, "dx", dx, rms_L, a, a->x, rows * d, NULL, op_tol(a->dt, 1e-5));
-    op_grad(t, "dw", dw, rms_L, a, a->w, d, a->pacc ? was : NULL, 1e-5);
+    if (!a->bare) op_grad(t, "dw", dw, rms_L, a, a->w, d, a->pacc ? was : NULL, 1e-5);
     reel_rms_rope_bwd(&t->s, dy, none, dy, x, rstd, w, cos, sin, r, a->heads, 0); /* in place, no dw */
     {
         double *p = op_get(t, dx), *q = op_get(t, dy);
@@ -76,6 +77,8 @@ int main(void)
         { .b = 1, .s = 300, .d = 256, .heads = 2, .rope = 1, .dt = REEL_F32 },
         { .b = 2, .s = 33, .d = 72, .heads = 3, .rope = 1, .dt = REEL_BF16 },
         { .b = 1, .s = 70, .d = 51, .heads = 3, .rope = 0, .dt = REEL_BF16, .pacc = 1 },
+        { .b = 2, .s = 67, .d = 24, .heads = 2, .rope = 1, .bare = 1, .dt = REEL_F32 },
+        { .b = 1, .s = 45, .d = 150, .heads = 3, .rope = 1, .bare = 1, .dt = REEL_BF16 },
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -88,7 +91,7 @@ int main(void)
         a.cos = op_rand(a.s * half, 4, 1, REEL_F32);
         a.sin = op_rand(a.s * half, 5, 1, REEL_F32);
         for (int64_t j = 0; j < a.s * half; j++) a.sin[j] = (double)sinf((float)a.cos[j]), a.cos[j] = (double)cosf((float)a.cos[j]);
-        snprintf(what, sizeof what, "rms_rope %lldx%lldx%lld, %d heads%s, %s", (long long)a.b, (long long)a.s, (long long)a.d, a.heads, a.rope ? "" : ", no rotation", reel_dtype_name(a.dt));
+        snprintf(what, sizeof what, "rms_rope %lldx%lldx%lld, %d heads%s, %s", (long long)a.b, (long long)a.s, (long long)a.d, a.heads, a.bare ? ", no norm" : a.rope ? "" : ", no rotation", reel_dtype_name(a.dt));
         op_all(what, body, &a);
         free(a.x), free(a.dy), free(a.w), free(a.cos), free(a.sin);
     }

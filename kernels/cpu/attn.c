@@ -69,6 +69,106 @@ static struct job new_job(int64_t b, int64_t sq, int64_t sk, int heads, int64_t 
     };
 }
 
+/* ---- masks, plainly: one pair (sample, head) per task, f64 ---- */
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct plain {
+    const struct job *j;
+    struct reel_mask m;
+    int64_t dk0, g;
+};
+
+static double get(const void *p, int64_t i, int dt)
+{
+    uint32_t u;
+    float f;
+
+    if (dt == REEL_F32) return (double)((const float *)p)[i];
+    u = (uint32_t)((const uint16_t *)p)[i] << 16;
+    memcpy(&f, &u, sizeof f);
+    return (double)f;
+}
+
+static void set(void *p, int64_t i, int dt, double x)
+{
+    float f = (float)x;
+    uint32_t u;
+
+    memcpy(&u, &f, sizeof u);
+    if (dt == REEL_F32) ((float *)p)[i] = f;
+    else ((uint16_t *)p)[i] = (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+
+static double dots(const void *x, int64_t i, const void *y, int64_t j, int64_t n, int dt)
+{
+    double s = 0;
+
+    for (int64_t c = 0; c < n; c++) s += get(x, i + c, dt) * get(y, j + c, dt);
+    return s;
+}
+
+static void plain_fwd(void *arg, int64_t bh, int worker)
+{
+    const struct plain *x = arg;
+    struct reel_attn a = pair(x->j, bh);
+    double *o = malloc((size_t)a.hd * sizeof *o), scale = 1 / sqrt((double)a.hd);
+
+    (void)worker;
+    for (int64_t i = 0; i < a.sq; i++) {
+        struct reel_keys r = reel_mask_row(x->m, a.sk, i);
+        double m = r.zeros ? 0 : -INFINITY, l = 0;
+        for (int p = 0; p < 2; p++)
+            for (int64_t k = r.lo[p]; k < r.hi[p]; k++) m = fmax(m, scale * dots(a.q, i * a.ld, a.k, k * a.ld, a.hd, a.dt));
+        memset(o, 0, (size_t)a.hd * sizeof *o);
+        for (int p = 0; p < 2; p++)
+            for (int64_t k = r.lo[p]; k < r.hi[p]; k++) {
+                double e = exp(scale * dots(a.q, i * a.ld, a.k, k * a.ld, a.hd, a.dt) - m);
+                l += e;
+                for (int64_t c = 0; c < a.hd; c++) o[c] += e * get(a.v, k * a.ld + c, a.dt);
+            }
+        l += (double)r.zeros * exp(-m);
+        for (int64_t c = 0; c < a.hd; c++) set(a.o, i * a.ld + c, a.dt, o[c] / l);
+        a.lse[i] = (float)(m + log(l));
+    }
+    free(o);
+}
+
+static void plain_bwd(void *arg, int64_t bh, int worker)
+{
+    const struct plain *x = arg;
+    struct reel_attn a = pair(x->j, bh);
+    double *dk = calloc((size_t)((2 * a.sk + 1) * a.hd), sizeof *dk), *dv = dk + a.sk * a.hd, *dq = dv + a.sk * a.hd;
+    double scale = 1 / sqrt((double)a.hd);
+    int64_t at = bh / x->j->heads * x->g * a.ld + bh % x->j->heads * a.hd;
+
+    (void)worker;
+    for (int64_t i = 0; i < a.sq; i++) {
+        struct reel_keys r = reel_mask_row(x->m, a.sk, i);
+        double delta = dots(a.dout, i * a.ld, a.o, i * a.ld, a.hd, a.dt);
+        memset(dq, 0, (size_t)a.hd * sizeof *dq);
+        for (int s = 0; s < 2; s++)
+            for (int64_t k = r.lo[s]; k < r.hi[s]; k++) {
+                double p = exp(scale * dots(a.q, i * a.ld, a.k, k * a.ld, a.hd, a.dt) - (double)a.lse[i]);
+                double ds = scale * p * (dots(a.dout, i * a.ld, a.v, k * a.ld, a.hd, a.dt) - delta);
+                for (int64_t c = 0; c < a.hd; c++) {
+                    dq[c] += ds * get(a.k, k * a.ld + c, a.dt);
+                    dk[k * a.hd + c] += ds * get(a.q, i * a.ld + c, a.dt);
+                    dv[k * a.hd + c] += p * get(a.dout, i * a.ld + c, a.dt);
+                }
+            }
+        for (int64_t c = 0; c < a.hd; c++) set(a.dq, i * a.ld + c, a.dt, dq[c]);
+    }
+    for (int64_t k = 0; k < x->g; k++)
+        for (int64_t c = 0; c < a.hd; c++) {
+            set(x->j->a.dk, at + k * a.ld + c, a.dt, dk[(x->dk0 + k) * a.hd + c]);
+            set(x->j->a.dv, at + k * a.ld + c, a.dt, dv[(x->dk0 + k) * a.hd + c]);
+        }
+    free(dk);
+}
+
 /* ---- forward ---- */
 
 /* Any cut of the queries gives the same bits: large tiles, but four for each thread. */
@@ -92,12 +192,17 @@ static void fwd_task(void *arg, int64_t task, int worker)
 }
 
 void reel_cpu_attn_fwd(struct reel_stream *s, int dt, void *o, float *lse, const void *q, const void *k, const void *v,
-                       int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd, void *tmp)
+                       int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd, struct reel_mask mask, void *tmp)
 {
     struct job j = new_job(b, sq, sk, heads, hd);
 
     j.a.dt = dt;
     j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = o, j.a.lse = lse;
+    if (mask.see != REEL_SEE_ALL) {
+        struct plain x = { &j, mask, 0, 0 };
+        reel_pool_run(s->pool, b * heads, plain_fwd, &x);
+        return;
+    }
     plan_fwd(&j, reel_pool_threads(s->pool));
     j.mem = tmp;
     reel_pool_run(s->pool, b * heads * j.tiles, fwd_task, &j);
@@ -181,7 +286,7 @@ static void bwd_task(void *arg, int64_t task, int worker)
 
 void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *dv, const void *dout, const void *o,
                        const float *lse, const void *q, const void *k, const void *v, int64_t b, int64_t sq,
-                       int64_t sk, int heads, int64_t hd, void *tmp)
+                       int64_t sk, int heads, int64_t hd, struct reel_mask mask, int64_t dk0, int64_t g, void *tmp)
 {
     struct job j = new_job(b, sq, sk, heads, hd), d;
     int threads = reel_pool_threads(s->pool);
@@ -189,6 +294,11 @@ void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *
     j.a.dt = dt;
     j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = (void *)(uintptr_t)o, j.a.lse = (float *)(uintptr_t)lse;
     j.a.dout = dout, j.a.dq = dq, j.a.dk = dk, j.a.dv = dv;
+    if (mask.see != REEL_SEE_ALL || g != sk) {
+        struct plain x = { &j, mask, dk0, g };
+        reel_pool_run(s->pool, b * heads, plain_bwd, &x);
+        return;
+    }
     plan_bwd(&j, threads);
     place_bwd(&j, threads, tmp);
     d = j;

@@ -94,13 +94,29 @@ void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, re
 
 struct at { int64_t b, sq, sk, d, hd; };
 
+static void check_mask(const char *op, struct reel_mask m, int64_t sq, int64_t sk)
+{
+    int self = m.see == REEL_SEE_CHUNKS || m.see == REEL_SEE_TEACHER;
+
+    REEL_BUG_IF(self && (m.chunk < 1 || m.window < 0 || m.zeros < 0 || sq != sk),
+                "%s: chunks of %lld tokens, window %lld, %lld zero keys and %lld queries of %lld keys do not make sense", op,
+                (long long)m.chunk, (long long)m.window, (long long)m.zeros, (long long)sq, (long long)sk);
+    REEL_BUG_IF(m.see == REEL_SEE_TEACHER && (m.half < 1 || sk != 2 * m.half || m.window),
+                "%s: halves of %lld tokens and window %lld, wanted halves of %lld keys and none", op, (long long)m.half,
+                (long long)m.window, (long long)sk);
+    REEL_BUG_IF(m.see == REEL_SEE_WINDOW &&
+                    (m.sink < 0 || m.lo < m.sink || m.hi < m.lo || m.hi > sk || m.sink + m.hi == m.lo),
+                "%s: rows [0,%lld) and [%lld,%lld) of a cache of %lld", op, (long long)m.sink, (long long)m.lo,
+                (long long)m.hi, (long long)sk);
+}
+
 static struct at check_at(struct reel_stream *s, const char *op, reel_tensor q, reel_tensor k, reel_tensor v,
-                          reel_tensor o, reel_tensor lse, int heads)
+                          reel_tensor o, reel_tensor lse, int heads, struct reel_mask mask)
 {
     struct at z;
     char a[96], b[96];
 
-    REEL_BUG_IF(q.nd != 3 || k.nd != 3 || k.n[0] != q.n[0] || k.n[2] != q.n[2] || k.n[1] < 1,
+    REEL_BUG_IF(q.nd != 3 || k.nd != 3 || k.n[0] != q.n[0] || k.n[2] != q.n[2] || k.n[1] < 1 || k.n[1] > INT32_MAX,
                 "%s: q is %s and k is %s, wanted [B,Sq,D] and [B,Sk,D]", op, check_show(a, q), check_show(b, k));
     z = (struct at){ q.n[0], q.n[1], k.n[1], q.n[2], q.n[2] / (heads > 0 ? heads : 1) };
     REEL_BUG_IF(heads < 1 || z.hd * heads != z.d, "%s: %d heads do not divide width %lld", op, heads, (long long)z.d);
@@ -110,39 +126,62 @@ static struct at check_at(struct reel_stream *s, const char *op, reel_tensor q, 
     check(s, op, "v", v, q.dt, z.b * z.sk * z.d);
     check(s, op, "o", o, q.dt, z.b * z.sq * z.d);
     check(s, op, "lse", lse, REEL_F32, z.b * heads * z.sq);
+    check_mask(op, mask, z.sq, z.sk);
     return z;
 }
 
-void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k,
-                   reel_tensor v, int heads)
+/* Pairs of a query and a key of [k0,k1) that it sees. */
+static double pairs_seen(struct reel_mask m, int64_t sq, int64_t sk, int64_t k0, int64_t k1)
 {
-    struct at z = check_at(s, __func__, q, k, v, o, lse, heads);
+    int64_t sum = 0, rows = reel_mask_alike(m) ? 1 : sq;
+
+    for (int64_t i = 0; i < rows; i++) {
+        struct reel_keys r = reel_mask_row(m, sk, i);
+        for (int p = 0; p < 2; p++) {
+            int64_t lo = r.lo[p] > k0 ? r.lo[p] : k0, hi = r.hi[p] < k1 ? r.hi[p] : k1;
+            if (lo < hi) sum += hi - lo;
+        }
+    }
+    return (double)sum * (rows < sq ? (double)sq : 1);
+}
+
+void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k,
+                   reel_tensor v, int heads, struct reel_mask mask)
+{
+    struct at z = check_at(s, __func__, q, k, v, o, lse, heads, mask);
     size_t mark;
     void *tmp;
 
-    s->flops += 4.0 * (double)z.b * (double)z.sq * (double)z.sk * (double)z.d;
+    s->flops += 4.0 * (double)z.b * pairs_seen(mask, z.sq, z.sk, 0, z.sk) * (double)z.d;
     tmp = check_tmp(s, __func__, s->ops->attn_fwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
     if (!s->planning)
-        s->ops->attn_fwd(s, (int)q.dt, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk, heads, z.hd, tmp);
+        s->ops->attn_fwd(s, (int)q.dt, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk, heads, z.hd, mask, tmp);
     check_tmp_end(s, mark);
 }
 
 void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
-                   reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads)
+                   reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,
+                   struct reel_mask mask, int64_t dk0)
 {
-    struct at z = check_at(s, __func__, q, k, v, o, lse, heads);
+    struct at z = check_at(s, __func__, q, k, v, o, lse, heads, mask);
+    int64_t g = dk.nd == 3 ? dk.n[1] : -1;
     size_t mark;
     void *tmp;
+    char is[96];
 
+    REEL_BUG_IF(g < 0 || dk0 < 0 || dk0 + g > z.sk, "%s: dk is %s of rows from %lld, wanted [B,G,D] within %lld keys",
+                __func__, check_show(is, dk), (long long)dk0, (long long)z.sk);
     check(s, __func__, "dout", dout, q.dt, z.b * z.sq * z.d);
     check(s, __func__, "dq", dq, q.dt, z.b * z.sq * z.d);
-    check(s, __func__, "dk", dk, q.dt, z.b * z.sk * z.d);
-    check(s, __func__, "dv", dv, q.dt, z.b * z.sk * z.d);
-    s->flops += 8.0 * (double)z.b * (double)z.sq * (double)z.sk * (double)z.d; /* recomputation is not counted */
+    check(s, __func__, "dk", dk, q.dt, z.b * g * z.d);
+    check(s, __func__, "dv", dv, q.dt, z.b * g * z.d);
+    /* two products for dq, two for dk and dv; recomputation is not counted */
+    s->flops += 4.0 * (double)z.b * (double)z.d *
+                (pairs_seen(mask, z.sq, z.sk, 0, z.sk) + pairs_seen(mask, z.sq, z.sk, dk0, dk0 + g));
     tmp = check_tmp(s, __func__, s->ops->attn_bwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
     if (!s->planning)
         s->ops->attn_bwd(s, (int)q.dt, dq.p, dk.p, dv.p, dout.p, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk,
-                         heads, z.hd, tmp);
+                         heads, z.hd, mask, dk0, g, tmp);
     check_tmp_end(s, mark);
 }
 
@@ -266,8 +305,9 @@ static int64_t check_rms(struct reel_stream *s, const char *op, reel_tensor y, r
     REEL_BUG_IF(!cos.nd != !sin.nd, "%s: cos and sin come together", op);
     check_rows(s, op, "x", x, x.dt, r.b * r.s, d);
     check_rows(s, op, "y", y, x.dt, r.b * r.s, d);
-    check(s, op, "rstd", rstd, REEL_F32, r.b * r.s);
-    check(s, op, "w", w, REEL_F32, d);
+    REEL_BUG_IF(!w.nd && !cos.nd, "%s: neither a weight nor a rotation", op);
+    check_opt(s, op, "w", w, REEL_F32, d);
+    if (w.nd) check(s, op, "rstd", rstd, REEL_F32, r.b * r.s);
     check_opt(s, op, "cos", cos, REEL_F32, r.s * (d / heads / 2));
     check_opt(s, op, "sin", sin, REEL_F32, r.s * (d / heads / 2));
     return d;
@@ -279,24 +319,25 @@ void reel_rms_rope_fwd(struct reel_stream *s, reel_tensor y, reel_tensor rstd, r
     int64_t d = check_rms(s, __func__, y, x, rstd, w, cos, sin, r, heads);
 
     if (s->planning) return;
-    s->ops->rms_rope_fwd(s, (int)x.dt, y.p, rstd.p, x.p, w.p, cos.nd ? cos.p : NULL, sin.nd ? sin.p : NULL, heads,
-                         d, r, eps);
+    s->ops->rms_rope_fwd(s, (int)x.dt, y.p, w.nd ? rstd.p : NULL, x.p, w.nd ? w.p : NULL, cos.nd ? cos.p : NULL,
+                         sin.nd ? sin.p : NULL, heads, d, r, eps);
 }
 
 void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, reel_tensor dy, reel_tensor x,
                        reel_tensor rstd, reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r,
                        int heads, int pacc)
 {
-    int64_t d = check_rms(s, __func__, dx, x, rstd, w, cos, sin, r, heads);
+    int64_t d = check_rms(s, __func__, dx, w.nd ? x : dy, rstd, w, cos, sin, r, heads);
     size_t mark;
     float *tmp;
 
-    check(s, __func__, "dy", dy, x.dt, r.b * r.s * d);
+    REEL_BUG_IF(dw.nd && !w.nd, "%s: the gradient of an absent weight", __func__);
+    check(s, __func__, "dy", dy, dx.dt, r.b * r.s * d);
     check_opt(s, __func__, "dw", dw, REEL_F32, d);
     tmp = check_tmp(s, __func__, dw.nd ? sums_bytes(r, 0, 1, d) : 0, &mark);
     if (!s->planning)
-        s->ops->rms_rope_bwd(s, (int)x.dt, dx.p, dw.nd ? dw.p : NULL, dy.p, x.p, rstd.p, w.p, cos.nd ? cos.p : NULL,
-                             sin.nd ? sin.p : NULL, heads, d, r, pacc, tmp);
+        s->ops->rms_rope_bwd(s, (int)dx.dt, dx.p, dw.nd ? dw.p : NULL, dy.p, w.nd ? x.p : NULL, w.nd ? rstd.p : NULL,
+                             w.nd ? w.p : NULL, cos.nd ? cos.p : NULL, sin.nd ? sin.p : NULL, heads, d, r, pacc, tmp);
     check_tmp_end(s, mark);
 }
 

@@ -52,20 +52,25 @@ void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_ten
                         struct reel_rows r, int pacc);
 
 /* q/k norm: y = x * rstd * w over the full width D = heads*d, then rotation of adjacent pairs
- * within each head by cos, sin [s, d/2] f32 (nd 0: none). rstd out [M]. */
+ * within each head by cos, sin [s, d/2] f32 (nd 0: none). rstd out [M]. w nd 0: rotation alone, rstd is not used.
+ * y may alias x. */
 void reel_rms_rope_fwd(struct reel_stream *s, reel_tensor y, reel_tensor rstd, reel_tensor x, reel_tensor w,
                        reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads, double eps);
-/* dx overwritten (may alias dy); dw f32 (= or += by pacc) */
+/* dx overwritten (may alias dy); dw f32 (= or += by pacc, nd 0: none). w nd 0: x and rstd are not used. */
 void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, reel_tensor dy, reel_tensor x,
                        reel_tensor rstd, reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r,
                        int heads, int pacc);
 
-/* o[B,Sq,D], lse[B,heads,Sq] f32 from q[B,Sq,D], k,v[B,Sk,D]; scale 1/sqrt(d). Never forms S x S. */
+/* o[B,Sq,D], lse[B,heads,Sq] f32 from q[B,Sq,D], k,v[B,Sk,D]; scale 1/sqrt(d). Never forms S x S. The mask says
+ * which keys a query sees (kernels/mask.h): time and flops go with the pairs seen, and rows of k and v that nobody sees
+ * are not read into any result. Sk of a cache is its capacity. */
 void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k,
-                   reel_tensor v, int heads);
-/* dq, dk, dv overwritten */
+                   reel_tensor v, int heads, struct reel_mask mask);
+/* dq[B,Sq,D] and dk,dv[B,G,D] overwritten; dk, dv are those of key rows dk0..dk0+G-1, 0 where no query sees the key.
+ * The other keys are constants. */
 void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
-                   reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads);
+                   reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,
+                   struct reel_mask mask, int64_t dk0);
 
 /* y = x + gate*u, gate = row gate_row of mod [nmod,R,D] (mod nd 0: gate 1). y may alias x. */
 void reel_gate_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor u, reel_tensor mod,

@@ -53,7 +53,7 @@ void reel_attn_layer_fwd(const struct reel_pass *c, const struct reel_attn *w, s
     reel_probe(c, "act", rope.cos.nd ? "q_rope" : "cross_q_norm", n.q);
     reel_probe(c, "act", rope.cos.nd ? "k_rope" : "cross_k_norm", n.k);
     reel_attn_fwd(c->s, batched(k->o, c->tok), k->lse, batched(n.q, c->tok), batched(n.k, kv),
-                  batched(k->v, kv), c->heads);
+                  batched(k->v, kv), c->heads, (struct reel_mask){ 0 });
     reel_probe(c, "act", rope.cos.nd ? "attn1_heads" : "attn2_heads", k->o);
     reel_lin_fwd(c, &w->o, y, k->o, c->tok);
     reel_arena_reset(c->a, mark);
@@ -85,7 +85,7 @@ void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, c
     reel_probe(c, "dact", rope.cos.nd ? "attn1_heads" : "attn2_heads", dout);
     reel_attn_bwd(c->s, batched(dq, c->tok), batched(dk, kv), batched(dv, kv), batched(dout, c->tok),
                   batched(k->o, c->tok), k->lse, batched(n.q, c->tok), batched(n.k, kv), batched(k->v, kv),
-                  c->heads);
+                  c->heads, (struct reel_mask){ 0 }, 0);
     reel_probe(c, "dact", rope.cos.nd ? "q_rope" : "cross_q_norm", dq);
     reel_probe(c, "dact", rope.cos.nd ? "k_rope" : "cross_k_norm", dk);
     reel_probe(c, "dact", rope.cos.nd ? "v" : "cross_v", dv);
