@@ -22,13 +22,13 @@ fails() {
     fi
 }
 
-# plugin SOURCE OBJECT [flag...]: the command that the manual gives
+# plugin SOURCES OBJECT [flag...]: the command that the manual gives
 plugin() {
     p_in=$1
     p_out=$2
     shift 2
-    # shellcheck disable=SC2046 # flags are words
-    cc -shared -fPIC -Wall -Wextra -Werror -DREEL_AS_PLUGIN $(pkg-config --cflags reel) "$@" "$p_in" -o "$p_out"
+    # shellcheck disable=SC2046,SC2086 # flags and sources are words
+    cc -shared -fPIC -Wall -Wextra -Werror -DREEL_AS_PLUGIN $(pkg-config --cflags reel) "$@" $p_in -o "$p_out"
 }
 
 # weights DIR: a digest of the student's exported weights
@@ -47,7 +47,7 @@ cd "$TMPDIR" || exit 99
 # ---- files of the program
 try "a method of the program as a plugin" plugin "$REEL_SRC/src/methods/sft.c" sft.so
 try "a callback" plugin "$REEL_SRC/src/callbacks/grad_clip.c" grad_clip.so
-try "a model" plugin "$REEL_SRC/src/models/wan.c" wan.so
+try "a model of several files and a header of their own" plugin "$(echo "$REEL_SRC"/src/models/wan*.c)" wan.so "-I$REEL_SRC/src"
 as_plugins="--method._target_ ./sft.so:sft --models.student._target_ $TMPDIR/wan.so:wan --callbacks.grad_clip._target_ grad_clip.so:grad_clip"
 try "built-in" train 1 "$TMPDIR/in"
 # shellcheck disable=SC2086
