@@ -8,5 +8,5 @@ libreel_a_SOURCES += kernels/ops.def kernels/kernels.h kernels/mask.h kernels/sc
 libreel_a_SOURCES += kernels/cpu/gemm.inc kernels/cpu/gemm_tile.inc kernels/cpu/attn.inc kernels/cpu/attn_tile.inc
 # included by each isa_*.c
 libreel_a_SOURCES += kernels/cpu/loops.inc kernels/cpu/elementwise.inc kernels/cpu/norm.inc kernels/cpu/gate.inc \
-  kernels/cpu/latent.inc kernels/cpu/sum.inc
+  kernels/cpu/latent.inc kernels/cpu/distill.inc kernels/cpu/sum.inc
 EXTRA_DIST += kernels/README.md kernels/cpu/README.md

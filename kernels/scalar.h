@@ -219,6 +219,27 @@ REEL_HD float reel_warp(float s, float u) { return (s * u) / (1.0f + (s - 1.0f) 
 /** reel_mix - (1-sigma) x0 + sigma eps. Local. */
 REEL_HD float reel_mix(float sigma, float x0, float eps) { return (1.0f - sigma) * x0 + sigma * eps; }
 
+/* ---- few-step distillation ---- */
+
+/** reel_x0 - x - sigma v, in f64 and rounded once: the reference widens here too. Local. */
+REEL_HD float reel_x0(float sigma, float x, float v) { return (float)((double)x - (double)sigma * (double)v); }
+/** reel_guided - u + scale (c - u). Local. */
+REEL_HD float reel_guided(float scale, float c, float u) { return u + scale * (c - u); }
+/** reel_ode - z at level `sigma`, taken to level `next` along the noise that x0 implies; f64, rounded once. Local. */
+REEL_HD float reel_ode(float sigma, float next, float z, float x0)
+{
+    double s = (double)sigma, n = (double)next, eps = ((double)z - (1.0 - s) * (double)x0) / (s > 1e-8 ? s : 1e-8);
+
+    return (float)((1.0 - n) * (double)x0 + n * eps);
+}
+/** reel_nan_to_num - NaN becomes 0, an infinity the largest finite f32 of its sign. Local. */
+REEL_HD float reel_nan_to_num(float x)
+{
+    const float big = 3.40282347e38f;
+
+    return x != x ? 0.0f : x > big ? big : x < -big ? -big : x;
+}
+
 /* ---- AdamW ---- */
 
 /* A step's constants, rounded from double once, as PyTorch's scalars are. */

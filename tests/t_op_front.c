@@ -54,6 +54,11 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_normalize(s, lat, lat2, chan, chan);
     reel_noise_mix(s, lat, lat2, lat2, sig);
     reel_flow_loss(s, lat, sums, lat2, lat2, lat2, none, none, none, 1, 0);
+    reel_x0_fwd(s, lat, lat2, lat2, sig);
+    reel_x0_bwd(s, lat, lat2, sig, 1);
+    reel_ode_step(s, lat, lat2, lat2, sig, sig);
+    reel_guide(s, lat, sums, lat2, lat2, lat2, 1);
+    reel_dmd_grad(s, lat, sums, lat2, lat2, sig, 0);
     reel_tree_sum(s, vd, table, 0);
     reel_sumsq(s, limbs, x);
     reel_put(s, vd, NULL);

@@ -85,6 +85,12 @@ REEL_INLINE float sum8(v8 a, v8 b)
     return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
 }
 
+/* the same order over eight f64 lanes */
+REEL_INLINE double add8(const double a[8])
+{
+    return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+}
+
 /* The statements in `...` for each group of eight of a row of d: first element i, n real lanes, and
  * k = 0 or 1, the accumulator it goes to. n and k are constants but in the last, incomplete group. */
 #define REEL_EACH8(i, n, k, d, ...)                                                                \

@@ -114,6 +114,23 @@ void reel_noise_mix(struct reel_stream *s, reel_tensor xt, reel_tensor x0, reel_
 void reel_flow_loss(struct reel_stream *s, reel_tensor dv, reel_tensor sum, reel_tensor v, reel_tensor x0,
                     reel_tensor eps, reel_tensor xt, reel_tensor sigma, reel_tensor w, double cot, int precond);
 
+/* Few-step distillation. sigma, next f32 [B] or [B,T] for x [B,T,...]; everything f32 but the sums. */
+/* x0 = x - sigma v, in f64 and rounded once */
+void reel_x0_fwd(struct reel_stream *s, reel_tensor x0, reel_tensor x, reel_tensor v, reel_tensor sigma);
+/* dv = -sigma scale dx0: the cotangent of v, dx0 that of x0 up to the factor scale. dv may alias dx0. */
+void reel_x0_bwd(struct reel_stream *s, reel_tensor dv, reel_tensor dx0, reel_tensor sigma, double scale);
+/* y = (1-next) x0 + next eps with eps = (z - (1-sigma) x0)/max(sigma, 1e-8), the noise that z and x0
+ * imply; in f64 and rounded once. y may alias z or x0. */
+void reel_ode_step(struct reel_stream *s, reel_tensor y, reel_tensor z, reel_tensor x0, reel_tensor sigma,
+                   reel_tensor next);
+/* real = uncond + scale (cond - uncond); sum[B,T] f64 = sum |x - real| per frame. real may alias cond. */
+void reel_guide(struct reel_stream *s, reel_tensor real, reel_tensor sum, reel_tensor x, reel_tensor cond,
+                reel_tensor uncond, double scale);
+/* g = (fake - real)/m, m [B]; sum[B,T] f64 = sum g^2 per frame. to_num: NaN becomes 0 and an infinity
+ * the largest finite number. g may alias fake or real. */
+void reel_dmd_grad(struct reel_stream *s, reel_tensor g, reel_tensor sum, reel_tensor fake, reel_tensor real,
+                   reel_tensor m, int to_num);
+
 /* p, m, v, g f32 same count; PyTorch's AdamW */
 void reel_adamw(struct reel_stream *s, reel_tensor p, reel_tensor m, reel_tensor v, reel_tensor g,
                 struct reel_adamw h);

@@ -226,6 +226,73 @@ void reel_flow_loss(struct reel_stream *s, reel_tensor dv, reel_tensor sum, reel
                       precond ? sigma.p : NULL, w.nd ? w.p : NULL, frames, frames / ns, n / frames, cot, precond);
 }
 
+/* ---- few-step distillation ---- */
+
+void reel_x0_fwd(struct reel_stream *s, reel_tensor x0, reel_tensor x, reel_tensor v, reel_tensor sigma)
+{
+    int64_t n = reel_numel(x), ns = check_sigma(s, __func__, sigma, x);
+
+    check(s, __func__, "x", x, REEL_F32, n);
+    check(s, __func__, "v", v, REEL_F32, n);
+    check(s, __func__, "x0", x0, REEL_F32, n);
+    if (!s->planning && n) s->ops->x0_fwd(s, x0.p, x.p, v.p, sigma.p, ns, n / ns);
+}
+
+void reel_x0_bwd(struct reel_stream *s, reel_tensor dv, reel_tensor dx0, reel_tensor sigma, double scale)
+{
+    int64_t n = reel_numel(dx0), ns = check_sigma(s, __func__, sigma, dx0);
+
+    check(s, __func__, "dx0", dx0, REEL_F32, n);
+    check(s, __func__, "dv", dv, REEL_F32, n);
+    if (!s->planning && n) s->ops->x0_bwd(s, dv.p, dx0.p, sigma.p, ns, n / ns, scale);
+}
+
+void reel_ode_step(struct reel_stream *s, reel_tensor y, reel_tensor z, reel_tensor x0, reel_tensor sigma,
+                   reel_tensor next)
+{
+    int64_t n = reel_numel(z), ns = check_sigma(s, __func__, sigma, z);
+
+    check(s, __func__, "z", z, REEL_F32, n);
+    check(s, __func__, "x0", x0, REEL_F32, n);
+    check(s, __func__, "y", y, REEL_F32, n);
+    check(s, __func__, "next", next, REEL_F32, ns);
+    if (!s->planning && n) s->ops->ode_step(s, y.p, z.p, x0.p, sigma.p, next.p, ns, n / ns);
+}
+
+/* x [B,T,...] and sum [B,T]: how many frames */
+static int64_t check_frames(struct reel_stream *s, const char *op, reel_tensor sum, reel_tensor x)
+{
+    char is[96];
+
+    REEL_BUG_IF(x.nd < 2 || !reel_numel(x), "%s: a latent is %s, wanted [B,T,...]", op, check_show(is, x));
+    check(s, op, "sum", sum, REEL_F64, x.n[0] * x.n[1]);
+    return x.n[0] * x.n[1];
+}
+
+void reel_guide(struct reel_stream *s, reel_tensor real, reel_tensor sum, reel_tensor x, reel_tensor cond,
+                reel_tensor uncond, double scale)
+{
+    int64_t n = reel_numel(x), frames = check_frames(s, __func__, sum, x);
+
+    check(s, __func__, "x", x, REEL_F32, n);
+    check(s, __func__, "cond", cond, REEL_F32, n);
+    check(s, __func__, "uncond", uncond, REEL_F32, n);
+    check(s, __func__, "real", real, REEL_F32, n);
+    if (!s->planning) s->ops->guide(s, real.p, sum.p, x.p, cond.p, uncond.p, frames, n / frames, scale);
+}
+
+void reel_dmd_grad(struct reel_stream *s, reel_tensor g, reel_tensor sum, reel_tensor fake, reel_tensor real,
+                   reel_tensor m, int to_num)
+{
+    int64_t n = reel_numel(fake), frames = check_frames(s, __func__, sum, fake);
+
+    check(s, __func__, "fake", fake, REEL_F32, n);
+    check(s, __func__, "real", real, REEL_F32, n);
+    check(s, __func__, "g", g, REEL_F32, n);
+    check(s, __func__, "m", m, REEL_F32, fake.n[0]);
+    if (!s->planning) s->ops->dmd_grad(s, g.p, sum.p, fake.p, real.p, m.p, frames, fake.n[1], n / frames, to_num);
+}
+
 /* ---- sums ---- */
 
 void reel_tree_sum(struct reel_stream *s, reel_tensor out, reel_tensor in, int acc)
