@@ -73,7 +73,7 @@ static void integers(struct draws_case *c, struct reel_draws *d, const struct co
 {
     int64_t *want = golden_bytes(c->st, e->name, NULL), *got = malloc(e->bytes + 8);
 
-    reel_draw_below(d, got, golden_count(e), below, at->name, at->w);
+    reel_draw_range(d, got, golden_count(e), 0, (int64_t)below - 1, at->name, at->w);
     golden_equal(c->g, e->name, got, want, sizeof *got, golden_count(e));
     free(want), free(got);
 }

@@ -72,7 +72,7 @@ static void run(struct reel_draws *d, struct seen *v, float scale)
     reel_draw_uniform(d, v->u, 1, "prepare/timestep", w);
     reel_draw_normal_host(d, v->n, 3, "odd", w);
     w.b0 = 0, w.nb = 1;
-    reel_draw_below(d, v->k, 2, 9, "student/rollout/step", w); /* the first sample's, for all */
+    reel_draw_range(d, v->k, 2, 20, 28, "student/rollout/step", w); /* the first sample's, for all */
 }
 
 static void replay(void)
@@ -82,6 +82,8 @@ static void replay(void)
     struct reel_st *st;
     const struct reel_st_entry *e;
     struct seen a, b, c;
+    int64_t k[2 * B];
+    int inside = 1;
     reel_err err = reel_draws_open(&d, 7, NULL, 0, path, &world);
 
     run(d, &a, 3);
@@ -100,6 +102,8 @@ static void replay(void)
     TAP_OK(reel_st_count(st) == 5 && e && e->nd == 5 && e->n[0] == B && e->n[1] == C && e->n[2] == T, "the file holds [B,C,T,H,W]");
     e = reel_st_find(st, "student/rollout/step:2:0");
     TAP_OK(e && e->nd == 2 && e->n[0] == B && e->n[1] == 2 && e->dt == REEL_I64, "rows nobody drew are filled in");
+    for (int i = reel_st_read(st, e, 0, sizeof k, k); i < 2 * B; i++) inside &= k[i] >= 20 && k[i] <= 28;
+    TAP_OK(inside, "with integers of the range that is drawn from");
     reel_st_close(st);
 }
 
@@ -108,7 +112,7 @@ static void failures(void)
     const char *path = strdup(scratch(test, "record.safetensors"));
     struct reel_draws *d;
     float u[2 * B];
-    int64_t k[B];
+    int64_t k[2 * B];
     reel_err e;
 
     e = reel_draws_open(&d, 7, path, 1, NULL, &world);
@@ -121,8 +125,13 @@ static void failures(void)
     TAP_OK(reel_draws_status(d) == REEL_EDATA && strstr(reel_errrec()->msg, "the run draws 2 for each of 4"), "shape: %s", reel_errrec()->msg);
     reel_draws_close(d, &world), reel_err_clear();
     reel_draws_open(&d, 7, path, 0, NULL, &world);
-    reel_draw_below(d, k, 1, 9, "prepare/timestep", mine(2));
+    reel_draw_range(d, k, 1, 0, 8, "prepare/timestep", mine(2));
     TAP_OK(reel_draws_status(d) == REEL_EDATA && strstr(reel_errrec()->msg, "is F32; this draw is I64"), "type: %s", reel_errrec()->msg);
+    reel_draws_close(d, &world), reel_err_clear();
+    reel_draws_open(&d, 7, path, 0, NULL, &world);
+    reel_draw_range(d, k, 2, 21, 40, "student/rollout/step", (struct reel_where){ .step = 2, .nb = B, .b_global = B });
+    reel_draw_range(d, k, 2, 0, 8, "student/rollout/step", (struct reel_where){ .step = 2, .nb = B, .b_global = B });
+    TAP_OK(reel_draws_status(d) == REEL_EDATA && strstr(reel_errrec()->msg, "it must be in "), "range: %s", reel_errrec()->msg);
     reel_draws_close(d, &world), reel_err_clear();
     reel_draws_open(&d, 7, path, 0, NULL, &world);
     reel_draw_uniform(d, u, 1, "prepare/timestep", mine(2));

@@ -10,11 +10,11 @@
 #include "comm/comm.h"
 #include "kernels/scalar.h"
 
-static int is_i64(enum reel_draw_kind k) { return k == REEL_DRAW_BELOW || k == REEL_DRAW_GIVEN; }
+static int is_i64(enum reel_draw_kind k) { return k == REEL_DRAW_RANGE || k == REEL_DRAW_GIVEN; }
 static size_t width(enum reel_draw_kind k) { return is_i64(k) ? sizeof(int64_t) : sizeof(float); }
 
-void reel_draw_make_(uint64_t seed, enum reel_draw_kind kind, uint32_t below, const char *name, uint32_t step, uint32_t round,
-                     int64_t b, int64_t n, void *dst)
+void reel_draw_make_(uint64_t seed, struct reel_draw_type type, const char *name, uint32_t step, uint32_t round, int64_t b,
+                     int64_t n, void *dst)
 {
     uint64_t key = reel_rng_key(seed, name);
 
@@ -23,9 +23,9 @@ void reel_draw_make_(uint64_t seed, enum reel_draw_kind kind, uint32_t below, co
         struct reel_pair x = reel_normal_pair(p.w[0], p.w[1]), y = reel_normal_pair(p.w[2], p.w[3]);
         float normal[4] = { x.a, x.b, y.a, y.b };
         for (int i = 0; i < 4 && e + i < n; i++) {
-            if (kind == REEL_DRAW_NORMAL) ((float *)dst)[e + i] = normal[i];
-            else if (kind == REEL_DRAW_UNIFORM) ((float *)dst)[e + i] = reel_rng_uniform(p.w[i]);
-            else ((int64_t *)dst)[e + i] = reel_rng_below(p.w[i], below);
+            if (type.kind == REEL_DRAW_NORMAL) ((float *)dst)[e + i] = normal[i];
+            else if (type.kind == REEL_DRAW_UNIFORM) ((float *)dst)[e + i] = reel_rng_uniform(p.w[i]);
+            else ((int64_t *)dst)[e + i] = type.low + reel_rng_below(p.w[i], (uint32_t)type.count);
         }
     }
 }
@@ -86,44 +86,46 @@ int reel_draw_find_(struct reel_draws *d, enum reel_draw_kind kind, void *dst, i
 
 /* ---- draws --------------------------------------------------------------------------------- */
 
-static void draw(struct reel_draws *d, enum reel_draw_kind kind, uint32_t below, void *out, int64_t n, const char *name,
-                 struct reel_where w)
+static void draw(struct reel_draws *d, struct reel_draw_type type, void *out, int64_t n, const char *name, struct reel_where w)
 {
+    size_t row = (size_t)n * width(type.kind);
+
     if (!d) { /* a planning run: only the sizes matter */
-        memset(out, 0, (size_t)(w.nb * n) * width(kind));
+        memset(out, 0, (size_t)w.nb * row);
         return;
     }
-    if (!reel_draw_find_(d, kind, out, n, name, w))
+    if (!reel_draw_find_(d, type.kind, out, n, name, w))
         for (int64_t i = 0; i < w.nb; i++)
-            reel_draw_make_(d->seed, kind, below, name, w.step, w.round, w.b0 + i, n, (char *)out + (size_t)(i * n) * width(kind));
-    reel_draw_keep_(d, kind, below, out, &n, n > 1, name, w);
+            reel_draw_make_(d->seed, type, name, w.step, w.round, w.b0 + i, n, (char *)out + (size_t)i * row);
+    reel_draw_keep_(d, type, out, &n, n > 1, name, w);
 }
 
 void reel_draw_normal_host(struct reel_draws *d, float *out, int64_t n, const char *name, struct reel_where w)
 {
-    draw(d, REEL_DRAW_NORMAL, 0, out, n, name, w);
+    draw(d, (struct reel_draw_type){ .kind = REEL_DRAW_NORMAL }, out, n, name, w);
 }
 
 void reel_draw_uniform(struct reel_draws *d, float *out, int64_t n, const char *name, struct reel_where w)
 {
-    draw(d, REEL_DRAW_UNIFORM, 0, out, n, name, w);
+    draw(d, (struct reel_draw_type){ .kind = REEL_DRAW_UNIFORM }, out, n, name, w);
 }
 
-void reel_draw_below(struct reel_draws *d, int64_t *out, int64_t n, uint32_t below, const char *name, struct reel_where w)
+void reel_draw_range(struct reel_draws *d, int64_t *out, int64_t n, int64_t lo, int64_t hi, const char *name, struct reel_where w)
 {
-    draw(d, REEL_DRAW_BELOW, below, out, n, name, w);
-    for (int64_t i = 0; i < w.nb * n; i++)
-        if (out[i] < 0 || out[i] >= (int64_t)below) {
-            reel_draw_fail_(d, REEL_FAIL(REEL_EDATA, "replay: %s:%u:%u holds %lld; it must be in 0..%u", name, w.step, w.round,
-                                         (long long)out[i], below - 1));
-            out[i] = 0;
-        }
+    REEL_BUG_IF(hi < lo || hi - lo >= UINT32_MAX, "%s: integers %lld..%lld", name, (long long)lo, (long long)hi);
+    draw(d, (struct reel_draw_type){ .kind = REEL_DRAW_RANGE, .low = lo, .count = hi - lo + 1 }, out, n, name, w);
+    for (int64_t i = 0; i < w.nb * n; i++) {
+        if (d && (out[i] < lo || out[i] > hi))
+            reel_draw_fail_(d, REEL_FAIL(REEL_EDATA, "replay: %s:%u:%u holds %lld; it must be in %lld..%lld", name, w.step, w.round,
+                                         (long long)out[i], (long long)lo, (long long)hi));
+        if (out[i] < lo || out[i] > hi) out[i] = lo;
+    }
 }
 
 void reel_draw_given(struct reel_draws *d, int64_t *inout, int64_t n, const char *name, struct reel_where w)
 {
     reel_draw_find_(d, REEL_DRAW_GIVEN, inout, n, name, w);
-    reel_draw_keep_(d, REEL_DRAW_GIVEN, 0, inout, &n, n > 1, name, w);
+    reel_draw_keep_(d, (struct reel_draw_type){ .kind = REEL_DRAW_GIVEN }, inout, &n, n > 1, name, w);
 }
 
 /* ---- record -------------------------------------------------------------------------------- */
@@ -147,10 +149,10 @@ static struct reel_drawn *new_draw(struct reel_draws *d)
     return memset(&d->used[d->n_used++], 0, sizeof *d->used);
 }
 
-void reel_draw_keep_(struct reel_draws *d, enum reel_draw_kind kind, uint32_t below, const void *v, const int64_t *dim, int nd,
+void reel_draw_keep_(struct reel_draws *d, struct reel_draw_type type, const void *v, const int64_t *dim, int nd,
                      const char *name, struct reel_where w)
 {
-    struct reel_drawn u = { .kind = kind, .below = below, .step = w.step, .round = w.round, .b0 = w.b0, .nb = w.nb,
+    struct reel_drawn u = { .type = type, .step = w.step, .round = w.round, .b0 = w.b0, .nb = w.nb,
                             .b_global = w.b_global, .n = 1, .nd = nd }, *at;
     size_t bytes;
 
@@ -159,7 +161,7 @@ void reel_draw_keep_(struct reel_draws *d, enum reel_draw_kind kind, uint32_t be
     snprintf(u.name, sizeof u.name, "%s", name);
     key_of(u.key, name, w);
     if (same_draw(d, u.key, w)) return;
-    bytes = (size_t)(u.nb * u.n) * width(kind);
+    bytes = (size_t)(u.nb * u.n) * width(type.kind);
     u.data = malloc(bytes + 1);
     at = u.data ? new_draw(d) : NULL;
     if (!at) {
@@ -175,20 +177,20 @@ void reel_draw_keep_(struct reel_draws *d, enum reel_draw_kind kind, uint32_t be
 static reel_err whole(const struct reel_draws *d, const struct reel_drawn *v, int n, void **out)
 {
     const struct reel_drawn *u = &v[0];
-    size_t row = (size_t)u->n * width(u->kind);
+    size_t row = (size_t)u->n * width(u->type.kind);
     char *have = calloc(1, (size_t)u->b_global), *p = malloc((size_t)u->b_global * row + 1);
 
     *out = p;
     if (!have || !p) return free(have), REEL_FAIL(REEL_ENOMEM, "no memory to record %s", u->key);
     for (int i = 0; i < n; i++) {
-        if (v[i].n != u->n || v[i].b_global != u->b_global || v[i].kind != u->kind)
+        if (v[i].n != u->n || v[i].b_global != u->b_global || v[i].type.kind != u->type.kind)
             return free(have), REEL_FAIL(REEL_EDATA, "record: %s was drawn in two shapes", u->key);
         memcpy(p + (size_t)v[i].b0 * row, v[i].data, (size_t)v[i].nb * row);
         memset(have + v[i].b0, 1, (size_t)v[i].nb);
     }
     for (int64_t b = 0; b < u->b_global; b++)
-        if (!have[b] && u->kind == REEL_DRAW_GIVEN) memset(p + (size_t)b * row, 0, row);
-        else if (!have[b]) reel_draw_make_(d->seed, u->kind, u->below, u->name, u->step, u->round, b, u->n, p + (size_t)b * row);
+        if (!have[b] && u->type.kind == REEL_DRAW_GIVEN) memset(p + (size_t)b * row, 0, row);
+        else if (!have[b]) reel_draw_make_(d->seed, u->type, u->name, u->step, u->round, b, u->n, p + (size_t)b * row);
     free(have);
     return REEL_OK;
 }
@@ -211,7 +213,7 @@ static reel_err write_record(struct reel_draws *d)
     for (int i = 0, j; i < d->n_used && !e; i = j) {
         struct reel_drawn *u = &d->used[i];
         for (j = i + 1; j < d->n_used && !strcmp(d->used[j].key, u->key);) j++;
-        items[n] = (struct reel_st_item){ .name = u->key, .dt = is_i64(u->kind) ? REEL_I64 : REEL_F32, .nd = 1 + u->nd, .n = { u->b_global } };
+        items[n] = (struct reel_st_item){ .name = u->key, .dt = is_i64(u->type.kind) ? REEL_I64 : REEL_F32, .nd = 1 + u->nd, .n = { u->b_global } };
         memcpy(items[n].n + 1, u->dim, (size_t)u->nd * sizeof *u->dim);
         e = whole(d, u, j - i, (void **)&items[n++].data);
     }
@@ -221,7 +223,7 @@ static reel_err write_record(struct reel_draws *d)
     return e;
 }
 
-static size_t drawn_bytes(const struct reel_drawn *u) { return (size_t)(u->nb * u->n) * width(u->kind); }
+static size_t drawn_bytes(const struct reel_drawn *u) { return (size_t)(u->nb * u->n) * width(u->type.kind); }
 
 /* A rank's draws as bytes, and back. */
 static reel_err pack(const struct reel_draws *d, void **blob, size_t *bytes)

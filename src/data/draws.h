@@ -32,7 +32,8 @@ void reel_draw_normal(struct reel_draws *d, struct reel_stream *s, reel_tensor o
 /* host values, n per sample: out[nb*n] */
 void reel_draw_normal_host(struct reel_draws *d, float *out, int64_t n, const char *name, struct reel_where w);
 void reel_draw_uniform(struct reel_draws *d, float *out, int64_t n, const char *name, struct reel_where w);
-void reel_draw_below(struct reel_draws *d, int64_t *out, int64_t n, uint32_t below, const char *name,
+/* integers lo..hi, both included; a replayed value outside is an error */
+void reel_draw_range(struct reel_draws *d, int64_t *out, int64_t n, int64_t lo, int64_t hi, const char *name,
                      struct reel_where w);
 /* inout [nb*n] holds what the caller computed itself; a replay file may overrule it. */
 void reel_draw_given(struct reel_draws *d, int64_t *inout, int64_t n, const char *name, struct reel_where w);

@@ -72,7 +72,7 @@ static void keep(struct reel_draws *d, struct reel_stream *s, reel_tensor out, c
         h += n;
         dim[0] = out.n[2], dim[1] = out.n[1];
     }
-    reel_draw_keep_(d, REEL_DRAW_NORMAL, 0, h, dim, out.nd - 1, name, w);
+    reel_draw_keep_(d, (struct reel_draw_type){ .kind = REEL_DRAW_NORMAL }, h, dim, out.nd - 1, name, w);
 }
 
 void reel_draw_normal(struct reel_draws *d, struct reel_stream *s, reel_tensor out, const char *name, struct reel_where w)

@@ -22,6 +22,13 @@ reel_err reel_check_chunk(const struct reel_config *cfg, int64_t chunk_size)
                             (long long)chunk_size, (long long)block);
 }
 
+reel_err reel_check_blocks(const struct reel_config *cfg, const struct reel_model *student, int64_t chunk_size)
+{
+    if (!student->chunk || student->chunk == chunk_size) return REEL_OK;
+    return reel_config_fail(cfg, "method.chunk_size", "%lld must equal the causal student's num_frames_per_block %lld",
+                            (long long)chunk_size, (long long)student->chunk);
+}
+
 reel_err reel_check_latents(const struct reel_config *cfg, int simulates)
 {
     const struct reel_cfg_data *d = &cfg->training.data;

@@ -94,6 +94,13 @@ struct reel_method {
 /** reel_method_note - show an intermediate to whoever listens. Local. */
 void reel_method_note(struct reel_method *m, const char *name, const struct reel_step *st,
                       const struct reel_batch *b, reel_tensor t);
+/** reel_method_loss - add sums per frame, each times factor (and weight [B,T], unless NULL), to the step's
+ * metrics of these names (NULL-terminated), which are scale times their sum. Local.
+ * @sum  device [B,T] f64 */
+void reel_method_loss(struct reel_method *m, struct reel_step *st, const char *const *names, reel_tensor sum,
+                      const double *weight, double factor, double scale);
+/** reel_method_share - 1 / elements of all latents of a step: what a mean over them gives to each. Local. */
+double reel_method_share(const struct reel_batch *b, const struct reel_step *st);
 /** reel_where - coordinates of this micro-batch's draws. Local. */
 struct reel_where reel_method_where(const struct reel_batch *b, const struct reel_step *st);
 

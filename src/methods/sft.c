@@ -63,28 +63,13 @@ static void draw_levels(struct reel_method *m, struct reel_where w, reel_tensor 
     reel_put(m->s, *sigma, level);
 }
 
-/* Adds the loss's sums per (sample, frame) to the metrics: mean over all elements, and over the rounds. */
-static void add_loss(struct reel_method *m, reel_tensor sum, struct reel_step *st, double scale)
-{
-    int64_t n = reel_numel(sum);
-    double *host = reel_arena_push(m->host, (size_t)n * sizeof *host);
-    struct reel_metric *total = reel_step_metric(st, "total_loss", scale);
-    struct reel_metric *loss = reel_step_metric(st, "finetune_loss", scale);
-
-    if (m->s->planning) return;
-    reel_get(m->s, host, sum);
-    for (int64_t i = 0; i < n; i++) {
-        reel_exact_add(total->sum, host[i]);
-        reel_exact_add(loss->sum, host[i]);
-    }
-}
-
 static void sft_step(struct reel_method *m, const struct reel_batch *b, struct reel_step *st)
 {
+    static const char *const names[] = { "total_loss", "finetune_loss", NULL };
     struct reel_model *student = m->role[REEL_STUDENT];
     struct reel_where w = reel_method_where(b, st);
     int precond = m->cfg->training.model.precondition_outputs;
-    double share = 1.0 / ((double)reel_numel(reel_at(b->x0, 0)) * (double)b->b_global * st->rounds);
+    double share = reel_method_share(b, st);
     struct reel_kept *kept;
     reel_tensor sigma, t, none = { 0 };
 
@@ -102,7 +87,7 @@ static void sft_step(struct reel_method *m, const struct reel_batch *b, struct r
     reel_method_note(m, "pred", st, b, v);
     reel_flow_loss(m->s, dv, sum, v, b->x0, eps, noisy, sigma, none, share, precond);
     student->ops->bwd(student, m->a, kept, dv, none, none);
-    add_loss(m, sum, st, share);
+    reel_method_loss(m, st, names, sum, NULL, 1, share);
     st->trained |= REEL_ROLE(REEL_STUDENT);
 }
 
