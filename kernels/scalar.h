@@ -240,6 +240,16 @@ REEL_HD float reel_nan_to_num(float x)
     return x != x ? 0.0f : x > big ? big : x < -big ? -big : x;
 }
 
+/* ---- averages ---- */
+
+/** reel_lerp - from y towards x by w as PyTorch writes it: exact for weights 0 and 1 and for y = x. Local. */
+REEL_HD float reel_lerp(float y, float x, float w)
+{
+    float d = x - y;
+
+    return w < 0.5f ? y + w * d : x - d * (1.0f - w);
+}
+
 /* ---- AdamW ---- */
 
 /* A step's constants, rounded from double once, as PyTorch's scalars are. */
@@ -263,10 +273,10 @@ static inline struct reel_adamw_f reel_adamw_consts(struct reel_adamw h)
                                   (float)sqrt(1 - b2), (float)(-h.lr / (1 - b1)), (float)h.eps, h.gscale };
 }
 
-/** reel_adamw_el - one element. Local. lerp as PyTorch writes it: exact ends for weight 0 and 1. */
+/** reel_adamw_el - one element. Local. */
 REEL_HD void reel_adamw_el(float *p, float *m, float *v, float g, struct reel_adamw_f h)
 {
-    float gs = g * h.gscale, d = gs - *m, mn = h.om1 < 0.5f ? *m + h.om1 * d : gs - d * (1.0f - h.om1);
+    float gs = g * h.gscale, mn = reel_lerp(*m, gs, h.om1);
     float vn = *v * h.beta2 + h.om2 * gs * gs;
 
     *m = mn;

@@ -157,7 +157,7 @@ static void average(struct adamw_case *c, const json_t *ema, const char *name, i
     for (int i = 0; i < c->n; i++) {
         reel_tensor w = reel_param_shard(c->m.ps, i).w, shadow = c->ema[k][i];
         if (reel_numel(w) && step == first) reel_copy(&c->s, shadow, w);
-        if (reel_numel(w) && step > first) reel_axpby(&c->s, shadow, 1 - d, w, d);
+        if (reel_numel(w) && step > first) reel_lerp_to(&c->s, shadow, w, 1 - d);
         snprintf(key, sizeof key, "run%s/ema%s/%s", c->run, name, c->def[i].name);
         diff_rows(c, key, i, step - 1, shadow, sum);
     }

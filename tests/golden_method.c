@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "callbacks/ema.h"
 #include "data/set.h"
 #include "golden.h"
 #include "tensor/safetensors.h"
@@ -148,7 +149,23 @@ static void on_note(void *ctx, const char *name, const struct reel_step *st, con
     free(turned);
 }
 
-static void compare_shards(struct method_case *c, const char *what, enum reel_role role, long step, int grad)
+enum shards { WEIGHTS, GRADIENTS, AVERAGES };
+
+static reel_tensor rows_of(struct method_case *c, enum reel_role role, int i, enum shards which)
+{
+    struct reel_shard s = reel_param_shard(c->run->role[role].ps, i);
+
+    if (which == AVERAGES) return reel_ema_shadow(reel_ema_of(c->run->cb, c->run->n_cb), i);
+    return which == GRADIENTS ? s.g : s.w;
+}
+
+static void shard_key(char *key, size_t size, enum shards which, const struct reel_params_cfg *pc, int i, long step)
+{
+    if (which == AVERAGES) snprintf(key, size, "ema/%s:%ld", pc->def[i].name, step);
+    else snprintf(key, size, "%s/%s/%s:%ld", which == GRADIENTS ? "grad" : "weight", pc->role, pc->def[i].name, step);
+}
+
+static void compare_shards(struct method_case *c, enum shards which, enum reel_role role, long step)
 {
     struct reel_model *m = &c->run->role[role];
     const struct reel_params_cfg *pc = reel_params_cfg(m->ps);
@@ -159,11 +176,11 @@ static void compare_shards(struct method_case *c, const char *what, enum reel_ro
         char key[256];
         int64_t n = 0;
         float *want, *got;
-        snprintf(key, sizeof key, "%s/%s/%s:%ld", what, pc->role, pc->def[i].name, step);
+        shard_key(key, sizeof key, which, pc, i, step);
         if (!reel_st_find(c->expect, key)) continue;
         want = expected(c, key, s.row0, s.rows, &n);
         got = malloc((size_t)(n + 1) * sizeof *got);
-        if (s.rows) reel_get(&c->run->s, got, grad ? s.g : s.w);
+        if (s.rows) reel_get(&c->run->s, got, rows_of(c, role, i, which));
         golden_diff(&d, got, want, n);
         report(c, key, d, c->run->mesh.replicate.rank == 0);
         free(want);
@@ -342,30 +359,34 @@ static void on_grads(void *ctx, const struct reel_step *st)
     struct method_case *c = ctx;
 
     for (int i = 0; i < REEL_NROLE; i++)
-        if (st->trained & REEL_ROLE(i)) compare_shards(c, "grad", (enum reel_role)i, st->step, 1);
+        if (st->trained & REEL_ROLE(i)) compare_shards(c, GRADIENTS, (enum reel_role)i, st->step);
 }
 
-/* Final weights in the order of the table, whole on rank 0, into the hash. Collective(world). */
-static void hash_weights(struct method_case *c)
+/* One kind of shards in the order of the table, whole on rank 0, into the hash. Collective(world). */
+static void hash_shards(struct method_case *c, enum reel_role role, enum shards which)
 {
     struct reel_comm *sh = &c->run->mesh.shard;
+    const struct reel_params_cfg *pc = reel_params_cfg(c->run->role[role].ps);
 
-    for (int r = 0; r < REEL_NROLE; r++) {
-        const struct reel_params_cfg *pc;
-        if (!(c->run->roles & REEL_ROLE(r)) || !c->run->role[r].trainable) continue;
-        pc = reel_params_cfg(c->run->role[r].ps);
-        for (int i = 0; i < pc->n; i++) {
-            struct reel_shard s = reel_param_shard(c->run->role[r].ps, i);
-            int64_t per = reel_numel(reel_view(NULL, REEL_F32, pc->def[i].n, pc->def[i].nd)) / pc->def[i].n[0];
-            size_t chunk = (size_t)((pc->def[i].n[0] + sh->size - 1) / sh->size * per) * sizeof(float);
-            float *mine = calloc(1, chunk), *all = malloc(chunk * (size_t)sh->size);
-            if (s.rows) reel_get(&c->run->s, mine, s.w);
-            reel_comm_gather(sh, mine, chunk, all, 0);
-            if (c->g->world->rank == 0) golden_hash(c->g, all, (size_t)(per * pc->def[i].n[0]) * sizeof(float));
-            free(mine);
-            free(all);
-        }
+    for (int i = 0; i < pc->n; i++) {
+        struct reel_shard s = reel_param_shard(c->run->role[role].ps, i);
+        int64_t per = reel_numel(reel_view(NULL, REEL_F32, pc->def[i].n, pc->def[i].nd)) / pc->def[i].n[0];
+        size_t chunk = (size_t)((pc->def[i].n[0] + sh->size - 1) / sh->size * per) * sizeof(float);
+        float *mine = calloc(1, chunk), *all = malloc(chunk * (size_t)sh->size);
+        if (s.rows) reel_get(&c->run->s, mine, rows_of(c, role, i, which));
+        reel_comm_gather(sh, mine, chunk, all, 0);
+        if (c->g->world->rank == 0) golden_hash(c->g, all, (size_t)(per * pc->def[i].n[0]) * sizeof(float));
+        free(mine);
+        free(all);
     }
+}
+
+/* What the run leaves: weights of trained roles, and the student's average. Collective(world). */
+static void hash_final(struct method_case *c)
+{
+    for (int r = 0; r < REEL_NROLE; r++)
+        if (c->run->roles & REEL_ROLE(r) && c->run->role[r].trainable) hash_shards(c, (enum reel_role)r, WEIGHTS);
+    if (reel_ema_of(c->run->cb, c->run->n_cb)) hash_shards(c, REEL_STUDENT, AVERAGES);
 }
 
 static void report_pools(struct method_case *c)
@@ -401,10 +422,11 @@ static reel_err train(struct method_case *c, const struct reel_config *cfg)
     }
     for (int i = 0; i < c->n_series; i++) report_series(c, i);
     for (int i = 0; i < REEL_NROLE; i++)
-        if (c->run->roles & REEL_ROLE(i)) compare_shards(c, "weight", (enum reel_role)i, c->steps, 0);
+        if (c->run->roles & REEL_ROLE(i)) compare_shards(c, WEIGHTS, (enum reel_role)i, c->steps);
+    if (reel_ema_of(c->run->cb, c->run->n_cb)) compare_shards(c, AVERAGES, REEL_STUDENT, c->steps);
     report_pools(c);
     report_unseen(c);
-    hash_weights(c);
+    hash_final(c);
     return reel_run_close(c->run);
 }
 

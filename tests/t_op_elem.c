@@ -22,6 +22,25 @@ static double gelu_L(const void *ctx)
     return sum;
 }
 
+/* An average with a weight on either side of one half; one that has arrived stays where it is. */
+static void lerp(struct op *t, const struct ew *a)
+{
+    static const double w[] = { 1e-4, 0.75 };
+    double *ref = malloc((size_t)a->n * sizeof *ref);
+    reel_tensor x = op_put(t, REEL_F32, a->x, REEL_DIMS(a->n)), y;
+
+    for (int k = 0; k < 2; k++) {
+        y = op_put(t, REEL_F32, a->dy, REEL_DIMS(a->n));
+        for (int64_t i = 0; i < a->n; i++) ref[i] = w[k] * a->x[i] + (1 - w[k]) * a->dy[i];
+        reel_lerp_to(&t->s, y, x, w[k]);
+        op_close_to(t, "lerp", y, ref, 3e-7);
+        reel_copy(&t->s, y, x);
+        reel_lerp_to(&t->s, y, x, w[k]);
+        op_close_to(t, "lerp to itself", y, a->x, 0);
+    }
+    free(ref);
+}
+
 static void ew_body(struct op *t, const void *ctx)
 {
     const struct ew *a = ctx;
@@ -47,6 +66,7 @@ static void ew_body(struct op *t, const void *ctx)
     for (int64_t i = 0; i < n; i++) ref[i] = -0.75 * a->x[i] + 0.3 * a->dy[i];
     reel_axpby(&t->s, g, -0.75, f, 0.3);
     op_close_to(t, "axpby", g, ref, 1e-6);
+    lerp(t, a);
     reel_cast(&t->s, c, x);
     op_close_to(t, "cast to f32", c, a->x, 0);
     reel_cast(&t->s, x, c);

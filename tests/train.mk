@@ -15,5 +15,7 @@ check_PROGRAMS += tests/t_lr tests/t_sampler
 tests_t_lr_SOURCES = tests/t_lr.c
 tests_t_sampler_SOURCES = tests/t_sampler.c
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/tiny.yaml tests/tiny/transformer/config.json
-dist_check_SCRIPTS += tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh tests/t_train_faults.sh \
+noinst_PROGRAMS += tests/ckpt_tool
+tests_ckpt_tool_SOURCES = tests/ckpt_tool.c
+dist_check_SCRIPTS += tests/t_ema.sh tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh tests/t_train_faults.sh \
   tests/t_film.sh tests/t_quickstart.sh

@@ -139,6 +139,7 @@ void reel_fill(struct reel_stream *s, reel_tensor y, double value);
 void reel_cast(struct reel_stream *s, reel_tensor dst, reel_tensor src);            /* f32 <-> bf16, f16 -> f32 */
 void reel_add(struct reel_stream *s, reel_tensor y, reel_tensor x);                  /* y += x */
 void reel_axpby(struct reel_stream *s, reel_tensor y, double a, reel_tensor x, double b); /* y = a x + b y, f32 */
+void reel_lerp_to(struct reel_stream *s, reel_tensor y, reel_tensor x, double w);    /* y += w (x - y), f32 */
 /* out[n] (= or +=) tree sum over the first dimension of in[P,n], f32: ((0+1)+(2+3))+... holes skipped */
 void reel_tree_sum(struct reel_stream *s, reel_tensor out, reel_tensor in, int acc);
 

@@ -80,6 +80,15 @@ void reel_axpby(struct reel_stream *s, reel_tensor y, double a, reel_tensor x, d
     if (!s->planning) s->ops->axpby(s, y.p, (float)a, x.p, (float)b, n);
 }
 
+void reel_lerp_to(struct reel_stream *s, reel_tensor y, reel_tensor x, double w)
+{
+    int64_t n = reel_numel(x);
+
+    check(s, __func__, "x", x, REEL_F32, n);
+    check(s, __func__, "y", y, REEL_F32, n);
+    if (!s->planning) s->ops->lerp(s, y.p, x.p, (float)w, n);
+}
+
 void reel_adamw(struct reel_stream *s, reel_tensor p, reel_tensor m, reel_tensor v, reel_tensor g,
                 struct reel_adamw h)
 {

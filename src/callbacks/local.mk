@@ -1,6 +1,6 @@
 # The registry: sources and table both come from this list.
 CALLBACKS = src/callbacks/grad_clip.c src/callbacks/ema.c src/callbacks/validation.c
-libreel_a_SOURCES += src/callbacks/callback.h src/callbacks/callback.c $(CALLBACKS)
+libreel_a_SOURCES += src/callbacks/callback.h src/callbacks/callback.c src/callbacks/ema.h $(CALLBACKS)
 nodist_libreel_a_SOURCES += src/callbacks/callbacks.def
 BUILT_SOURCES += src/callbacks/callbacks.def
 CLEANFILES += src/callbacks/callbacks.def

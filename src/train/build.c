@@ -225,7 +225,7 @@ static reel_err lay_out(struct reel_run *r)
     r->istd = reel_new(&r->io, REEL_F32, REEL_DIMS(channels));
     r->probe = reel_new(&r->io, REEL_I64, REEL_DIMS(REEL_EXACT_LIMBS));
     if (r->method.ops->layout) REEL_TRY(r->method.ops->layout(&r->method, &r->io));
-    return reel_callbacks_layout(r->cb, r->n_cb, &r->io);
+    return reel_callbacks_layout(r->cb, r->n_cb, &r->cb_mem);
 }
 
 /* One micro-batch of the real step on the planning stream: afterwards every arena knows its peak. */
@@ -249,6 +249,7 @@ int reel_run_arenas(struct reel_run *r, struct reel_arena *list[REEL_RUN_ARENAS]
         list[n++] = &r->mem[i].work;
     }
     list[n++] = &r->io;
+    list[n++] = &r->cb_mem;
     list[n++] = &r->step_mem;
     list[n++] = &r->scratch;
     return n;
@@ -268,6 +269,7 @@ static void name_arenas(struct reel_run *r)
         r->mem[i].work.name = names[i][2];
     }
     r->io.name = "batch";
+    r->cb_mem.name = "callbacks";
     r->step_mem.name = "step";
     r->scratch.name = "scratch";
     r->host.name = "host";

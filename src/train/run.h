@@ -41,6 +41,7 @@ struct reel_run {
     int n_cb;
 
     struct reel_arena io;      /* device: the batch, constants */
+    struct reel_arena cb_mem;  /* device: what callbacks keep */
     struct reel_arena step_mem; /* device: one micro-batch */
     struct reel_arena scratch; /* device: inside ops */
     struct reel_arena host;    /* host: one micro-batch */
@@ -101,7 +102,7 @@ reel_err reel_run_loop(struct reel_run *r);
 reel_err reel_run_close(struct reel_run *r);
 
 /** reel_run_arenas - the run's arenas in the order of reports; returns their number. Local. */
-#define REEL_RUN_ARENAS (3 * REEL_NROLE + 4)
+#define REEL_RUN_ARENAS (3 * REEL_NROLE + 5)
 int reel_run_arenas(struct reel_run *r, struct reel_arena *list[REEL_RUN_ARENAS]);
 
 #endif
