@@ -52,6 +52,14 @@ struct reel_grid {
 };
 enum reel_patch_order { REEL_PATCH_CHW, REEL_PATCH_HWC }; /* features (c,ph,pw) or (ph,pw,c) */
 
+/* A token grid [T,H,W] cut into n tiles of at most 4 x 4 x 4, the last ones along an axis smaller. Tile i
+ * holds tokens order[start[i]] .. order[start[i+1]-1], raster order within the tile, tiles in raster order. */
+struct reel_tiles {
+    const int32_t *start; /* [n+1] */
+    const int32_t *order; /* [s] places in raster order */
+    int64_t n, s;
+};
+
 /* One AdamW update (PyTorch's). Doubles, because 1-beta and the bias corrections are formed in
  * double before they are rounded. */
 struct reel_adamw {

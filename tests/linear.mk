@@ -1,4 +1,5 @@
-check_PROGRAMS += tests/t_op_linear tests/t_op_attn tests/t_op_isa
+check_PROGRAMS += tests/t_op_linear tests/t_op_attn tests/t_op_isa tests/t_op_vsa
 tests_t_op_linear_SOURCES = tests/t_op_linear.c tests/op_common.h
 tests_t_op_attn_SOURCES = tests/t_op_attn.c tests/op_common.h
 tests_t_op_isa_SOURCES = tests/t_op_isa.c
+tests_t_op_vsa_SOURCES = tests/t_op_vsa.c tests/op_common.h

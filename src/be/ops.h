@@ -72,6 +72,29 @@ void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_t
                    reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,
                    struct reel_mask mask, int64_t dk0);
 
+/* Tiles of a token grid (struct reel_tiles), i32: start [n+1], order [S]. */
+struct reel_tile_index { reel_tensor start, order; };
+/* y[B,n,D] = mean over each tile's tokens of x[B,S,D]: f32 sum in the tile's order */
+void reel_tile_mean(struct reel_stream *s, reel_tensor y, reel_tensor x, struct reel_tile_index index);
+/* y[B,S,D] = gate * c[B,n,D] of the token's tile + x; y may alias x */
+void reel_tile_gate_fwd(struct reel_stream *s, reel_tensor y, reel_tensor gate, reel_tensor c, reel_tensor x,
+                        struct reel_tile_index index);
+/* dgate = dy * c (may alias gate); dc[B,n,D] = sum over the tile of gate * dy. (dx is dy itself.) */
+void reel_tile_gate_bwd(struct reel_stream *s, reel_tensor dgate, reel_tensor dc, reel_tensor dy, reel_tensor gate,
+                        reel_tensor c, struct reel_tile_index index);
+/* Sparse attention (FastVideo's Video Sparse Attention). sel[B,heads,n,topk] i32 = for each block of queries the
+ * topk blocks of keys with the largest q.k/sqrt(d), rounded to q's type: those above the k-th, then those equal
+ * to it by increasing index; in increasing order. q, k [B,n,D] are means of tiles. scores [B,heads,n,n] f32 or nd 0. */
+void reel_vsa_select(struct reel_stream *s, reel_tensor sel, reel_tensor scores, reel_tensor q, reel_tensor k, int heads);
+/* o[B,S,D], lse[B,heads,S] f32: attention of each token over the tokens of the blocks that its block chose. A list
+ * may end early, with -1; an empty one gives 0 and -infinity. Time and memory O(S topk) and O(S). */
+void reel_vsa_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v,
+                  reel_tensor sel, struct reel_tile_index index, int heads);
+/* dq, dk, dv overwritten; each token gets dqc, dkc, dvc [B,n,D] of its tile over the tile's size besides (nd 0: none) */
+void reel_vsa_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout, reel_tensor o,
+                  reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, reel_tensor sel, reel_tensor dqc,
+                  reel_tensor dkc, reel_tensor dvc, struct reel_tile_index index, int heads);
+
 /* y = x + gate*u, gate = row gate_row of mod [nmod,R,D] (mod nd 0: gate 1). y may alias x. */
 void reel_gate_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor u, reel_tensor mod,
                    int gate_row, struct reel_rows r);

@@ -81,6 +81,17 @@ struct reel_rope reel_rope_get(struct reel_rope_cache *cache, struct reel_stream
                                struct reel_arena *step, const int64_t grid[3], int d);
 void reel_rope_free(struct reel_rope_cache *cache);
 
+/* ---- sparse attention (Video Sparse Attention): tiles of at most 4 x 4 x 4 tokens are the blocks ---- */
+/** reel_tiles_count - tiles of a T x H x W token grid. */
+int64_t reel_tiles_count(const int64_t grid[3]);
+/**
+ * reel_tiles_fill - the index of a token grid (struct reel_tiles).
+ * @start  out host [tiles+1]    @order  out host [T*H*W]
+ */
+void reel_tiles_fill(int32_t *start, int32_t *order, const int64_t grid[3]);
+/** reel_vsa_topk - of n blocks: max(1, min(ceil((1 - sparsity) n), n)) in IEEE double. */
+int64_t reel_vsa_topk(double sparsity, int64_t n);
+
 /* ---- attention: q, k with full-width RMS norm and rotation; then the output projection ---- */
 struct reel_attn {
     struct reel_lin q, k, v, o;

@@ -1,0 +1,12 @@
+/* Sparse attention for AVX2 and FMA. */
+#if defined(__x86_64__)
+#pragma GCC target("avx2,fma")
+#define W 8
+#define MR 4
+#define NV 3
+#include "kernels/cpu/gemm_vec.h"
+#include "kernels/cpu/gemm_tile.inc"
+#include "kernels/cpu/vsa.inc"
+
+const struct reel_vsa_isa reel_vsa_avx2 = REEL_VSA_TABLE;
+#endif
