@@ -2,7 +2,8 @@
 # ours do, and reel.pc. A plugin is loaded only if it was built with the headers of this program: abi.h
 # holds their checksum.
 pub_basedir = $(pkgincludedir)/base
-pub_base_HEADERS = src/base/arena.h src/base/err.h src/base/exact.h src/base/opt.h src/base/plugin.h
+pub_base_HEADERS = src/base/arena.h src/base/err.h src/base/exact.h src/base/opt.h src/base/plugin.h \
+  src/base/rng.h
 pub_configdir = $(pkgincludedir)/config
 pub_config_HEADERS = src/config/config.h src/config/env.h src/config/node.h src/config/pool.h src/config/schema.h
 pub_commdir = $(pkgincludedir)/comm
@@ -10,7 +11,7 @@ pub_comm_HEADERS = src/comm/comm.h
 pub_tensordir = $(pkgincludedir)/tensor
 pub_tensor_HEADERS = src/tensor/tensor.h
 pub_kernelsdir = $(pkgincludedir)/kernels
-pub_kernels_HEADERS = kernels/kernels.h kernels/ops.def
+pub_kernels_HEADERS = kernels/kernels.h kernels/mask.h kernels/ops.def
 pub_bedir = $(pkgincludedir)/be
 pub_be_HEADERS = src/be/be.h src/be/ops.h
 pub_datadir = $(pkgincludedir)/data

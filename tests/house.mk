@@ -15,3 +15,8 @@ endif
 check_PROGRAMS += tests/t_track
 tests_t_track_SOURCES = tests/t_track.c
 dist_check_SCRIPTS += tests/t_track_readers.sh
+
+# plugins: each is built in here, and as a shared object by t_plugin.sh
+EXTRA_DIST += tests/plugins
+check_PROGRAMS += tests/t_patch_mlp
+tests_t_patch_mlp_SOURCES = tests/t_patch_mlp.c tests/plugins/patch_mlp.c tests/wan_rig.h tests/wan_rig.c

@@ -60,6 +60,16 @@ calls() { # calls PATTERN ALLOWED-PATH-PATTERN: uses outside of where they belon
     done
 }
 
+not_public() { # what an installed header includes and src/public.mk does not install
+    [ -f src/public.mk ] || return 0
+    list=$(sed -n '/_HEADERS = /,/[^\\]$/p' src/public.mk | grep -oE '(src|kernels)/[a-z_/]+\.(h|def)' | grep -v base/abi.h)
+    for f in $list; do
+        sed -n 's|^[ \t]*#[ \t]*include[ \t]*"\([^"]*\)".*|\1|p' "$f" | while read -r h; do
+            case " base/abi.h $(echo $list) " in *" $h "* | *" src/$h "*) ;; *) echo "$f: $h" ;; esac
+        done
+    done
+}
+
 too_long() { for f in $every; do awk -v f="$f" 'END { if (NR > 800) print f ": " NR " lines" }' "$f"; done; }
 
 long_functions() {
@@ -96,6 +106,7 @@ findings() {
     calls '# *include *[<"](cuda|cublas|nccl|curand|cudnn)' '^kernels/cuda/|^src/be/' |
         finding "a CUDA include outside kernels/cuda and src/be"
     calls '(^|[^A-Za-z_0-9])(secure_)?getenv *\(' '^src/config/' | finding "getenv outside src/config"
+    not_public | finding "includes a header that is not installed, add it to src/public.mk"
     too_long | finding "more than 800, split it"
     grep -nE '(^|[^A-Za-z_])(TO[D]O|FIX[M]E)([^A-Za-z_]|$)' $every /dev/null | cut -d: -f1,2 | finding "unfinished work"
     grep -nP '[^\x00-\x7F]' $every /dev/null | cut -d: -f1,2 | finding "not ASCII"

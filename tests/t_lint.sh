@@ -34,6 +34,11 @@ planted src/nn/env.c 'char *f(void) { return getenv("HOME"); }\n' "getenv"
 planted src/nn/later.c "int x; /* TO""DO: more */\n" "unfinished"
 planted src/nn/utf.c 'char *s = "\0303\0244";\n' "ASCII"
 fresh
+printf 'pub_HEADERS = src/base/p.h\n' > "$top/src/public.mk"
+printf '#include "base/q.h"\n' > "$top/src/base/p.h"
+sh "$lint" "$top" | grep -q 'src/base/p.h: base/q.h: includes a header that is not installed'
+verdict $? "a header that plugins lack"
+fresh
 yes 'int x;' | head -n 801 > "$top/src/nn/long.c"
 sh "$lint" "$top" | grep -q 'src/nn/long.c: 801 lines'
 verdict $? "a file of 801 lines"

@@ -63,12 +63,19 @@ static reel_err arenas_open(struct rig *r)
 reel_err rig_open(struct rig *r, struct reel_comm *world, struct reel_mesh_dims dims, const char *config,
                   reel_dtype compute, int checkpointing, struct rig_shape shape)
 {
+    return rig_open_model(r, &reel_model_wan, world, dims, config, compute, checkpointing, shape);
+}
+
+reel_err rig_open_model(struct rig *r, const struct reel_model_ops *ops, struct reel_comm *world,
+                        struct reel_mesh_dims dims, const char *config, reel_dtype compute, int checkpointing,
+                        struct rig_shape shape)
+{
     memset(r, 0, sizeof *r);
     r->world = world;
     r->shape = shape;
     r->params.name = "params", r->optim.name = "optim", r->work.name = "work";
     r->mem.name = "tables", r->act.name = "acts", r->scratch.name = "scratch";
-    r->m = (struct reel_model){ .ops = &reel_model_wan, .role = "student", .s = &r->s, .mem = &r->mem,
+    r->m = (struct reel_model){ .ops = ops, .role = "student", .s = &r->s, .mem = &r->mem,
                                 .checkpointing = checkpointing, .compute = compute, .trainable = 1 };
     r->m.priv = calloc(1, r->m.ops->priv_size);
     REEL_TRY(r->m.ops->init(&r->m, config, "config.json"));

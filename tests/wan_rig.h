@@ -27,6 +27,10 @@ struct rig {
 /** rig_open - model of a config.json's text, sized for passes of `shape`. Collective(world). */
 reel_err rig_open(struct rig *r, struct reel_comm *world, struct reel_mesh_dims dims, const char *config,
                   reel_dtype compute, int checkpointing, struct rig_shape shape);
+/** rig_open_model - the same for another family. */
+reel_err rig_open_model(struct rig *r, const struct reel_model_ops *ops, struct reel_comm *world,
+                        struct reel_mesh_dims dims, const char *config, reel_dtype compute, int checkpointing,
+                        struct rig_shape shape);
 void rig_close(struct rig *r);
 
 /** rig_fill - weights by rule: value(ctx, tensor, element); rows of this shard only. Local. */
