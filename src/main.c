@@ -131,7 +131,7 @@ static reel_err export_checkpoint(struct program *p)
     char from[4096], base[4096];
     struct reel_hf_source src;
     struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
-                             .dt = f->dtype ? REEL_BF16 : REEL_F32 };
+                             .ema = f->ema, .dt = f->dtype ? REEL_BF16 : REEL_F32 };
 
     if (!reel_ckpt_is_dir(x.checkpoint))
         return REEL_FAIL(REEL_ECONFIG, "export: %s is not a checkpoint: a folder checkpoint-N is expected", x.checkpoint);
@@ -143,7 +143,7 @@ static reel_err export_checkpoint(struct program *p)
     REEL_TRY(reel_hf_resolve(&src, base, sizeof base));
     x.base = base;
     REEL_TRY(reel_export(&x));
-    printf("%s: %s of %s, ready for init_from\n", x.out, x.role, x.checkpoint);
+    printf("%s: %s%s of %s, ready for init_from\n", x.out, x.role, x.ema ? "'s average" : "", x.checkpoint);
     return REEL_OK;
 }
 

@@ -46,6 +46,40 @@ same "the weights are those of the other run" "$(hash "$TMPDIR/none/checkpoint-6
 [ "$(hash "$TMPDIR/none/checkpoint-3" callbacks.)" = "" ] && [ "$(hash "$TMPDIR/added/checkpoint-6" callbacks.)" != "" ]
 verdict $? "the second has an average"
 
+# Two ways of using it, which must show the same pictures.
+show_clips() { # show_clips RANKS PNG INIT-FROM [flag...]
+    sc_n=$1 sc_png=$2 sc_from=$3
+    shift 3
+    "$REEL_BUILD/tests/mpirun.sh" -n "$sc_n" "$REEL_BUILD/reel" generate --config "$tiny" --models.student.init_from "$sc_from" \
+        --models.student.init load --training.distributed.num_gpus "$sc_n" --training.distributed.hsdp_shard_dim "$sc_n" \
+        --clips 4 --steps 3 --batch 2 --out "$TMPDIR/$sc_png" "$@"
+}
+png() { sha256sum < "$TMPDIR/$1"; }
+"$REEL_BUILD/reel" export "$TMPDIR/two/checkpoint-6" "$TMPDIR/average" --base "$REEL_SRC/tests/tiny" --ema > "$TMPDIR/out" 2>&1
+grep -q "average: student's average of .*checkpoint-6" "$TMPDIR/out"
+verdict $? "export says that it took the average"
+"$REEL_BUILD/reel" export "$TMPDIR/two/checkpoint-6" "$TMPDIR/weights" --base "$REEL_SRC/tests/tiny" > "$TMPDIR/out" 2>&1
+verdict $? "export of the weights"
+try "clips of the exported average" show_clips 1 a.png "$TMPDIR/average"
+try "clips of the checkpoint's average" show_clips 2 b.png "$REEL_SRC/tests/tiny" --checkpoint "$TMPDIR/two" --ema
+grep -q "the student's average of .*two/checkpoint-6" "$TMPDIR/out"
+verdict $? "generate says that it took the average"
+try "clips of the exported weights" show_clips 1 c.png "$TMPDIR/weights"
+same "the average is the average" "$(png a.png)" "$(png b.png)"
+[ "$(png a.png)" != "$(png c.png)" ]
+verdict $? "and not the weights"
+fails() { # fails TEXT PATTERN COMMAND...
+    f_text=$1 f_want=$2
+    shift 2
+    "$@" > "$TMPDIR/out" 2>&1
+    if [ $? -eq 1 ] && grep -q "$f_want" "$TMPDIR/out"; then ok "$f_text"; else not_ok "$f_text"; show "$TMPDIR/out"; fi
+}
+fails "no average to generate from" "none/checkpoint-6 holds no average of the student" \
+    show_clips 2 d.png "$REEL_SRC/tests/tiny" --checkpoint "$TMPDIR/none" --ema
+fails "no average to export" "checkpoint-6 holds no average of the student" \
+    "$REEL_BUILD/reel" export "$TMPDIR/none/checkpoint-6" "$TMPDIR/x" --base "$REEL_SRC/tests/tiny" --ema
+fails "an average without a checkpoint" "say which, --checkpoint" show_clips 1 d.png "$REEL_SRC/tests/tiny" --ema
+
 run 1 plan 3 --dry-run > "$TMPDIR/out" 2>&1
 grep -q '^ *callbacks  *[0-9.]* MiB' "$TMPDIR/out"
 verdict $? "the plan counts the average"

@@ -118,6 +118,10 @@ reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_
 /** reel_ckpt_has - 1 if the checkpoint has this key, 0 if not, -1 if it cannot be read. Local. */
 int reel_ckpt_has(const char *dir, const char *key);
 
+/** reel_ckpt_average - who holds the average of a role: "callbacks.<key>", below which are `<role>_ema.<name>`.
+ * Local. REEL_ECONFIG if the checkpoint has none, REEL_EIO, REEL_EDATA. */
+reel_err reel_ckpt_average(const char *dir, const char *role, char *owner, size_t size);
+
 /** reel_ckpt_check - read all of a checkpoint: CRC-32C of every file against the marker, every archive, every
  * CRC-32; rank 0 prints a summary to `out` (NULL: none). Collective(world). Errors as for load. */
 reel_err reel_ckpt_check(const char *dir, FILE *out, struct reel_comm *world);

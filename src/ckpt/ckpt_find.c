@@ -260,6 +260,35 @@ static reel_err check_committed(const char *dir, const struct reel_comm *world, 
     return e;
 }
 
+reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *role, char *owner, size_t size)
+{
+    char part[128];
+    size_t n = strlen("callbacks.");
+
+    snprintf(part, sizeof part, ".%s_ema.", role);
+    for (int i = 0; i < reel_dcp_count(d); i++) {
+        const struct reel_dcp_entry *e = reel_dcp_entry(d, i);
+        const char *at = strncmp(e->key, "callbacks.", n) == 0 && e->type ? strstr(e->key + n, part) : NULL;
+        if (!at) continue;
+        snprintf(owner, size, "%.*s", (int)(at - e->key), e->key);
+        return REEL_OK;
+    }
+    return REEL_FAIL(REEL_ECONFIG, "%s holds no average of the %s: the run had no callback ema, which averages the student", dir, role);
+}
+
+reel_err reel_ckpt_average(const char *dir, const char *role, char *owner, size_t size)
+{
+    struct reel_dcp *d;
+    char dcp[PATH_MAX];
+    reel_err e;
+
+    REEL_TRY(ckpt_dcp_dir(dir, dcp, sizeof dcp));
+    REEL_TRY(reel_dcp_open(&d, dcp));
+    e = ckpt_average(d, dir, role, owner, size);
+    reel_dcp_close(d);
+    return e;
+}
+
 struct totals { int64_t tensors, objects, bytes; };
 
 static reel_err check_archives(const char *dir, const struct reel_comm *world, struct totals *sum)

@@ -30,6 +30,9 @@ reel_err ckpt_get_val(struct reel_val *v, const struct reel_pv *p, const char *k
 
 /* ---- finding (ckpt_find.c) ---- */
 
+/** ckpt_average - reel_ckpt_average on an open folder; `dir` is for the message. */
+reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *role, char *owner, size_t size);
+
 /** ckpt_complete - REEL_OK if the folder can be resumed from; else why not. Local. */
 reel_err ckpt_complete(const char *dir);
 

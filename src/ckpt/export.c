@@ -33,13 +33,31 @@ struct job {
 
 static int by_name(const void *a, const void *b) { return strcmp(((const struct one *)a)->name, ((const struct one *)b)->name); }
 
+/* FastVideo's averages of sharded runs are one rank's rows: other sizes than the weights of the same checkpoint. */
+static reel_err is_whole(const struct job *j, const struct reel_dcp_entry *e, const char *name)
+{
+    char own[REEL_NAME_MAX], fv[REEL_NAME_MAX], key[384];
+    const struct reel_dcp_entry *w;
+
+    reel_name_diffusers(own, name);
+    reel_name_fastvideo(fv, own);
+    snprintf(key, sizeof key, "roles.%s.transformer.%s", j->x->role, fv);
+    w = reel_dcp_find(j->d, key);
+    if (w && w->nd == e->nd && memcmp(w->n, e->n, (size_t)e->nd * sizeof *e->n) == 0) return REEL_OK;
+    return REEL_FAIL(REEL_EDATA, "%s: %s has another shape than the weight: not a whole average", j->x->checkpoint, e->key);
+}
+
 static reel_err choose(struct job *j)
 {
-    char prefix[256];
+    char prefix[256], owner[128];
     size_t k;
     int all = reel_dcp_count(j->d);
 
-    snprintf(prefix, sizeof prefix, j->x->ema ? "callbacks.ema.%s_ema." : "roles.%s.transformer.", j->x->role);
+    snprintf(prefix, sizeof prefix, "roles.%s.transformer.", j->x->role);
+    if (j->x->ema) {
+        REEL_TRY(ckpt_average(j->d, j->x->checkpoint, j->x->role, owner, sizeof owner));
+        snprintf(prefix, sizeof prefix, "%s.%s_ema.", owner, j->x->role);
+    }
     k = strlen(prefix);
     j->t = calloc((size_t)all + 1, sizeof *j->t);
     if (!j->t) return REEL_FAIL(REEL_ENOMEM, "export: no memory");
@@ -50,6 +68,7 @@ static reel_err choose(struct job *j)
             return REEL_FAIL(REEL_EDATA, "%s: %s is %s; f32 was expected", j->x->checkpoint, e->key, e->type->name);
         j->t[j->n].e = e;
         reel_name_diffusers(j->t[j->n++].name, e->key + k);
+        if (j->x->ema) REEL_TRY(is_whole(j, e, e->key + k));
     }
     if (!j->n)
         return REEL_FAIL(REEL_ECONFIG, "%s: no tensor %s*: only roles whose weights changed are in a checkpoint",

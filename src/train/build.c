@@ -156,7 +156,7 @@ static int makes_latents(const struct reel_run *r)
 {
     const struct reel_method *m = &r->method;
 
-    return m->ops->makes_latents && m->ops->makes_latents(m->priv);
+    return m->ops && m->ops->makes_latents && m->ops->makes_latents(m->priv); /* none when sampling */
 }
 
 /* One side of the latents: of the data set where there is one, else of the configuration. */
@@ -577,7 +577,7 @@ reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cf
     reel_stream_init(&r->s, r->be, 0, &r->scratch);
     REEL_TRY(reel_agree(world, lay_out_sampling(r, g)));
     REEL_TRY(reel_draws_open(&r->draws, g->seed, NULL, 0, NULL, world));
-    return g->checkpoint ? reel_load_student(r, g->checkpoint) : reel_role_weights(r, REEL_STUDENT);
+    return g->checkpoint ? reel_load_student(r, g->checkpoint, g->ema) : reel_role_weights(r, REEL_STUDENT);
 }
 
 static void close_roles(struct reel_run *r)

@@ -25,6 +25,7 @@ static const struct reel_opt generate_flags[] = {
     { "benchmark", REEL_OPT_INT, F(benchmark), .max = 250, .help = "which held-out captions and which noise" },
     { "checkpoint", REEL_OPT_STR, F(checkpoint), .unit = "PATH|latest",
       .help = "checkpoint or output folder with the weights; absent: those of models.student.init_from" },
+    { "ema", REEL_OPT_BOOL, F(ema), .help = "the student's average, which the callback ema keeps, instead of its weights" },
     { "out", REEL_OPT_STR, F(out), .sdflt = "clips.png", .unit = "FILE", .help = "contact sheet to write, PNG" },
     { "steps", REEL_OPT_INT, F(steps), .dflt = 50, .min = 1, .max = 1000, .help = "sampling steps" },
     { "guidance", REEL_OPT_F64, F(guidance), .dflt = 2, .min = -1e6, .max = 1e6, .help = "guidance scale; 1: the prompt alone" },
@@ -40,6 +41,7 @@ static const struct reel_cmd generate = {
 #define F(field) offsetof(struct reel_export_flags, field)
 static const struct reel_opt export_flags[] = {
     { "role", REEL_OPT_STR, F(role), .sdflt = "student", .help = "whose weights" },
+    { "ema", REEL_OPT_BOOL, F(ema), .help = "the student's average, which the callback ema keeps, instead of its weights" },
     { "base", REEL_OPT_STR, F(base), .unit = "DIR",
       .help = "Diffusers folder or repository id that gives config.json and the other components; absent: the role's init_from" },
     { "dtype", REEL_OPT_ENUM, F(dtype), .choices = "f32|bf16", .help = "type of the stored weights" },

@@ -7,6 +7,7 @@
 
 struct reel_export_flags {
     const char *role, *base;
+    int ema;
     int dtype; /* f32, bf16 */
 };
 

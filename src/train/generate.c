@@ -53,6 +53,8 @@ static reel_err judge(const struct reel_config *cfg, const struct reel_generate_
     if (!f->prompt && f->clips <= 0)
         return REEL_FAIL(REEL_ECONFIG, "generate: say what to show: --prompt \"a red circle moves slowly up on a white "
                                        "background\", or --clips 64 for captions of held-out clips");
+    if (f->ema && !f->checkpoint)
+        return REEL_FAIL(REEL_ECONFIG, "generate: --ema is an average that a checkpoint holds: say which, --checkpoint PATH|latest");
     if (cfg->training.data.num_latent_t < 1 || cfg->training.data.num_height < 16 || cfg->training.data.num_width < 16)
         return reel_config_fail(cfg, "training.data.num_latent_t", "generate needs num_latent_t, num_height and num_width");
     return REEL_OK;
@@ -284,7 +286,7 @@ reel_err reel_generate(const struct reel_config *cfg, const struct reel_generate
                        struct reel_comm *world)
 {
     struct reel_run *r = calloc(1, sizeof *r);
-    struct reel_sampling g = { .batch = !f->clips ? 1 : f->batch < f->clips ? f->batch : f->clips, .checkpoint = f->checkpoint,
+    struct reel_sampling g = { .batch = !f->clips ? 1 : f->batch < f->clips ? f->batch : f->clips, .checkpoint = f->checkpoint, .ema = f->ema,
                                .seed = (uint64_t)f->benchmark };
     struct job j = { .r = r, .f = f };
     reel_err e = judge(cfg, f);

@@ -9,6 +9,7 @@
 struct reel_generate_flags {
     const char *prompt;     /* one clip of this text */
     const char *checkpoint; /* checkpoint folder, output folder or "latest"; NULL: init_from's weights */
+    int ema;                /* the checkpoint's average instead of its weights */
     const char *out;        /* PNG: clips as rows of frames */
     int64_t clips;          /* > 0: that many captions of held-out built-in clips, and measures of the result */
     int64_t benchmark;      /* which held-out captions and which noise: 0, 1, 2, ... */

@@ -78,6 +78,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
 struct reel_sampling {
     int64_t batch;          /* clips sampled at once by a data-parallel group */
     const char *checkpoint; /* where the student's weights come from; NULL: init_from */
+    int ema;                /* the average of the checkpoint instead of its weights */
     uint64_t seed;          /* of the noise */
     reel_tensor x;            /* out [batch,T,C,H,W] f32 */
     reel_tensor t;            /* out [batch] f32 */

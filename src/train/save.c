@@ -213,7 +213,50 @@ static reel_err load_weights(struct reel_run *r, const char *dir, void *host)
     return e;
 }
 
-reel_err reel_load_student(struct reel_run *r, const char *from)
+static void name_average(struct reel_run *r, struct reel_io *io)
+{
+    struct reel_params *ps = r->role[REEL_STUDENT].ps;
+
+    for (int i = 0; i < reel_params_cfg(ps)->n; i++) reel_io_shadow(io, "student_ema", ps, i, reel_param_shard(ps, i).w);
+}
+
+/* The student's average into its shards. Collective(world). */
+static reel_err take_average(struct reel_run *r, const char *dir, const char *owner, struct reel_io *io)
+{
+    struct reel_tree tree = { 0 };
+    const char *lacks = "";
+    reel_err e;
+
+    reel_io_begin(io, REEL_IO_ASK, &tree, &r->s);
+    reel_io_owner(io, owner, NULL);
+    name_average(r, io);
+    e = reel_agree(r->world, reel_io_end(io));
+    if (e == REEL_OK) e = reel_ckpt_load(dir, &tree.set, r->world);
+    if (e == REEL_OK) {
+        reel_io_begin(io, REEL_IO_TAKE, &tree, &r->s);
+        if (reel_io_owner(io, owner, &lacks) == REEL_IO_ALL) name_average(r, io);
+        else e = REEL_FAIL(REEL_EDATA, "%s: %s is missing or has another shape: not a whole average of this model", dir, lacks);
+        reel_sync(&r->s);
+    }
+    reel_tree_free(&tree);
+    return e;
+}
+
+static reel_err load_average(struct reel_run *r, const char *dir)
+{
+    struct reel_io *io = reel_io_open();
+    char owner[128] = "";
+    reel_err e = io ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the student's average");
+
+    if (e == REEL_OK && r->world->rank == 0) e = reel_ckpt_average(dir, "student", owner, sizeof owner);
+    e = reel_agree(r->world, e);
+    reel_comm_bcast(r->world, owner, sizeof owner, 0);
+    if (e == REEL_OK) e = take_average(r, dir, owner, io);
+    reel_io_close(io);
+    return e;
+}
+
+reel_err reel_load_student(struct reel_run *r, const char *from, int ema)
 {
     const char *out = r->cfg->training.checkpoint.output_dir;
     char dir[PATH_MAX];
@@ -223,6 +266,8 @@ reel_err reel_load_student(struct reel_run *r, const char *from)
 
     REEL_TRY(reel_ckpt_resolve(out, from, dir, sizeof dir, &step, r->world));
     if (step < 0) return REEL_FAIL(REEL_ECONFIG, "no checkpoint below %s", out);
+    if (r->world->rank == 0) printf("reel: the student's %s of %s\n", ema ? "average" : "weights", dir);
+    if (ema) return load_average(r, dir);
     host = malloc(reel_tree_bytes(r->role[REEL_STUDENT].ps, REEL_TREE_WEIGHTS) + 1);
     e = load_weights(r, dir, host);
     free(host);

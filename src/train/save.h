@@ -15,9 +15,9 @@ reel_err reel_save_final(struct reel_run *r);
  * `latest` with none: from scratch. Collective(world). */
 reel_err reel_resume(struct reel_run *r);
 
-/** reel_load_student - the student's weights alone from a checkpoint folder, an output folder's newest,
+/** reel_load_student - the student's weights, or with `ema` their average, alone from a checkpoint folder, an output folder's newest,
  * or "latest" of the configured one. Collective(world). */
-reel_err reel_load_student(struct reel_run *r, const char *from);
+reel_err reel_load_student(struct reel_run *r, const char *from, int ema);
 
 /** reel_save_close - wait for what is being written and release the saver. Collective(world). */
 reel_err reel_save_close(struct reel_run *r);
