@@ -18,5 +18,7 @@ dist_check_SCRIPTS += tests/t_track_readers.sh
 
 # plugins: each is built in here, and as a shared object by t_plugin.sh
 EXTRA_DIST += tests/plugins
-check_PROGRAMS += tests/t_patch_mlp
+check_PROGRAMS += tests/t_patch_mlp tests/t_plugins
+tests_t_plugins_SOURCES = tests/t_plugins.c tests/plugins/patch_mlp.c tests/plugins/adversarial.c \
+  tests/plugins/update_ratio.c
 tests_t_patch_mlp_SOURCES = tests/t_patch_mlp.c tests/plugins/patch_mlp.c tests/wan_rig.h tests/wan_rig.c

@@ -6,12 +6,12 @@
 . "$REEL_SRC/tests/train.sh"
 inst=$TMPDIR/inst
 
-# fails TEXT PATTERN COMMAND...: exit code 1, the pattern on one line, and that line alone says "reel: "
+# fails TEXT PATTERN COMMAND...: exit code 1, the pattern in the one line of stderr that begins with "reel: "
 fails() {
     f_text=$1
     f_want=$2
     shift 2
-    "$@" > "$TMPDIR/out" 2>&1
+    "$@" 2> "$TMPDIR/out" > /dev/null
     f_rc=$?
     if [ $f_rc = 1 ] && [ "$(grep -c '^reel: ' "$TMPDIR/out")" = 1 ] && grep -q "^reel: .*$f_want" "$TMPDIR/out"; then
         ok "$f_text"
@@ -55,6 +55,61 @@ try "as plugins, on two ranks" train 2 "$TMPDIR/out2" $as_plugins
 same "the same weights" "$(weights "$TMPDIR/in/checkpoint-6")" "$(weights "$TMPDIR/out2/checkpoint-6")"
 try "the resolved configuration runs again" "$REEL_BUILD/tests/mpirun.sh" -n 2 "$REEL_BUILD/reel" train \
     --config "$TMPDIR/out2/config.yaml" --dry-run
+
+# ---- the examples: a model, a method with a critic, a callback
+model=$REEL_SRC/tests/plugins/patch_mlp
+for n in patch_mlp adversarial update_ratio; do try "build $n" plugin "$REEL_SRC/tests/plugins/$n.c" $n.so; done
+examples="--models.student._target_ ./patch_mlp.so:patch_mlp --models.student.init_from $model
+  --models.critic._target_ ./patch_mlp.so:patch_mlp --models.critic.init_from $model --models.critic.init random
+  --method._target_ ./adversarial.so:adversarial --method.critic_learning_rate 1e-2 --method.weight 1 --method.ramp 3
+  --callbacks.ratio._target_ ./update_ratio.so:update_ratio --training.checkpoint.training_state_checkpointing_steps 3"
+# log DIR [FIRST]: what it logged from step FIRST on, but for times
+log() {
+    sed 's/"time": [0-9.]*, //; s/"step_time_sec": [^,]*, //; s/"samples_per_sec": [^,]*, //' "$1/tracker/metrics.jsonl" |
+        sed -n "/\"step\": ${2:-1},/,\$p"
+}
+example() {
+    ex_n=$1
+    ex_out=$2
+    shift 2
+    # shellcheck disable=SC2086 # a list of overrides
+    train "$ex_n" "$ex_out" $examples "$@"
+}
+
+try "dry run" example 2 "$TMPDIR/dry" --dry-run
+grep -q '^  optim.critic' "$TMPDIR/out"
+verdict $? "the plan has the critic's optimizer"
+# shellcheck disable=SC2086
+try "reel plan" "$REEL_BUILD/tests/mpirun.sh" "$REEL_BUILD/reel" plan --config "$tiny" --training.data.data_path data.h5 $examples
+grep -q '^  callbacks ' "$TMPDIR/out"
+verdict $? "the plan has the callback's memory"
+try "train on one rank" example 1 "$TMPDIR/ex1"
+try "on two ranks, sharded" example 2 "$TMPDIR/ex2"
+try "on two ranks, replicated" example 2 "$TMPDIR/ex2r" --training.distributed.hsdp_shard_dim 1 --training.distributed.hsdp_replicate_dim 2
+same "the same losses, norms and ratios on one and two ranks" "$(log "$TMPDIR/ex1")" "$(log "$TMPDIR/ex2")"
+same "sharded and replicated" "$(log "$TMPDIR/ex1")" "$(log "$TMPDIR/ex2r")"
+same "the same weights" "$(weights "$TMPDIR/ex1/checkpoint-6")" "$(weights "$TMPDIR/ex2/checkpoint-6")"
+log "$TMPDIR/ex1" | head -n 1 | grep -q '"critic_loss": 1.0, .*"update_ratio/critic/average": '
+verdict $? "an ignorant critic's loss is 1"
+for n in 1 2; do
+    mkdir -p "$TMPDIR/re$n"
+    cp -r "$TMPDIR/ex$n/checkpoint-3" "$TMPDIR/re$n/"
+    try "resume on $n ranks" example $n "$TMPDIR/re$n" --resume-from-checkpoint latest
+    same "weights, optimizers and the state of both on $n ranks" "$(state "$TMPDIR/ex$n/checkpoint-6")" "$(state "$TMPDIR/re$n/checkpoint-6")"
+    same "and the log" "$(log "$TMPDIR/ex$n" 4)" "$(log "$TMPDIR/re$n" 4)"
+done
+mkdir -p "$TMPDIR/anew"
+cp -r "$TMPDIR/ex1/checkpoint-3" "$TMPDIR/anew/"
+try "resume with a callback that the checkpoint lacks" example 1 "$TMPDIR/anew" --resume-from-checkpoint latest \
+    --callbacks.second._target_ ./update_ratio.so:update_ratio
+grep -q 'was made without callbacks.second, which starts anew' "$TMPDIR/out"
+verdict $? "is said"
+fails "a method's key that is nearly right" "method.critic_step: unknown key; did you mean 'critic_steps'?" example 2 "$TMPDIR/n" --method.critic_step 2
+fails "a callback's" "callbacks.ratio.betta: unknown key; did you mean 'beta'?" example 2 "$TMPDIR/n" --callbacks.ratio.betta 0.5
+fails "a value out of bounds" "callbacks.ratio.beta: " example 2 "$TMPDIR/n" --callbacks.ratio.beta 2
+fails "a check of a plugin" "method.critic_learning_rate: must be above 0" example 2 "$TMPDIR/n" --method.critic_learning_rate 0
+fails "a callback that ends the run" "step 3: the update of the critic is .* above callbacks.ratio.stop_above 0.002" example 2 "$TMPDIR/n" --callbacks.ratio.stop_above 0.002
+fails "a role that the method wants" "the method adversarial needs a role 'critic'" train 2 "$TMPDIR/n" --method._target_ ./adversarial.so:adversarial
 
 # ---- what may be wrong
 m=--method._target_
