@@ -22,7 +22,7 @@ static const struct { const char *kind; golden_fn *run; } kinds[] = { /* run NUL
     { "media", golden_media },
     { "demo", golden_demo },
     { "dcp", golden_dcp },
-    { "wan-causal", NULL },
+    { "wan-causal", golden_wan_causal },
     { "vsa", NULL },
     { "umt5", NULL },
     { "wan-vae", NULL },

@@ -2,7 +2,7 @@ check_PROGRAMS += tests/t_schedule
 tests_t_schedule_SOURCES = tests/t_schedule.c
 
 # the transformer against goldens, on one rank and in shards
-WAN_RIG = tests/wan_rig.h tests/wan_rig.c tests/golden.h tests/golden_util.c tests/golden_wan.c
+WAN_RIG = tests/wan_rig.h tests/wan_rig.c tests/golden.h tests/golden_util.c tests/golden_wan.c tests/golden_wan_causal.c
 check_PROGRAMS += tests/t_wan_golden tests/t_wan_golden_np2 tests/t_wan_golden_np4 tests/t_wan_spec tests/t_wan_props
 tests_t_wan_golden_SOURCES = tests/t_wan_golden.c $(WAN_RIG)
 tests_t_wan_golden_np2_SOURCES = $(tests_t_wan_golden_SOURCES)

@@ -249,8 +249,8 @@ static void all_gradients(const float *dx, const float *dtext)
 static int open_rig(struct reel_comm *world, reel_dtype dt, int per_frame)
 {
     struct rig_shape shape = { .B = B, .T = T, .H = H, .W = W, .L = L, .per_frame = per_frame };
-    reel_err e = rig_open_model(&r, &reel_model_patch_mlp, world, (struct reel_mesh_dims){ 1, 1, 1, 1, 1 }, config, dt, 0,
-                                shape);
+    const struct rig_plan plan = { .ops = &reel_model_patch_mlp };
+    reel_err e = rig_open_plan(&r, world, (struct reel_mesh_dims){ 1, 1, 1, 1, 1 }, config, dt, 0, shape, &plan);
 
     TAP_OK(e == REEL_OK, "the model opens%s%s", e ? ": " : "", e ? reel_errrec()->msg : "");
     if (e) return 0;

@@ -26,22 +26,27 @@ static reel_err params_open(struct rig *r)
     return reel_params_open(&r->m.ps, &cfg, &r->mesh, &r->s, &r->params, &r->optim, &r->work);
 }
 
-/* The very passes of the test, without memory: afterwards every arena knows its size. */
-static reel_err plan(struct rig *r)
+static void both_passes(struct rig *r, void *ctx)
 {
-    struct reel_model_in in;
+    struct reel_model_in in = { .x = r->io.x, .t = r->io.t, .text = r->io.text };
     struct reel_kept *k;
-    size_t mark;
+    size_t mark = r->act.used;
 
-    reel_stream_init(&r->s, r->be, 1, &r->scratch);
-    REEL_TRY(params_open(r));
-    io_new(r);
-    in = (struct reel_model_in){ .x = r->io.x, .t = r->io.t, .text = r->io.text };
-    mark = r->act.used;
+    (void)ctx;
     r->m.ops->fwd(&r->m, &r->act, &in, NULL);
     reel_arena_reset(&r->act, mark);
     r->m.ops->fwd(&r->m, &r->act, &in, &k);
     r->m.ops->bwd(&r->m, &r->act, k, r->io.dv, r->io.dx, r->io.dtext);
+}
+
+/* The very passes of the test, without memory: afterwards every arena knows its size. */
+static reel_err plan(struct rig *r, const struct rig_plan *p)
+{
+    reel_stream_init(&r->s, r->be, 1, &r->scratch);
+    REEL_TRY(params_open(r));
+    io_new(r);
+    if (p->rehearse) p->rehearse(r, p->ctx);
+    else both_passes(r, NULL);
     reel_params_close(r->m.ps);
     return REEL_OK;
 }
@@ -63,26 +68,27 @@ static reel_err arenas_open(struct rig *r)
 reel_err rig_open(struct rig *r, struct reel_comm *world, struct reel_mesh_dims dims, const char *config,
                   reel_dtype compute, int checkpointing, struct rig_shape shape)
 {
-    return rig_open_model(r, &reel_model_wan, world, dims, config, compute, checkpointing, shape);
+    const struct rig_plan wan = { .ops = &reel_model_wan };
+
+    return rig_open_plan(r, world, dims, config, compute, checkpointing, shape, &wan);
 }
 
-reel_err rig_open_model(struct rig *r, const struct reel_model_ops *ops, struct reel_comm *world,
-                        struct reel_mesh_dims dims, const char *config, reel_dtype compute, int checkpointing,
-                        struct rig_shape shape)
+reel_err rig_open_plan(struct rig *r, struct reel_comm *world, struct reel_mesh_dims dims, const char *config,
+                       reel_dtype compute, int checkpointing, struct rig_shape shape, const struct rig_plan *p)
 {
     memset(r, 0, sizeof *r);
     r->world = world;
     r->shape = shape;
     r->params.name = "params", r->optim.name = "optim", r->work.name = "work";
     r->mem.name = "tables", r->act.name = "acts", r->scratch.name = "scratch";
-    r->m = (struct reel_model){ .ops = ops, .role = "student", .s = &r->s, .mem = &r->mem,
+    r->m = (struct reel_model){ .ops = p->ops, .opts = p->opts, .role = "student", .s = &r->s, .mem = &r->mem,
                                 .checkpointing = checkpointing, .compute = compute, .trainable = 1 };
     r->m.priv = calloc(1, r->m.ops->priv_size);
     REEL_TRY(r->m.ops->init(&r->m, config, "config.json"));
     REEL_TRY(reel_mesh_check(&dims, r->m.heads));
     REEL_TRY(reel_mesh_open(&r->mesh, world, &dims));
     REEL_TRY(reel_backend_open(&r->be, "cpu", 1));
-    REEL_TRY(plan(r));
+    REEL_TRY(plan(r, p));
     REEL_TRY(arenas_open(r));
     reel_stream_init(&r->s, r->be, 0, &r->scratch);
     REEL_TRY(params_open(r));
@@ -118,8 +124,11 @@ void rig_fill(struct rig *r, double (*value)(void *ctx, int tensor, int64_t i), 
 
 void rig_forward(struct rig *r, const float *x, const float *t, const float *text, float *v, struct reel_kept **kept)
 {
-    struct reel_model_in in = { .x = r->io.x, .t = r->io.t, .text = r->io.text };
+    struct reel_model_in in = r->in;
 
+    in.x = r->io.x;
+    in.t = r->io.t;
+    in.text = r->io.text;
     reel_put(&r->s, r->io.x, x);
     reel_put(&r->s, r->io.t, t);
     reel_put(&r->s, r->io.text, text);

@@ -13,6 +13,17 @@ struct rig_shape {
 
 struct rig_io { reel_tensor x, t, text, dv, dx, dtext, v; };
 
+struct rig;
+
+/* Which model, and what is done with it: `rehearse` runs once without memory, so that every arena knows its size; NULL:
+ * a forward pass without and one with a backward pass. */
+struct rig_plan {
+    const struct reel_model_ops *ops;
+    struct reel_model_opts opts;
+    void (*rehearse)(struct rig *r, void *ctx);
+    void *ctx;
+};
+
 struct rig {
     struct reel_comm *world;
     struct reel_mesh mesh;
@@ -22,15 +33,15 @@ struct rig {
     struct reel_model m;
     struct rig_shape shape;
     struct rig_io io;
+    struct reel_model_in in; /* what rig_forward gives the model beside io's inputs */
 };
 
 /** rig_open - model of a config.json's text, sized for passes of `shape`. Collective(world). */
 reel_err rig_open(struct rig *r, struct reel_comm *world, struct reel_mesh_dims dims, const char *config,
                   reel_dtype compute, int checkpointing, struct rig_shape shape);
-/** rig_open_model - the same for another family. */
-reel_err rig_open_model(struct rig *r, const struct reel_model_ops *ops, struct reel_comm *world,
-                        struct reel_mesh_dims dims, const char *config, reel_dtype compute, int checkpointing,
-                        struct rig_shape shape);
+/** rig_open_plan - the same of any model, sized by the plan. Collective(world). */
+reel_err rig_open_plan(struct rig *r, struct reel_comm *world, struct reel_mesh_dims dims, const char *config,
+                       reel_dtype compute, int checkpointing, struct rig_shape shape, const struct rig_plan *plan);
 void rig_close(struct rig *r);
 
 /** rig_fill - weights by rule: value(ctx, tensor, element); rows of this shard only. Local. */

@@ -17,7 +17,8 @@ struct reel_model_in {
     reel_tensor t;    /* [B] or [B,T] f32 timesteps in [0,1000] */
     reel_tensor text; /* [B,L,text_dim] f32, zero rows beyond the prompt */
     /* the rest may stay zero: absent */
-    reel_tensor clean; /* [B,T,C,H,W] f32: the clean clip that noisy chunks attend to (teacher forcing, timestep 0) */
+    reel_tensor clean; /* [B,T,C,H,W] f32: the clean clip that noisy chunks attend to (teacher forcing) */
+    reel_tensor clean_t; /* its timesteps [B] or [B,T] f32; absent: 0 */
     double sparsity;   /* sparse attention: share of key tiles left out; 0: all of them */
     struct reel_kv *kv; /* streaming: x is frames frame0.. of the clip, earlier ones are in the cache */
     int64_t frame0;
@@ -53,7 +54,8 @@ struct reel_model_ops {
     /* Streaming; NULL: this model runs whole clips only. A cache for one rollout of clips of `shape`
      * [B,T,C,H,W], in arena a, empty. Passes with in->kv write the rows of their frames (again and again for
      * the same frames) and read earlier ones as constants; a pass with kept needs its context rows until its
-     * backward, which no later pass of the rollout may overwrite. Local. */
+     * backward, so that later passes may only write later frames and its own. For longer clips without a backward
+     * pass T may be the window's frames: the oldest give way. Local. */
     struct reel_kv *(*kv_open)(struct reel_model *m, struct reel_arena *a, const int64_t shape[5]);
     void (*kv_close)(struct reel_model *m, struct reel_kv *kv); /* gives the record back; the arena is the caller's */
 };
@@ -68,6 +70,7 @@ struct reel_model {
     int checkpointing; /* full activation checkpointing: keep block inputs only */
     struct reel_model_opts opts; /* before init */
     int64_t chunk;     /* causal models: latent frames that attend to one another (set by init), else 0 */
+    int64_t window;    /* causal models: latent frames that a chunk sees, itself included; -1: all */
     reel_dtype compute;
     float flow_shift;
     int trainable;
@@ -81,7 +84,7 @@ struct reel_model {
     float gscale;      /* set by grad_clip, used by the update */
 };
 
-extern const struct reel_model_ops reel_model_wan;
+extern const struct reel_model_ops reel_model_wan, reel_model_wan_causal;
 
 /* The registry, generated from MODELS of local.mk; NULL-terminated. */
 extern const struct reel_model_ops *const reel_models[];

@@ -1,16 +1,38 @@
 /* Wan2.1 text-to-video transformer, bidirectional: every token sees every other. */
 #include "models/wan_priv.h"
 
-/* The blocks' products, 2 per multiply-add; patches, head and conditioning are below 1%. */
+static reel_err wan_init(struct reel_model *m, const char *config_json, const char *where)
+{
+    struct wan *w = m->priv;
+
+    REEL_TRY(reel_wan_cfg_read(&w->c, config_json, where));
+    return reel_wan_define(m, &w->c, where);
+}
+
+static reel_tensor wan_fwd(struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in,
+                           struct reel_kept **kept)
+{
+    struct wan *w = m->priv;
+    reel_tensor v = reel_new(a, REEL_F32, in->x.n, in->x.nd);
+    size_t mark = a->used;
+    struct reel_kept *k;
+    int64_t grid[3];
+
+    REEL_BUG_IF(in->clean.nd || in->kv, "role %s is bidirectional: it has neither teacher forcing nor a cache", m->role);
+    k = reel_wan_begin(m, a, in, kept != NULL);
+    reel_wan_grid(w, in->x, grid);
+    k->view.rope = reel_rope_get(&w->rope, m->s, m->mem, a, grid, (int)w->c.head_dim);
+    reel_wan_run(m, k, v);
+    reel_wan_end(m, k, mark, kept);
+    return v;
+}
+
 static double wan_flops(const struct reel_model *m, int64_t B, int64_t T, int64_t H, int64_t W)
 {
     const struct wan_cfg *c = &((const struct wan *)m->priv)->c;
-    double S = (double)(T * (H / c->ph) * (W / c->pw)), D = (double)(c->heads * c->head_dim);
-    double L = (double)c->text_len, F = (double)c->ffn;
-    double self = 8 * S * D * D + 4 * S * S * D;
-    double cross = 4 * S * D * D + 4 * L * D * D + 4 * S * L * D;
+    double S = (double)(T * (H / c->ph) * (W / c->pw));
 
-    return (double)B * (double)c->layers * (self + cross + 4 * S * D * F);
+    return (double)B * reel_wan_flops(c, S, S * S);
 }
 
 const struct reel_model_ops reel_model_wan = {
@@ -18,9 +40,9 @@ const struct reel_model_ops reel_model_wan = {
     .help = "Wan 2.1 text-to-video transformer, bidirectional",
     .targets = "fastvideo.train.models.wan.WanModel|fastvideo.train.models.wan.wan.WanModel",
     .priv_size = sizeof(struct wan),
-    .init = reel_wan_init,
+    .init = wan_init,
     .fini = reel_wan_fini,
-    .fwd = reel_wan_fwd,
+    .fwd = wan_fwd,
     .bwd = reel_wan_bwd,
     .flops = wan_flops,
 };

@@ -8,6 +8,7 @@
 #define WAN_MAX_LAYERS 4096
 #define WAN_MAX_DIM    (1 << 20)
 #define WAN_MAX_PATCH  64
+#define WAN_MAX_FRAMES 65536
 
 /* Integers, with what an absent key means (the 14B model's numbers). */
 static const struct wan_int {
@@ -110,14 +111,70 @@ static reel_err read_cfg_json(struct wan_cfg *c, const json_t *j, const char *wh
     return REEL_OK;
 }
 
-reel_err reel_wan_cfg_read(struct wan_cfg *c, const char *text, const char *where)
+static json_t *parse(const char *text, const char *where)
 {
     json_error_t at;
     json_t *j = json_loads(text, 0, &at);
+
+    if (!j) REEL_FAIL(REEL_ECONFIG, "%s:%d:%d: %s", where, at.line, at.column, at.text);
+    return j;
+}
+
+reel_err reel_wan_cfg_read(struct wan_cfg *c, const char *text, const char *where)
+{
+    json_t *j = parse(text, where);
     reel_err e;
 
-    if (!j) return REEL_FAIL(REEL_ECONFIG, "%s:%d:%d: %s", where, at.line, at.column, at.text);
+    if (!j) return REEL_ECONFIG;
     e = read_cfg_json(c, j, where);
+    json_decref(j);
+    return e;
+}
+
+/* ---- causal models ---- */
+
+/* What the configuration says, else config.json, else dflt. */
+static reel_err frames(int64_t *out, const json_t *j, const char *key, int64_t opt, int64_t dflt, int64_t min, const char *where)
+{
+    const json_t *v = json_object_get(j, key);
+
+    *out = dflt;
+    if (opt != REEL_INT_UNSET) *out = opt;
+    else if (v && !json_is_null(v)) *out = json_is_integer(v) ? json_integer_value(v) : INT64_MIN;
+    if ((*out >= min && *out <= WAN_MAX_FRAMES) || (*out == -1 && dflt == -1)) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG, "%s: %s must be a number of latent frames from %ld to %d%s", where, key, (long)min,
+                     WAN_MAX_FRAMES, dflt == -1 ? ", or -1 for all" : "");
+}
+
+static reel_err read_policy(struct wan_cfg *c, const json_t *j, const char *where)
+{
+    const json_t *v = json_object_get(j, "rope_cache_policy");
+    const char *policy = v && !json_is_null(v) ? json_string_value(v) : "absolute";
+
+    c->relativistic = policy && !strcmp(policy, "relativistic") && c->window > 0;
+    if (policy && (!strcmp(policy, "relativistic") || !strcmp(policy, "absolute"))) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG, "%s: rope_cache_policy must be \"absolute\" or \"relativistic\"", where);
+}
+
+static reel_err read_causal(struct wan_cfg *c, const json_t *j, const char *where, const struct reel_model_opts *o)
+{
+    REEL_TRY(frames(&c->chunk, j, "num_frames_per_block", o->num_frames_per_block, 3, 1, where));
+    REEL_TRY(frames(&c->window, j, "local_attn_size", o->local_attn_size, -1, 1, where));
+    REEL_TRY(frames(&c->sink, j, "sink_size", o->sink_size, 0, 0, where));
+    REEL_TRY(read_policy(c, j, where));
+    if (c->window < 0 || c->window >= c->sink + c->chunk) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG, "%s: a local_attn_size of %ld latent frames does not hold a chunk of %ld "
+                     "(num_frames_per_block) and a sink of %ld (sink_size): %ld are needed, or -1 for all", where,
+                     (long)c->window, (long)c->chunk, (long)c->sink, (long)(c->sink + c->chunk));
+}
+
+reel_err reel_wan_cfg_read_causal(struct wan_cfg *c, const char *text, const char *where, const struct reel_model_opts *o)
+{
+    json_t *j = parse(text, where);
+    reel_err e;
+
+    if (!j) return REEL_ECONFIG;
+    e = read_causal(c, j, where, o);
     json_decref(j);
     return e;
 }

@@ -3,14 +3,6 @@
 
 #include "models/wan_priv.h"
 
-reel_err reel_wan_init(struct reel_model *m, const char *config_json, const char *where)
-{
-    struct wan *w = m->priv;
-
-    REEL_TRY(reel_wan_cfg_read(&w->c, config_json, where));
-    return reel_wan_define(m, &w->c, where);
-}
-
 /* ---- records of passes ---- */
 
 static struct reel_kept *kept_new(struct wan *w)
@@ -39,10 +31,15 @@ void reel_wan_fini(struct reel_model *m)
 {
     struct wan *w = m->priv;
     struct reel_kept *next;
+    struct reel_kv *next_kv;
 
     for (; w->pool; w->pool = next) {
         next = w->pool->next;
         free(w->pool);
+    }
+    for (; w->kv_pool; w->kv_pool = next_kv) {
+        next_kv = w->kv_pool->next;
+        free(w->kv_pool);
     }
     reel_rope_free(&w->rope);
     free(m->def);
@@ -62,11 +59,21 @@ static void check_input(const struct reel_model *m, const struct reel_model_in *
                 "text rows must be [%ld,L,%d]", (long)x[0], m->text_dim);
 }
 
+void reel_wan_grid(const struct wan *w, reel_tensor x, int64_t grid[3])
+{
+    grid[0] = x.n[1];
+    grid[1] = x.n[3] / w->c.ph;
+    grid[2] = x.n[4] / w->c.pw;
+}
+
 static struct reel_pass pass_of(const struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in)
 {
     const struct wan *w = m->priv;
-    int64_t B = in->x.n[0], T = in->x.n[1], frame = in->x.n[3] / w->c.ph * (in->x.n[4] / w->c.pw);
     int per_frame = in->t.nd == 2;
+    int64_t B = in->x.n[0], T = in->x.n[1], grid[3], frame;
+
+    reel_wan_grid(w, in->x, grid);
+    frame = grid[1] * grid[2];
 
     return (struct reel_pass){
         .s = m->s, .a = a, .dt = m->compute, .heads = m->heads, .eps = w->c.eps,
@@ -85,30 +92,50 @@ static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_a
     const struct reel_pass *c = &k->c;
     const struct reel_time time = reel_wan_time(m, 0);
     const struct reel_text text = reel_wan_text(m, 0);
-    int64_t grid[3] = { in->x.n[1], in->x.n[3] / w->c.ph, in->x.n[4] / w->c.pw };
     int64_t D = w->c.heads * w->c.head_dim;
 
     k->in = *in;
+    k->backward = backward;
+    k->view = (struct wan_view){ 0 };
+    k->text = (struct reel_text_kept){ 0 };
     k->c = pass_of(m, a, in);
     k->ps = m->ps;
     k->checkpointing = m->checkpointing;
-    k->rope = reel_rope_get(&w->rope, m->s, m->mem, a, grid, (int)w->c.head_dim);
     reel_time_keep(c, &k->time, &time);
-    reel_text_keep(c, &k->text, &text, in->text);
+    if (!in->kv || !in->kv->text_rows || backward) reel_text_keep(c, &k->text, &text, in->text);
     for (int i = 0; i <= (int)w->c.layers; i++) k->x[i] = i && !backward ? k->x[0] : reel_act(c, c->tok, D);
     for (int i = 0; i < (int)w->c.layers && backward && !k->checkpointing; i++) {
-        reel_wan_attn_keep(c, &k->block[i], D);
+        reel_wan_attn_keep(c, &k->block[i], D, k);
         reel_wan_ffn_keep(c, &k->block[i], D, w->c.ffn, 1);
     }
 }
 
 /* ---- forward ---- */
 
-static void run_block(struct reel_model *m, struct reel_kept *k, int i, int backward)
+/* A pass that is wanted for its keys and values ends with those of the last block. */
+static void pass_block(struct reel_kept *k, int i, const struct wan_block *w, int last)
+{
+    const struct reel_pass *c = &k->c;
+    int own = k->backward && !k->checkpointing;
+    struct wan_block_kept tmp, *b = own ? &k->block[i] : &tmp;
+    reel_tensor e = reel_wan_modulation(c, w, k->time.tproj);
+
+    if (last && k->in.store_only) {
+        reel_wan_block_store(c, w, k->x[i], e, k);
+        return;
+    }
+    if (!own) {
+        reel_wan_attn_keep(c, b, k->x[i].n[1], k);
+        reel_wan_ffn_keep(c, b, k->x[i].n[1], 0, 0);
+    }
+    reel_wan_block_fwd(c, w, b, k->x[i + 1], k->x[i], e, k);
+    reel_probe(c, "act", "block_out", k->x[i + 1]);
+}
+
+static void run_block(struct reel_model *m, struct reel_kept *k, int i)
 {
     struct reel_pass *c = &k->c;
-    int own = backward && !k->checkpointing, unit = 1 + i;
-    struct wan_block_kept tmp, *b = own ? &k->block[i] : &tmp;
+    int unit = 1 + i;
     size_t mark = c->a->used;
     struct wan_block w;
 
@@ -116,18 +143,24 @@ static void run_block(struct reel_model *m, struct reel_kept *k, int i, int back
     if (unit + 1 < m->n_units) reel_params_prefetch(m->ps, unit + 1);
     w = reel_wan_block(m, i, 0);
     c->block = i;
-    if (!own) {
-        reel_wan_attn_keep(c, b, k->x[i].n[1]);
-        reel_wan_ffn_keep(c, b, k->x[i].n[1], 0, 0);
-    }
-    reel_wan_block_fwd(c, &w, b, k->x[i + 1], k->x[i], reel_wan_modulation(c, &w, k->time.tproj), k);
-    reel_probe(c, "act", "block_out", k->x[i + 1]);
+    pass_block(k, i, &w, unit + 1 == m->n_units);
     c->block = -1;
     reel_params_release(m->ps, unit);
     reel_arena_reset(c->a, mark);
 }
 
-static void run_fwd(struct reel_model *m, struct reel_kept *k, reel_tensor v, int backward)
+struct reel_kept *reel_wan_begin(struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in, int backward)
+{
+    struct reel_kept *k = kept_take(m->priv);
+
+    check_input(m, in);
+    reel_params_need(m->ps, 0);
+    reel_params_prefetch(m->ps, 1);
+    kept_layout(k, m, a, in, backward);
+    return k;
+}
+
+void reel_wan_run(struct reel_model *m, struct reel_kept *k, reel_tensor v)
 {
     const struct reel_pass *c = &k->c;
     const struct reel_time time = reel_wan_time(m, 0);
@@ -136,32 +169,23 @@ static void run_fwd(struct reel_model *m, struct reel_kept *k, reel_tensor v, in
     const struct reel_head head = reel_wan_head(m, 0);
 
     reel_time_fwd(c, &time, &k->time, k->in.t);
-    reel_text_fwd(c, &text, &k->text, k->in.text);
+    if (k->text.ctx.nd) reel_text_fwd(c, &text, &k->text, k->in.text);
     reel_patch_embed_fwd(c, &patch, k->x[0], k->in.x);
     reel_probe(c, "act", "tokens", k->x[0]);
-    for (int i = 0; i + 1 < m->n_units; i++) run_block(m, k, i, backward);
-    reel_head_fwd(c, &head, v, k->x[m->n_units - 1], k->time.temb);
+    for (int i = 0; i + 1 < m->n_units; i++) run_block(m, k, i);
+    if (!k->in.store_only) reel_head_fwd(c, &head, v, k->x[m->n_units - 1], k->time.temb);
 }
 
-reel_tensor reel_wan_fwd(struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in,
-                           struct reel_kept **kept)
+/* With a backward pass to come the root unit stays gathered. */
+void reel_wan_end(struct reel_model *m, struct reel_kept *k, size_t mark, struct reel_kept **kept)
 {
-    struct reel_kept *k = kept_take(m->priv);
-    reel_tensor v;
-    size_t mark;
-
-    check_input(m, in);
-    v = reel_new(a, REEL_F32, in->x.n, in->x.nd);
-    mark = a->used;
-    reel_params_need(m->ps, 0);
-    reel_params_prefetch(m->ps, 1);
-    kept_layout(k, m, a, in, kept != NULL);
-    run_fwd(m, k, v, kept != NULL);
-    if (kept) return *kept = k, v; /* the root unit stays gathered until the backward pass ends */
+    if (kept) {
+        *kept = k;
+        return;
+    }
     reel_params_release(m->ps, 0);
-    reel_arena_reset(a, mark);
+    reel_arena_reset(k->c.a, mark);
     k->taken = 0;
-    return v;
 }
 
 /* ---- backward ---- */
@@ -174,7 +198,7 @@ static size_t recompute(const struct reel_model *m, const struct reel_kept *k, c
     size_t ffn_end;
 
     again.probe = NULL;
-    reel_wan_attn_keep(&again, b, k->x[i].n[1]);
+    reel_wan_attn_keep(&again, b, k->x[i].n[1], k);
     ffn_end = again.a->used;
     reel_wan_ffn_keep(&again, b, k->x[i].n[1], ((const struct wan *)m->priv)->c.ffn, 1);
     reel_wan_block_fwd(&again, w, b, (reel_tensor){ 0 }, k->x[i], e, k);
@@ -187,6 +211,7 @@ static void run_block_bwd(struct reel_model *m, struct reel_kept *k, int i, reel
     struct reel_pass *c = &k->c;
     struct wan_block_kept tmp, *b = k->checkpointing ? &tmp : &k->block[i];
     size_t mark = c->a->used, ffn_end;
+    struct wan_loan loan = reel_wan_kv_lend(c, &k->view, i);
     reel_tensor e, de;
     struct wan_block w;
     int unit = 1 + i;
@@ -201,6 +226,7 @@ static void run_block_bwd(struct reel_model *m, struct reel_kept *k, int i, reel
     ffn_end = k->checkpointing ? recompute(m, k, &w, b, i, e) : c->a->used;
     reel_probe(c, "dact", "block_out", g);
     reel_wan_block_bwd(c, &w, b, g, k->x[i], e, de, ffn_end, k, sg);
+    reel_wan_kv_return(c, &k->view, i, &loan);
     c->block = -1;
     reel_grads_reduce(m->ps, unit);
     reel_params_release(m->ps, unit);
@@ -235,7 +261,7 @@ static void run_bwd(struct reel_model *m, struct reel_kept *k, reel_tensor dv, r
 }
 
 void reel_wan_bwd(struct reel_model *m, struct reel_arena *a, struct reel_kept *k, reel_tensor dv, reel_tensor dx,
-                    reel_tensor dtext)
+                  reel_tensor dtext)
 {
     size_t mark = a->used;
 
@@ -250,4 +276,16 @@ void reel_wan_bwd(struct reel_model *m, struct reel_arena *a, struct reel_kept *
     reel_params_release(m->ps, 0);
     reel_arena_reset(a, mark);
     k->taken = 0;
+}
+
+/* ---- cost ---- */
+
+/* The blocks' products, 2 per multiply-add; patches, head and conditioning are below 1%. */
+double reel_wan_flops(const struct wan_cfg *c, double S, double pairs)
+{
+    double D = (double)(c->heads * c->head_dim), L = (double)c->text_len, F = (double)c->ffn;
+    double self = 8 * S * D * D + 4 * pairs * D;
+    double cross = 4 * S * D * D + 4 * L * D * D + 4 * S * L * D;
+
+    return (double)c->layers * (self + cross + 4 * S * D * F);
 }

@@ -68,10 +68,13 @@ struct reel_rope_cache {
         float *host; /* cos, then sin */
         struct reel_rope dev;
     } e[REEL_ROPE_SHAPES];
+    float *passing; /* host: tables on their way to the device, of reel_rope_at */
+    int64_t n_passing;
 };
-/** reel_rope_fill - tables of a T x H x W token grid, head width d: angles in double, rounded to f32.
+/** reel_rope_fill - tables of a T x H x W token grid, times from `first` on, head width d: angles in
+ * double, rounded to f32.
  * @cos, @sin  out host [T*H*W, d/2] */
-void reel_rope_fill(float *cos, float *sin, const int64_t grid[3], int d);
+void reel_rope_fill(float *cos, float *sin, const int64_t grid[3], int64_t first, int d);
 /**
  * reel_rope_get - the tables of a grid; made on the host at its first use (which planning does).
  * @mem  arena that outlives the cache's use: each shape goes to the device once; NULL: the tables are
@@ -79,6 +82,12 @@ void reel_rope_fill(float *cos, float *sin, const int64_t grid[3], int d);
  */
 struct reel_rope reel_rope_get(struct reel_rope_cache *cache, struct reel_stream *s, struct reel_arena *mem,
                                struct reel_arena *step, const int64_t grid[3], int d);
+/** reel_rope_at - tables of grid[0] frames from frame `first` on, made anew in arena a. Local.
+ * Takes host memory at the first use of a larger grid, which planning does. */
+struct reel_rope reel_rope_at(struct reel_rope_cache *cache, struct reel_stream *s, struct reel_arena *a,
+                              const int64_t grid[3], int64_t first, int d);
+/** reel_rope_rows - rows [lo,hi) of tables. */
+struct reel_rope reel_rope_rows(struct reel_rope r, int64_t lo, int64_t hi);
 void reel_rope_free(struct reel_rope_cache *cache);
 
 /* ---- sparse attention (Video Sparse Attention): tiles of at most 4 x 4 x 4 tokens are the blocks ---- */
@@ -98,23 +107,36 @@ struct reel_attn {
     reel_tensor norm_q, norm_k, dnorm_q, dnorm_k; /* f32 [D] */
     const char *name;                             /* "attn1": for the probe */
 };
+/* What the queries of a layer look at. With a cache the pass's own rows are put into it before attention reads it, and
+ * the other rows are constants. */
+struct reel_sight {
+    struct reel_rows rows;   /* of the layer's input xkv */
+    struct reel_rope rope;   /* of queries and own keys; nd 0: cross attention */
+    struct reel_mask mask;
+    reel_tensor k, v;        /* the cache [B,C,D], keys after the norm; nd 0: none */
+    int64_t row0;            /* own rows begin here in every sample of it */
+    struct reel_rope window; /* the cache holds keys unrotated; its visible rows take positions from 0. nd 0: rotated */
+};
 struct reel_attn_kept { reel_tensor q, k, v, o, lse; }; /* q, k before the norm; o before the projection */
+/** reel_attn_keep - kv: rows of the keys' input; b 0: a cache has the keys. */
 void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D);
 /**
  * reel_attn_layer_fwd - y = attention of xq over xkv.
- * @y   out [B*S,D]    @xq  in [B*S,D]    @xkv in [rows of kv, D]
- * @rope of the token grid, or nd 0 (cross attention)
+ * @y   out [B*S,D]    @xq  in [B*S,D]    @xkv in [rows of see, D]; nd 0: the cache has all keys
  */
 void reel_attn_layer_fwd(const struct reel_pass *c, const struct reel_attn *w, struct reel_attn_kept *k,
-                         reel_tensor y, reel_tensor xq, reel_tensor xkv, struct reel_rows kv,
-                         struct reel_rope rope);
+                         reel_tensor y, reel_tensor xq, reel_tensor xkv, const struct reel_sight *see);
+/** reel_attn_layer_store - only put the keys and values of xkv into the cache. */
+void reel_attn_layer_store(const struct reel_pass *c, const struct reel_attn *w, reel_tensor xkv,
+                           const struct reel_sight *see);
 /**
  * reel_attn_layer_bwd - dxq overwritten, may be dy; dxkv nd 0: self attention, its share is added to
- * dxq; otherwise overwritten.
+ * dxq; otherwise overwritten. With a cache the pass's own rows are put back into it; its other rows
+ * must be as the forward pass saw them.
  */
 void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
                          reel_tensor dxq, reel_tensor dxkv, reel_tensor dy, reel_tensor xq, reel_tensor xkv,
-                         struct reel_rows kv, struct reel_rope rope);
+                         const struct reel_sight *see);
 
 /* ---- feed-forward: out(gelu_tanh(in(x))) ---- */
 struct reel_ffn { struct reel_lin in, out; };

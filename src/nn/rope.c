@@ -22,7 +22,7 @@ static void fill_row(float *cs, float *sn, const int64_t pos[3], const int pairs
         }
 }
 
-void reel_rope_fill(float *cs, float *sn, const int64_t grid[3], int d)
+void reel_rope_fill(float *cs, float *sn, const int64_t grid[3], int64_t first, int d)
 {
     int pairs[3];
     int64_t s = 0, half = d / 2;
@@ -31,7 +31,7 @@ void reel_rope_fill(float *cs, float *sn, const int64_t grid[3], int d)
     for (int64_t t = 0; t < grid[0]; t++)
         for (int64_t h = 0; h < grid[1]; h++)
             for (int64_t w = 0; w < grid[2]; w++, s++)
-                fill_row(cs + s * half, sn + s * half, (int64_t[]){ t, h, w }, pairs);
+                fill_row(cs + s * half, sn + s * half, (int64_t[]){ first + t, h, w }, pairs);
 }
 
 static struct reel_rope_entry *find(struct reel_rope_cache *cache, const int64_t grid[3], int d)
@@ -47,20 +47,19 @@ static struct reel_rope_entry *find(struct reel_rope_cache *cache, const int64_t
     *e = (struct reel_rope_entry){ .d = d, .host = malloc((size_t)half * 2 * sizeof(float)) };
     REEL_BUG_IF(!e->host, "out of memory: rotary tables of %ld tokens", (long)(grid[0] * grid[1] * grid[2]));
     memcpy(e->grid, grid, sizeof e->grid);
-    reel_rope_fill(e->host, e->host + half, grid, d);
+    reel_rope_fill(e->host, e->host + half, grid, 0, d);
     return e;
 }
 
-static struct reel_rope put(struct reel_stream *s, struct reel_arena *a, const struct reel_rope_entry *e)
+static struct reel_rope put(struct reel_stream *s, struct reel_arena *a, const float *host, int64_t S, int64_t half)
 {
-    int64_t S = e->grid[0] * e->grid[1] * e->grid[2], half = e->d / 2;
     struct reel_rope r;
 
     r.cos = reel_new(a, REEL_F32, REEL_DIMS(S, half));
     r.sin = reel_new(a, REEL_F32, REEL_DIMS(S, half));
     if (s->planning) return r;
-    reel_put(s, r.cos, e->host);
-    reel_put(s, r.sin, e->host + S * half);
+    reel_put(s, r.cos, host);
+    reel_put(s, r.sin, host + S * half);
     return r;
 }
 
@@ -68,14 +67,39 @@ struct reel_rope reel_rope_get(struct reel_rope_cache *cache, struct reel_stream
                                struct reel_arena *step, const int64_t grid[3], int d)
 {
     struct reel_rope_entry *e = find(cache, grid, d);
+    int64_t S = grid[0] * grid[1] * grid[2];
 
-    if (!mem) return put(s, step, e);
-    if (!e->dev.cos.nd || (!e->dev.cos.p && !s->planning)) e->dev = put(s, mem, e);
+    if (!mem) return put(s, step, e->host, S, d / 2);
+    if (!e->dev.cos.nd || (!e->dev.cos.p && !s->planning)) e->dev = put(s, mem, e->host, S, d / 2);
     return e->dev;
+}
+
+struct reel_rope reel_rope_at(struct reel_rope_cache *cache, struct reel_stream *s, struct reel_arena *a,
+                              const int64_t grid[3], int64_t first, int d)
+{
+    int64_t S = grid[0] * grid[1] * grid[2], n = S * d;
+
+    if (cache->n_passing < n) {
+        free(cache->passing);
+        cache->passing = malloc((size_t)n * sizeof(float));
+        REEL_BUG_IF(!cache->passing, "out of memory: rotary tables of %ld tokens", (long)S);
+        cache->n_passing = n;
+    }
+    if (!s->planning) {
+        reel_sync(s); /* the tables of the last call have left */
+        reel_rope_fill(cache->passing, cache->passing + S * (d / 2), grid, first, d);
+    }
+    return put(s, a, cache->passing, S, d / 2);
+}
+
+struct reel_rope reel_rope_rows(struct reel_rope r, int64_t lo, int64_t hi)
+{
+    return (struct reel_rope){ reel_slice(r.cos, lo, hi), reel_slice(r.sin, lo, hi) };
 }
 
 void reel_rope_free(struct reel_rope_cache *cache)
 {
     for (int i = 0; i < cache->n; i++) free(cache->e[i].host);
-    cache->n = 0;
+    free(cache->passing);
+    *cache = (struct reel_rope_cache){ 0 };
 }
