@@ -23,7 +23,7 @@ static const struct { const char *kind; golden_fn *run; } kinds[] = { /* run NUL
     { "demo", golden_demo },
     { "dcp", golden_dcp },
     { "wan-causal", golden_wan_causal },
-    { "vsa", NULL },
+    { "vsa", golden_vsa },
     { "umt5", NULL },
     { "wan-vae", NULL },
     { "lora", NULL },

@@ -194,12 +194,13 @@ static char *quote_long_integers(const char *text, size_t n)
     int in_string = 0;
 
     for (size_t i = 0, k; i < n; i = k) {
-        int quote;
+        int quote = 0;
         if (text[i] == '"') in_string = !in_string;
         k = i + (in_string && text[i] == '\\' ? 2 : 1); /* an escape is copied whole */
-        if (!in_string && isdigit((unsigned char)text[i]))
-            while (k < n && isdigit((unsigned char)text[k])) k++;
-        quote = k - i >= 19 && text[k] != '.' && text[k] != 'e';
+        if (!in_string && isdigit((unsigned char)text[i])) { /* to the end of the number: digits may follow a point */
+            k = i + strspn(text + i, "0123456789.eE+-");
+            quote = k - i >= 19 && strspn(text + i, "0123456789") == k - i;
+        }
         if (quote) *q++ = '"';
         while (i < k) *q++ = text[i++];
         if (quote) *q++ = '"';
