@@ -347,6 +347,8 @@ static void record(struct method_case *c, const struct reel_step *st)
     for (int i = 0; i < st->n_scalar; i++)
         if (!strcmp(st->scalar[i].name, "grad_norm/student") || !strcmp(st->scalar[i].name, "grad_norm/critic"))
             put_series(c, st->scalar[i].name, st->step, st->scalar[i].value);
+        else if (!strcmp(st->scalar[i].name, "update_student"))
+            put_series(c, "loss/update_student", st->step, st->scalar[i].value);
     for (int i = 0; i < REEL_NROLE; i++) {
         if (!(c->run->roles & REEL_ROLE(i)) || !c->run->role[i].trainable) continue;
         snprintf(name, sizeof name, "lr/%s", c->run->role[i].role);

@@ -9,4 +9,5 @@ include tests/data.mk
 include tests/ckpt.mk
 include tests/model.mk
 include tests/train.mk
+include tests/methods.mk
 include tests/house.mk

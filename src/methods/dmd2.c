@@ -1,54 +1,139 @@
-/* Distribution matching distillation with a trained critic. */
-#include "methods/dmd2.h"
+/* DMD2: the student makes a clip in few steps from noise (or in one from noised data), and distribution matching
+ * corrects it. Its rollout is all there is here; the losses are distill.c's.
+ * Source: FastVideo fastvideo/train/methods/distribution_matching/dmd2.py @2f3d4074. */
+#include "be/ops.h"
+#include "methods/distill.h"
 
-#include "methods/method.h"
-
-static const struct reel_opt dmd2_opts[] = { REEL_DMD2_OPTS, { .type = REEL_OPT_END } };
-
-static reel_err check_steps(const struct reel_config *cfg, const struct reel_ints *s)
-{
-    const char *key = "method.dmd_denoising_steps";
-
-    if (s->n == 0) return reel_config_fail(cfg, key, "an empty list; e.g. [1000, 750, 500, 250]");
-    for (int i = 1; i < s->n; i++)
-        if (s->v[i] >= s->v[i - 1])
-            return reel_config_fail(cfg, key, "%lld after %lld: the list must be strictly decreasing",
-                                    (long long)s->v[i], (long long)s->v[i - 1]);
-    return REEL_OK;
-}
-
-static reel_err check_uncond(const struct reel_config *cfg, const struct reel_dmd2_opts *o)
-{
-    static const char *const key[] = { "method.cfg_uncond.image", "method.cfg_uncond.action" };
-    const int channel[] = { o->uncond.image, o->uncond.action };
-
-    if (o->uncond.text == REEL_UNCOND_DROP)
-        return reel_config_fail(cfg, "method.cfg_uncond.text",
-                                "drop: Wan cannot run without text; use negative_prompt, keep or zero");
-    for (int i = 0; i < 2; i++)
-        if (channel[i] && !o->uncond.ignore_missing)
-            return reel_config_fail(cfg, key[i], "Wan has no such channel; use keep, or on_missing: ignore");
-    return REEL_OK;
-}
-
-reel_err reel_dmd2_check(const struct reel_config *cfg, const struct reel_dmd2_opts *o)
-{
-    REEL_TRY(check_steps(cfg, &o->steps));
-    REEL_TRY(check_uncond(cfg, o));
-    if (!(o->critic_lr > 0))
-        return reel_config_fail(cfg, "method.fake_score_learning_rate", "must be above 0; e.g. 8.0e-6");
-    if (o->critic_lr_scheduler == REEL_LR_POLYNOMIAL && o->critic_lr <= 1e-7)
-        return reel_config_fail(cfg, "method.fake_score_learning_rate",
-                                "%g: polynomial decays to 1e-7 and needs a rate above it", o->critic_lr);
-    return reel_check_ratios(cfg, o->min_ratio, o->max_ratio);
-}
+static const struct reel_opt dmd2_opts[] = { REEL_DMD_OPTS, { .type = REEL_OPT_END } };
 
 static reel_err dmd2_check(const struct reel_config *cfg, const void *priv)
 {
-    const struct reel_dmd2_opts *o = priv;
+    const struct reel_dmd *p = priv;
 
-    REEL_TRY(reel_dmd2_check(cfg, o));
-    return reel_check_latents(cfg, o->rollout_mode == REEL_ROLLOUT_SIMULATE);
+    REEL_TRY(reel_dmd_check(cfg, p));
+    return reel_check_latents(cfg, p->rollout_mode == REEL_ROLLOUT_SIMULATE);
+}
+
+static int dmd2_makes_latents(const void *priv)
+{
+    return ((const struct reel_dmd *)priv)->rollout_mode == REEL_ROLLOUT_SIMULATE;
+}
+
+static reel_err dmd2_init(struct reel_method *m)
+{
+    struct reel_dmd *p = m->priv;
+
+    for (int i = 0; i < REEL_NROLE; i++) reel_sched_a(&p->table[i], m->role[i]->flow_shift);
+    return reel_dmd_init(m);
+}
+
+/* The step that makes each sample's clip. All samples of the global micro-batch are drawn: the weights are gathered for
+ * as many steps as any of them needs. Returns the local ones; *last is the largest of all. */
+static const int64_t *draw_steps(struct reel_method *m, struct reel_where w, const char *who, int *last)
+{
+    const struct reel_dmd *p = m->priv;
+    int64_t *j = reel_arena_push(m->host, (size_t)w.b_global * sizeof *j), b0 = w.b0, nb = w.nb;
+
+    w.b0 = 0;
+    w.nb = w.b_global;
+    reel_draw_range(m->draws, j, 1, 0, p->steps.n - 1, reel_dmd_name(m, who, "rollout/step"), w);
+    *last = 0;
+    for (int64_t b = 0; b < w.b_global; b++) {
+        if (m->cfg->method.parity) j[b] = j[b - b % nb]; /* of the group's first sample */
+        if (m->s->planning) j[b] = p->steps.n - 1;
+        if (j[b] > *last) *last = (int)j[b];
+    }
+    return j + b0;
+}
+
+/* rows[i] of src as row i of dst, and back */
+static void take_rows(struct reel_stream *s, reel_tensor dst, reel_tensor src, const int64_t *row)
+{
+    for (int64_t i = 0; i < dst.n[0]; i++) reel_copy(s, reel_at(dst, i), reel_at(src, row[i]));
+}
+
+static void put_rows(struct reel_stream *s, reel_tensor dst, reel_tensor src, const int64_t *row, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) reel_copy(s, reel_at(dst, row[i]), reel_at(src, i));
+}
+
+static reel_tensor subset(struct reel_method *m, reel_tensor x, const int64_t *row, int64_t n)
+{
+    reel_tensor y = x;
+
+    y.n[0] = n;
+    y = reel_new(m->a, x.dt, y.n, y.nd);
+    take_rows(m->s, y, x, row);
+    return y;
+}
+
+/* z from level k to level k+1 for the samples whose step is beyond k: x0 as the student sees it, under fresh noise. The
+ * others are left out; a rank that has none computes its first one for nothing, since all gather the weights. */
+static void advance(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st, const char *who,
+                    reel_tensor z, const int64_t *j, int k)
+{
+    const struct reel_dmd *p = m->priv;
+    struct reel_model *student = m->role[REEL_STUDENT];
+    int64_t *row = reel_arena_push(m->host, (size_t)z.n[0] * sizeof *row), n = 0, rows;
+    size_t mark = m->a->used;
+
+    row[0] = 0;
+    for (int64_t i = 0; i < z.n[0]; i++)
+        if (j[i] > k) row[n++] = i;
+    rows = n ? n : 1;
+    reel_tensor eps = subset(m, reel_dmd_noise(m, b, st, who, k + 1), row, rows);
+    struct reel_model_in in = { .x = subset(m, z, row, rows), .t = reel_dmd_level(m, rows, p->t[k]),
+                                .text = subset(m, b->text, row, rows) };
+    reel_tensor x0 = student->ops->fwd(student, m->a, &in, NULL);
+    reel_x0_fwd(m->s, x0, in.x, x0, reel_dmd_level(m, rows, p->sigma[k]));
+    reel_noise_mix(m->s, x0, x0, eps, reel_dmd_level(m, rows, p->sigma[k + 1]));
+    put_rows(m->s, z, x0, row, n);
+    reel_arena_reset(m->a, mark);
+}
+
+/* The state that the last, graded evaluation starts from. */
+static reel_tensor state_at(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st, const char *who,
+                            const int64_t *j, int last, reel_tensor sigma)
+{
+    const struct reel_dmd *p = m->priv;
+    reel_tensor z = reel_dmd_noise(m, b, st, who, 0);
+
+    if (p->rollout_mode == REEL_ROLLOUT_DATA_LATENT) {
+        reel_noise_mix(m->s, z, b->x0, z, sigma);
+        return z;
+    }
+    for (int k = 0; k < last; k++) advance(m, b, st, who, z, j, k);
+    return z;
+}
+
+static struct reel_clip dmd2_rollout(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st,
+                                     const char *who, int grad)
+{
+    const struct reel_dmd *p = m->priv;
+    struct reel_model *student = m->role[REEL_STUDENT];
+    struct reel_where w = reel_method_where(b, st);
+    struct reel_clip c = { .n = grad, .part = reel_arena_push(m->host, sizeof *c.part) };
+    float *level = reel_arena_push(m->host, (size_t)(2 * w.nb) * sizeof *level);
+    reel_tensor t = reel_new(m->a, REEL_F32, REEL_DIMS(w.nb));
+    int last;
+    const int64_t *j = draw_steps(m, w, who, &last);
+
+    for (int64_t i = 0; i < w.nb; i++) level[i] = p->sigma[j[i]], level[w.nb + i] = p->t[j[i]];
+    c.sigma = reel_new(m->a, REEL_F32, REEL_DIMS(w.nb));
+    c.x0 = reel_new(m->a, REEL_F32, b->x0.n, 5);
+    reel_put(m->s, c.sigma, level);
+    reel_put(m->s, t, level + w.nb);
+
+    struct reel_model_in in = { .x = state_at(m, b, st, who, j, last, c.sigma), .t = t, .text = b->text };
+    *c.part = (struct reel_graded){ 0, b->x0.n[1], NULL };
+    reel_tensor v = student->ops->fwd(student, m->a, &in, grad ? &c.part->kept : NULL);
+    reel_x0_fwd(m->s, c.x0, in.x, v, c.sigma);
+    return c;
+}
+
+static void dmd2_step(struct reel_method *m, const struct reel_batch *b, struct reel_step *st)
+{
+    reel_dmd_step(m, b, st, dmd2_rollout);
 }
 
 const struct reel_method_ops reel_method_dmd2 = {
@@ -57,8 +142,12 @@ const struct reel_method_ops reel_method_dmd2 = {
     .targets = "fastvideo.train.methods.distribution_matching.dmd2.DMD2Method|"
                "fastvideo.train.methods.distribution_matching.DMD2Method",
     .opts = dmd2_opts,
-    .priv_size = sizeof(struct reel_dmd2_opts),
+    .priv_size = sizeof(struct reel_dmd),
     .roles_needed = REEL_ROLE(REEL_STUDENT) | REEL_ROLE(REEL_TEACHER) | REEL_ROLE(REEL_CRITIC),
     .roles_trained = REEL_ROLE(REEL_STUDENT) | REEL_ROLE(REEL_CRITIC),
     .check = dmd2_check,
+    .makes_latents = dmd2_makes_latents,
+    .init = dmd2_init,
+    .optimizer = reel_dmd_optimizer,
+    .step = dmd2_step,
 };

@@ -1,9 +1,8 @@
 /* Self-Forcing: distribution matching on the student's own streaming rollout. */
-#include "methods/dmd2.h"
-#include "methods/method.h"
+#include "methods/distill.h"
 
 struct self_forcing {
-    struct reel_dmd2_opts dmd; /* first: its options' offsets hold here */
+    struct reel_dmd dmd; /* first: its options' offsets hold here */
     int64_t chunk_size;
     int sample_ode, same_step, last_step_only, grad_in_rollout, attn_kind;
     double context_noise;
@@ -12,7 +11,7 @@ struct self_forcing {
 
 #define F(field) offsetof(struct self_forcing, field)
 static const struct reel_opt self_forcing_opts[] = {
-    REEL_DMD2_OPTS,
+    REEL_DMD_OPTS,
     { "chunk_size", REEL_OPT_INT, F(chunk_size), .dflt = 3, .min = 1, .max = 65536, .unit = "latent frames",
       .help = "frames denoised together; a remainder joins the first block" },
     { "student_sample_type", REEL_OPT_ENUM, F(sample_ode), .choices = "sde|ode",
@@ -52,7 +51,7 @@ static reel_err self_forcing_check(const struct reel_config *cfg, const void *pr
     REEL_TRY(reel_check_causal(cfg, "Self-Forcing streams frame by frame"));
     if (o->dmd.rollout_mode != REEL_ROLLOUT_SIMULATE)
         return reel_config_fail(cfg, "method.rollout_mode", "Self-Forcing always simulates: use simulate");
-    REEL_TRY(reel_dmd2_check(cfg, &o->dmd));
+    REEL_TRY(reel_dmd_check(cfg, &o->dmd));
     REEL_TRY(reel_check_chunk(cfg, o->chunk_size));
     REEL_TRY(reel_check_latents(cfg, 1));
     return check_gradient(cfg, o);
