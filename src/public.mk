@@ -39,3 +39,18 @@ src/train/plugin.$(OBJEXT): src/base/abi.h
 
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = reel.pc
+
+# the manual shows the files that the tests build
+man_MANS += reel-plugin.7
+CLEANFILES += reel-plugin.7
+EXTRA_DIST += src/reel-plugin.7.in
+reel-plugin.7: src/reel-plugin.7.in tests/plugins/update_ratio.c tests/plugins/adversarial.c tests/plugins/patch_mlp.c \
+  tests/plugins/patch_mlp/transformer/config.json
+	$(AM_V_GEN)$(AWK) -v top=$(top_srcdir)/ -v version=$(PACKAGE_VERSION) ' \
+	  /^@include / { \
+	    print ".nf"; \
+	    while ((getline s < (top $$2)) > 0) { \
+	      gsub(/\\/, "\\e", s); gsub(/-/, "\\-", s); sub(/^[.]/, "\\\\\\&.", s); print s \
+	    } \
+	    print ".fi"; next } \
+	  { sub(/RELEASE/, version); print }' $(srcdir)/src/reel-plugin.7.in > $@.tmp && mv $@.tmp $@

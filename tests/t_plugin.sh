@@ -111,6 +111,12 @@ fails "a check of a plugin" "method.critic_learning_rate: must be above 0" examp
 fails "a callback that ends the run" "step 3: the update of the critic is .* above callbacks.ratio.stop_above 0.002" example 2 "$TMPDIR/n" --callbacks.ratio.stop_above 0.002
 fails "a role that the method wants" "the method adversarial needs a role 'critic'" train 2 "$TMPDIR/n" --method._target_ ./adversarial.so:adversarial
 
+# the manual shows these very files
+page=$(sed 's/\\-/-/g; s/\\e/\\/g; s/^\\&//' "$(find "$inst" -name reel-plugin.7)")
+for n in update_ratio adversarial patch_mlp; do
+    case $page in *"$(cat "$REEL_SRC/tests/plugins/$n.c")"*) ok "the manual has $n.c" ;; *) not_ok "the manual has $n.c" ;; esac
+done
+
 # ---- what may be wrong
 m=--method._target_
 fails "no such file" "command line: method: plugin ./none.so: cannot open: No such file" train 2 "$TMPDIR/n" $m ./none.so:sft
