@@ -182,6 +182,16 @@ static reel_err want(const char *key, int run, const char *what, int set)
     return REEL_FAIL(REEL_ECONFIG, "%s: the run needs %s %d, the data set has %d", key, what, run, set);
 }
 
+static reel_err judge_kind(const struct reel_loader_cfg *c, const struct reel_set_info *f)
+{
+    if (c->states == f->states) return REEL_OK;
+    if (!f->states) return REEL_FAIL(REEL_ECONFIG, "the data set holds clips; this method reads trajectories");
+    if (!c->states)
+        return REEL_FAIL(REEL_ECONFIG, "training.data.data_path: the set holds trajectories, which method kd reads as its "
+                         "teacher_path_cache; this method wants clips");
+    return REEL_FAIL(REEL_ECONFIG, "the trajectories have %d states, the run wants %d", f->states, c->states);
+}
+
 static reel_err judge_dims(struct reel_loader *l)
 {
     const struct reel_loader_cfg *c = &l->cfg;
@@ -189,6 +199,7 @@ static reel_err judge_dims(struct reel_loader *l)
 
     if (c->latents && !f->channels)
         return REEL_FAIL(REEL_ECONFIG, "training.data.data_path: the set holds text only; this method needs latents");
+    if (c->latents) REEL_TRY(judge_kind(c, f));
     if (c->latents && (c->num_latent_t < 1 || c->num_latent_t > f->frames))
         return REEL_FAIL(REEL_ECONFIG, "training.data.num_latent_t is %d; the data set has %d latent frames (1 to %d are possible)",
                          c->num_latent_t, f->frames, f->frames);

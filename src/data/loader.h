@@ -19,6 +19,7 @@ struct reel_loader_cfg {
     int rounds;       /* accumulation rounds per step, >= 1 */
     int latents;      /* 0: the method makes its own latents (x is NULL) */
     int num_latent_t; /* frames taken of each sample */
+    int states;       /* of a trajectory, the clean clip counted; 0: clips */
     int height, width, channels; /* latent sizes that the run expects; 0: any */
     int text_len, text_dim;      /* rows the text is padded or cut to; columns expected, 0: any */
     double cfg_rate;  /* probability that a text is dropped */

@@ -194,6 +194,10 @@ static reel_err fits(const struct reel_set_part *a, const struct reel_set_part *
 {
     const struct reel_set_info *x = &a->info, *y = &b->info;
 
+    if (strcmp(x->kind, y->kind) != 0)
+        return REEL_FAIL(REEL_EDATA, "%s holds %s but %s holds %s: one set has one kind", a->path, x->kind, b->path, y->kind);
+    if (strcmp(x->recipe, y->recipe) != 0)
+        return REEL_FAIL(REEL_EDATA, "%s and %s were not made by the same run: their recipes differ", a->path, b->path);
     if (x->channels != y->channels || x->frames != y->frames || x->height != y->height || x->width != y->width)
         return REEL_FAIL(REEL_EDATA, "%s has latents [%d,%d,%d,%d] but %s has [%d,%d,%d,%d]: one set has one shape", a->path,
                          x->channels, x->frames, x->height, x->width, b->path, y->channels, y->frames, y->height, y->width);
@@ -345,6 +349,18 @@ int64_t reel_set_sample_bytes(const struct reel_set *s, int64_t index)
 
     return (int64_t)(reel_set_latent_bytes_(&p->info) +
                      (size_t)(p->offset[i + 1] - p->offset[i]) * reel_set_row_bytes_(&p->info));
+}
+
+uint32_t reel_set_text_crc(const struct reel_set *s)
+{
+    uint32_t crc = 0;
+
+    for (int64_t i = 0; i < s->info.n; i++) {
+        int64_t k;
+        const struct reel_set_part *p = find(s, i, &k);
+        crc = reel_crc32c(crc, &p->crc[k][REEL_CRC_TEXT], sizeof **p->crc);
+    }
+    return crc;
 }
 
 reel_err reel_set_raw_(struct reel_set_part *p, int64_t i, int which, void *dst)

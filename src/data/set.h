@@ -9,12 +9,14 @@
 #include "comm/comm.h"
 #include "tensor/tensor.h"
 
-#define REEL_SET_CHANNELS 128 /* most latent channels a set may have */
+#define REEL_SET_CHANNELS 128  /* most latent channels a set may have */
+#define REEL_SET_STATES   32   /* most states of a trajectory */
+#define REEL_SET_RECIPE   4096 /* bytes of a recipe */
 
 struct reel_set;
 
 struct reel_set_info {
-    char kind[16];                        /* "t2v" or "text_only" (then the latent dimensions are 0) */
+    char kind[16];                        /* "t2v", "text_only" (then the latent dimensions are 0), "trajectories" */
     int64_t n;                            /* samples, repeats counted */
     int n_files;
     int channels, frames, height, width;  /* of a stored latent [C,T,H,W] */
@@ -25,6 +27,10 @@ struct reel_set_info {
     int pix_height, pix_width, pix_frames, down[3]; /* of the clips; pixels per latent in t, y, x */
     double fps;
     int64_t bytes;                        /* of all files */
+    /* trajectories: a latent is `states` clips back to back in time, from noise to the clean one; else 0 */
+    int states;
+    float state_t[REEL_SET_STATES]; /* their timesteps in [0,1000], falling; 0 for the clean one */
+    char recipe[REEL_SET_RECIPE];   /* what made them: lines "key value" */
 };
 
 struct reel_set_source { const char *path; int64_t repeat; };
@@ -57,6 +63,9 @@ reel_err reel_set_read(struct reel_set *set, int64_t index, int n_frames, float 
 /** reel_set_sample_bytes - bytes on disk of one sample. Local. */
 int64_t reel_set_sample_bytes(const struct reel_set *set, int64_t index);
 
+/** reel_set_text_crc - CRC-32C over the checksums of all texts: equal for the same texts in the same order. Local. */
+uint32_t reel_set_text_crc(const struct reel_set *set);
+
 /* Text vectors of the negative and of the empty prompt, [rows, text_dim] f32; NULL with rows 0: absent. */
 const float *reel_set_negative(const struct reel_set *set, int *rows);
 const float *reel_set_empty(const struct reel_set *set, int *rows);
@@ -66,7 +75,7 @@ const float *reel_set_empty(const struct reel_set *set, int *rows);
 struct reel_set_writer;
 
 struct reel_set_desc {
-    const char *kind; /* "t2v", "text_only" */
+    const char *kind; /* "t2v", "text_only", "trajectories" */
     int channels, frames, height, width, text_dim, pad_to;
     reel_dtype dtype;        /* stored: REEL_F32 or REEL_BF16 */
     const float *mean, *std; /* [channels] */
@@ -77,6 +86,9 @@ struct reel_set_desc {
     int negative_rows, empty_rows;
     int have_negative, have_empty; /* a prompt of zero rows is a prompt too */
     const char *negative_prompt;
+    int states; /* trajectories, as in struct reel_set_info; else 0 and NULL */
+    const float *state_t;
+    const char *recipe;
 };
 
 struct reel_set_sample {

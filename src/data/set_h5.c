@@ -145,8 +145,8 @@ static reel_err root_attrs(struct h5 *h, struct reel_set_info *f)
         return REEL_FAIL(REEL_EDATA, "%s: format %s version %d; this program reads %s version %d", h->path, format,
                          version, REEL_SET_FORMAT, REEL_SET_VERSION);
     REEL_TRY(attr_str(h, "/", "kind", f->kind, sizeof f->kind));
-    if (strcmp(f->kind, "t2v") != 0 && strcmp(f->kind, "text_only") != 0)
-        return REEL_FAIL(REEL_EDATA, "%s: kind \"%s\"; known are t2v and text_only", h->path, f->kind);
+    if (strcmp(f->kind, "t2v") != 0 && strcmp(f->kind, "text_only") != 0 && strcmp(f->kind, "trajectories") != 0)
+        return REEL_FAIL(REEL_EDATA, "%s: kind \"%s\"; known are t2v, text_only and trajectories", h->path, f->kind);
     REEL_TRY(attr_str(h, "/", "model_family", f->family, sizeof f->family));
     REEL_TRY(attr_str(h, "/", "vae_id", f->vae, sizeof f->vae));
     REEL_TRY(attr_str(h, "/", "text_encoder_id", f->text_encoder, sizeof f->text_encoder));
@@ -199,6 +199,17 @@ static reel_err latents(struct h5 *h, struct reel_set_part *p)
             return REEL_FAIL(REEL_EDATA, "%s: channel %d has mean %g and std %g; a std must be positive", h->path, c,
                              (double)f->mean[c], (double)f->std[c]);
     return REEL_OK;
+}
+
+/* What tells trajectories from clips. */
+static reel_err trajectories(struct h5 *h, struct reel_set_info *f)
+{
+    REEL_TRY(attr_int(h, "/latents/data", "states", &f->states));
+    if (f->states < 2 || f->states > REEL_SET_STATES || f->frames % f->states)
+        return REEL_FAIL(REEL_EDATA, "%s: %d latent frames in %d states; 2 to %d states of equal length are possible", h->path,
+                         f->frames, f->states, REEL_SET_STATES);
+    REEL_TRY(attr_num(h, "/latents/data", "state_t", H5T_NATIVE_FLOAT, f->states, f->state_t));
+    return attr_str(h, "/latents/data", "recipe", f->recipe, sizeof f->recipe);
 }
 
 /* A small table in full, checked against the crc of attribute `sum` of /integrity. */
@@ -288,7 +299,8 @@ static reel_err prompt(struct h5 *h, const struct reel_set_info *f, const char *
 static reel_err all_tables(struct h5 *h, struct reel_set_part *p)
 {
     REEL_TRY(root_attrs(h, &p->info));
-    if (!strcmp(p->info.kind, "t2v")) REEL_TRY(latents(h, p));
+    if (strcmp(p->info.kind, "text_only") != 0) REEL_TRY(latents(h, p));
+    if (!strcmp(p->info.kind, "trajectories")) REEL_TRY(trajectories(h, &p->info));
     REEL_TRY(text(h, p));
     REEL_TRY(prompt(h, &p->info, "/aux/negative", "/aux/negative/text", &p->negative, &p->negative_rows));
     return prompt(h, &p->info, "/aux/empty", "/aux/empty/text", &p->empty, &p->empty_rows);

@@ -64,6 +64,7 @@ static reel_err writer_init(struct reel_set_writer *w, const char *path, const s
     struct reel_set_info *f = &w->f;
 
     REEL_BUG_IF(d->channels > REEL_SET_CHANNELS, "%d channels", d->channels);
+    REEL_BUG_IF(d->states > REEL_SET_STATES || (d->recipe && strlen(d->recipe) >= REEL_SET_RECIPE), "%d states", d->states);
     w->c = c;
     if (snprintf(w->path, sizeof w->path, "%s", path) >= (int)sizeof w->path)
         return REEL_FAIL(REEL_EIO, "%s: the name is too long", path);
@@ -80,6 +81,9 @@ static reel_err writer_init(struct reel_set_writer *w, const char *path, const s
     put_str(f->text_encoder, sizeof f->text_encoder, d->text_encoder);
     put_str(f->tokenizer, sizeof f->tokenizer, d->tokenizer);
     put_str(f->source, sizeof f->source, d->source);
+    f->states = d->states;
+    for (int i = 0; i < d->states; i++) f->state_t[i] = d->state_t[i];
+    put_str(f->recipe, sizeof f->recipe, d->recipe);
     REEL_TRY(copy_rows(&w->negative, &w->negative_rows, d->negative, d->negative_rows, d->have_negative, d->text_dim));
     REEL_TRY(copy_rows(&w->empty, &w->empty_rows, d->empty, d->empty_rows, d->have_empty, d->text_dim));
     w->negative_prompt = strdup(d->negative_prompt ? d->negative_prompt : "");
@@ -310,6 +314,11 @@ static void make_latents(struct out *o, const struct reel_set_info *f, hsize_t n
     attr_str(o, k->latent, "layout", "CTHW");
     attr(o, k->latent, "mean", H5T_IEEE_F32LE, dim[1], f->mean);
     attr(o, k->latent, "std", H5T_IEEE_F32LE, dim[1], f->std);
+    if (f->states) {
+        attr_int(o, k->latent, "states", f->states);
+        attr(o, k->latent, "state_t", H5T_IEEE_F32LE, (hsize_t)f->states, f->state_t);
+        attr_str(o, k->latent, "recipe", f->recipe);
+    }
     H5Gclose(g);
 }
 

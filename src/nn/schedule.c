@@ -4,25 +4,36 @@
 
 float reel_shift(float s, float u) { return (s * u) / (1.0f + (s - 1.0f) * u); }
 
-static void fill(struct reel_sched *tab, int i, float u)
+static void set_level(struct reel_sched *tab, int i, float sigma)
 {
-    tab->sigma[i] = reel_shift(tab->shift, u);
-    tab->t[i] = 1000.0f * tab->sigma[i];
+    tab->sigma[i] = sigma;
+    tab->t[i] = 1000.0f * sigma;
 }
 
 void reel_sched_a(struct reel_sched *tab, float shift)
 {
     tab->shift = shift;
-    for (int i = 0; i < REEL_SCHED_N; i++) fill(tab, i, (float)(REEL_SCHED_N - i) / 1000.0f);
+    for (int i = 0; i < REEL_SCHED_N; i++) set_level(tab, i, reel_shift(shift, (float)(REEL_SCHED_N - i) / 1000.0f));
+}
+
+/* PyTorch's linspace(1, 0, n+1) without its end, shifted: counted from either end to the middle. */
+static float point(int j, int n, float shift)
+{
+    const float step = -1.0f / (float)n;
+
+    return reel_shift(shift, j < (n + 1) / 2 ? fmaf(step, (float)j, 1.0f) : -step * (float)(n - j));
 }
 
 void reel_sched_b(struct reel_sched *tab, float shift)
 {
-    const float step = -0.001f;
+    tab->shift = shift;
+    for (int j = 0; j < REEL_SCHED_N; j++) set_level(tab, j, point(j, REEL_SCHED_N, shift));
+}
 
-    tab->shift = shift; /* counted up from either end, to the middle */
-    for (int j = 0; j < REEL_SCHED_N; j++)
-        fill(tab, j, j < 500 ? fmaf(step, (float)j, 1.0f) : -step * (float)(REEL_SCHED_N - j));
+void reel_sched_points(float *sigma, int n, float shift)
+{
+    for (int j = 0; j < n; j++) sigma[j] = point(j, n, shift);
+    sigma[n] = 0;
 }
 
 int reel_sched_index(const struct reel_sched *tab, float t)

@@ -25,6 +25,9 @@ void reel_sched_a(struct reel_sched *tab, float shift);
  * last bit of some entries. Shift = pipeline.flow_shift. */
 void reel_sched_b(struct reel_sched *tab, float shift);
 
+/** reel_sched_points - table B of n points instead of 1000: sigma[n+1], from 1 down, then the 0 that the table lacks. */
+void reel_sched_points(float *sigma, int n, float shift);
+
 /** reel_sched_index - first i with the least |t_i - t|; every noising and conversion goes through it. */
 int reel_sched_index(const struct reel_sched *tab, float t);
 float reel_sched_sigma(const struct reel_sched *tab, float t); /* of the nearest entry */
