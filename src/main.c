@@ -113,6 +113,12 @@ static reel_err do_generate(struct program *p)
     return reel_generate(p->cfg, p->cli.flags, &p->env, &p->world);
 }
 
+static reel_err do_trajectories(struct program *p)
+{
+    REEL_TRY(load_config(p));
+    return reel_trajectories_make(p->cfg, p->cli.flags, &p->env, &p->world);
+}
+
 static reel_err do_check(struct program *p)
 {
     const char *path = p->cli.args[0];
@@ -154,6 +160,7 @@ static reel_err do_export(struct program *p)
 
 static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
     { "train", do_train },       { "plan", do_plan },   { "preprocess", do_preprocess },
+    { "trajectories", do_trajectories },
     { "generate", do_generate }, { "check", do_check }, { "export", do_export },
 };
 

@@ -290,6 +290,7 @@ static void fit_paths(struct method_case *c, const struct reel_config *cfg, stru
         if (cfg->role[i].init_from[0] != '/') override(o, keys[i], "%s/%s", c->dir, cfg->role[i].init_from);
     }
     override(o, "--training.data.data_path", "%s/data.h5", c->tmp);
+    if (!strcmp(cfg->method.kind->name, "kd")) override(o, "--method.teacher_path_cache", "%s/trajectories", c->tmp);
     override(o, "--training.checkpoint.output_dir", "%s/out", c->tmp);
 }
 

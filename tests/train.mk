@@ -19,3 +19,8 @@ noinst_PROGRAMS += tests/ckpt_tool
 tests_ckpt_tool_SOURCES = tests/ckpt_tool.c
 dist_check_SCRIPTS += tests/t_ema.sh tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_resume_sft.sh tests/t_train_faults.sh \
   tests/t_film.sh tests/t_quickstart.sh
+# knowledge distillation
+check_PROGRAMS += tests/t_kd
+tests_t_kd_SOURCES = tests/t_kd.c
+EXTRA_DIST += tests/cfg.h tests/tiny_kd.yaml tests/golden/kd tests/oracle/kd_golden.py
+dist_check_SCRIPTS += tests/t_kd.sh

@@ -160,7 +160,7 @@ static reel_err roles(const struct reel_config *cfg)
         const struct reel_cfg_role *r = reel_config_role(cfg, name);
         char key[64];
 
-        if (!(m->roles_needed >> i & 1)) continue;
+        if (!((m->roles_needed | (r ? m->roles_optional : 0)) >> i & 1)) continue;
         near = r ? NULL : nearest_role(cfg, name);
         if (!r)
             return reel_config_fail(cfg, "models", "the method %s needs a role '%s'%s%s%s", m->name, name,

@@ -232,7 +232,7 @@ static void note_unused(struct reel_config *cfg, const struct reel_cfg_role *r)
     char where[256];
 
     for (int i = 0; reel_role_names[i]; i++)
-        if (!strcmp(reel_role_names[i], r->name) && cfg->method.kind->roles_needed >> i & 1) return;
+        if (!strcmp(reel_role_names[i], r->name) && (cfg->method.kind->roles_needed | cfg->method.kind->roles_optional) >> i & 1) return;
     reel_note(cfg->warning, &cfg->n_warnings,
               reel_pool_printf(&cfg->pool, "%s: models.%s: the method %s does not use this role",
                                reel_node_where(r->node, where, sizeof where), r->name, cfg->method.kind->name));

@@ -8,6 +8,6 @@ CLEANFILES += src/methods/methods.def
 src/methods/methods.def: Makefile
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && \
 	for f in $(METHODS); do n=$${f##*/}; echo "REEL_METHOD($${n%.c})"; done > $@
-libreel_a_SOURCES += src/methods/check.h src/methods/check.c src/methods/dfsft.h src/methods/distill.h \
+libreel_a_SOURCES += src/methods/check.h src/methods/check.c src/methods/dfsft.h src/methods/kd.h src/methods/distill.h \
   src/methods/distill.c
 EXTRA_DIST += src/methods/README.md

@@ -50,12 +50,14 @@ void reel_step_scalar(struct reel_step *st, const char *name, double value);
 
 struct reel_method;
 struct reel_io; /* ckpt/io.h */
+struct reel_kd_opts; /* methods/kd.h */
 struct reel_method_ops {
     const char *name, *help;
     const char *targets;         /* FastVideo _target_ strings, '|' between */
     const struct reel_opt *opts; /* keys of the section `method` */
     size_t priv_size;            /* zeroed and filled from opts before init() */
     unsigned roles_needed, roles_trained;
+    unsigned roles_optional; /* may be configured, frozen; a training run does not load them */
     /* Symmetric, without roles: cross-checks of its keys when the configuration is parsed. NULL: none */
     reel_err (*check)(const struct reel_config *cfg, const void *priv);
     reel_err (*init)(struct reel_method *m); /* Symmetric: judge the config, not the machine */
@@ -65,6 +67,9 @@ struct reel_method_ops {
 
     /* Any of the following may be NULL; the default is said. */
     int (*makes_latents)(const void *priv); /* 1: reads no latents, only text. Default: reads them */
+    /* The teacher's trajectories (methods/kd.h) that it reads instead of training.data.data_path; x0 of a batch has the
+     * states of a sample back to back, [B,states*T,C,H,W]. Default: reads clips */
+    const struct reel_kd_opts *(*trajectories)(const void *priv);
     /* the optimizer of a trained role; *o comes in as training.optimizer, which is the default. Symmetric */
     void (*optimizer)(const struct reel_method *m, enum reel_role role, struct reel_cfg_optimizer *o);
     reel_err (*layout)(struct reel_method *m, struct reel_arena *a); /* Local: memory that outlives steps, planned too */

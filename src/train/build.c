@@ -6,11 +6,12 @@
 
 #include "base/file.h"
 #include "be/ops.h"
-#include "data/demo_set.h"
+#include "train/data.h"
 #include "train/init.h"
 #include "train/report.h"
 #include "train/run.h"
 #include "train/save.h"
+#include "train/trajectories.h"
 
 #define HOST_ARENA_BYTES (4u << 20) /* host values of one micro-batch: sums ... */
 #define HOST_FRAME_BYTES 64u        /* ... and what a frame of a sample adds: levels, losses */
@@ -173,21 +174,27 @@ static reel_err latent_side(const struct reel_run *r, const char *key, int64_t p
                             (long)*out, (long)(8 * *out), patch);
 }
 
+/* Clips that a sample of the data set holds back to back. */
+static int states_of(const struct reel_run *r)
+{
+    const struct reel_kd_opts *o = reel_trajectories_of(r->cfg);
+
+    return o ? o->t_list.n : 1;
+}
+
 /* Shape of a local micro-batch: from the data set where there is one, else from the configuration. */
-static reel_err batch_shape(struct reel_run *r, const struct reel_set_info *info)
+static reel_err batch_shape(struct reel_run *r, const struct reel_model *m, const struct reel_set_info *info)
 {
     const struct reel_cfg_data *d = &r->cfg->training.data;
     int64_t *x = r->method.shape;
 
     if (makes_latents(r)) info = NULL; /* whatever latents the set may hold */
     x[0] = d->train_batch_size;
-    x[1] = d->num_latent_t ? d->num_latent_t : info ? info->frames : 1;
-    x[2] = r->role[REEL_STUDENT].channels;
+    x[1] = d->num_latent_t ? d->num_latent_t : info ? info->frames / (info->states ? info->states : 1) : 1;
+    x[2] = m->channels;
     r->batch.b_global = x[0] * r->mesh.dp_size;
-    REEL_TRY(latent_side(r, "training.data.num_height", d->num_height, info ? info->height : 0,
-                         r->role[REEL_STUDENT].patch_h, &x[3]));
-    return latent_side(r, "training.data.num_width", d->num_width, info ? info->width : 0,
-                       r->role[REEL_STUDENT].patch_w, &x[4]);
+    REEL_TRY(latent_side(r, "training.data.num_height", d->num_height, info ? info->height : 0, m->patch_h, &x[3]));
+    return latent_side(r, "training.data.num_width", d->num_width, info ? info->width : 0, m->patch_w, &x[4]);
 }
 
 static reel_err open_params(struct reel_run *r, int i)
@@ -202,12 +209,13 @@ static reel_err open_params(struct reel_run *r, int i)
 static void lay_out_batch(struct reel_run *r)
 {
     const int64_t *x = r->method.shape;
+    const int64_t stored[5] = { x[0], x[1] * states_of(r), x[2], x[3], x[4] };
     const struct reel_model *student = &r->role[REEL_STUDENT];
 
     r->batch.x0 = reel_view(NULL, REEL_F32, x, 5); /* a method that makes latents looks at the shape alone */
     if (!makes_latents(r)) {
-        r->raw = reel_new(&r->io, REEL_F32, x, 5);
-        r->batch.x0 = reel_new(&r->io, REEL_F32, x, 5);
+        r->raw = reel_new(&r->io, REEL_F32, stored, 5);
+        r->batch.x0 = reel_new(&r->io, REEL_F32, stored, 5);
     }
     r->batch.text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], student->text_len, student->text_dim));
     if (r->method.negative.nd) r->method.negative = reel_new(&r->io, REEL_F32, r->method.negative.n, 3);
@@ -291,7 +299,7 @@ static reel_err plan(struct reel_run *r, const struct reel_set_info *info)
     REEL_TRY(make_method(r));
     make_optims(r);
     REEL_TRY(make_callbacks(r));
-    REEL_TRY(batch_shape(r, info));
+    REEL_TRY(batch_shape(r, &r->role[REEL_STUDENT], info));
     REEL_TRY(open_host(r));
     REEL_TRY(lay_out(r));
     rehearse(r);
@@ -367,42 +375,13 @@ static reel_err materialise(struct reel_run *r, const struct reel_set_info *info
     return REEL_OK;
 }
 
-#define MAX_PATHS 64
-
-/* A set that is not there is made from the built-in clips if the configuration says how many. */
-static reel_err make_demo(struct reel_run *r, const char *path)
-{
-    const struct reel_cfg_data *d = &r->cfg->training.data;
-    struct reel_demo_args demo = { .path = path, .seed = (uint64_t)d->demo_seed, .clips = d->demo_clips,
-                                   .height = (int)d->num_height, .width = (int)d->num_width, .frames = (int)d->num_frames };
-    int exists = access(path, F_OK) == 0;
-
-    reel_comm_bcast(r->world, &exists, sizeof exists, 0);
-    if (exists || d->demo_clips <= 0) return REEL_OK;
-    if (!d->num_height || !d->num_width || !d->num_frames)
-        return reel_config_fail(r->cfg, "training.data.demo_clips", "%s is not there, and to make it num_height, "
-                                "num_width and num_frames are needed; e.g. 64, 64 and 17", path);
-    if (r->world->rank == 0 && !r->flags.quiet)
-        printf("reel: %s is not there: making it from %ld built-in clips\n", path, (long)d->demo_clips);
-    return reel_set_make_demo(&demo, r->world);
-}
-
+/* What the method reads: the teacher's trajectories, or the data set. */
 static reel_err open_set(struct reel_run *r)
 {
-    const struct reel_cfg_data *d = &r->cfg->training.data;
-    struct reel_set_source src[MAX_PATHS];
-    int n = d->data_path.n;
+    const struct reel_kd_opts *o = reel_trajectories_of(r->cfg);
 
-    if (n == 0)
-        return reel_config_fail(r->cfg, "training.data.data_path",
-                                "no data set is named; write the file that `reel preprocess` made");
-    if (n > MAX_PATHS)
-        return reel_config_fail(r->cfg, "training.data.data_path", "%d paths; at most %d", n, MAX_PATHS);
-    for (int i = 0; i < n; i++) {
-        src[i] = (struct reel_set_source){ d->data_path.v[i].path, d->data_path.v[i].times };
-        REEL_TRY(make_demo(r, src[i].path));
-    }
-    return reel_set_open_list(&r->set, src, n, r->world);
+    if (!o) return reel_open_data(&r->set, r->cfg, r->flags.quiet, r->world);
+    return reel_set_open_list(&r->set, &(struct reel_set_source){ o->teacher_path_cache, 1 }, 1, r->world);
 }
 
 static reel_err open_loader(struct reel_run *r)
@@ -414,7 +393,8 @@ static reel_err open_loader(struct reel_run *r)
         .batch = (int)x[0],
         .rounds = (int)r->cfg->training.loop.gradient_accumulation_steps,
         .latents = !makes_latents(r),
-        .num_latent_t = (int)x[1],
+        .num_latent_t = (int)x[1] * states_of(r),
+        .states = states_of(r) > 1 ? states_of(r) : 0,
         .height = (int)x[3],
         .width = (int)x[4],
         .channels = (int)x[2],
@@ -500,6 +480,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     const struct reel_set_info *info;
 
     *r = (struct reel_run){ .cfg = cfg, .flags = *flags, .world = world, .lock = -1, .last = cfg->training.loop.max_train_steps };
+    REEL_TRY(reel_trajectories_ensure(cfg, flags, world));
     REEL_TRY(open_mesh(r));
     REEL_TRY(open_backend(r));
     REEL_TRY(open_set(r));
@@ -517,23 +498,23 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
 
 /* ---- sampling ------------------------------------------------------------------------------ */
 
-static reel_err make_student(struct reel_run *r)
+static reel_err make_frozen(struct reel_run *r, enum reel_role role)
 {
-    struct reel_cfg_role c = *reel_config_role(r->cfg, "student");
+    struct reel_cfg_role c = *reel_config_role(r->cfg, role_name[role]);
 
     c.trainable = 0;
     c.checkpointing = REEL_CKPTING_NONE;
-    REEL_TRY(make_role(r, REEL_STUDENT, &c));
-    r->roles = REEL_ROLE(REEL_STUDENT);
+    REEL_TRY(make_role(r, role, &c));
+    r->roles = REEL_ROLE(role);
     return REEL_OK;
 }
 
 static reel_err lay_out_sampling(struct reel_run *r, struct reel_sampling *g)
 {
     const int64_t *x = r->method.shape;
-    struct reel_model *m = &r->role[REEL_STUDENT];
+    struct reel_model *m = &r->role[g->role];
 
-    REEL_TRY(open_params(r, REEL_STUDENT));
+    REEL_TRY(open_params(r, (int)g->role));
     g->x = reel_new(&r->io, REEL_F32, x, 5);
     g->t = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0]));
     g->text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
@@ -544,7 +525,7 @@ static reel_err lay_out_sampling(struct reel_run *r, struct reel_sampling *g)
 /* What one sampling step pushes: the draw, and two network calls in one arena. */
 static void rehearse_sampling(struct reel_run *r, struct reel_sampling *g)
 {
-    struct reel_model *m = &r->role[REEL_STUDENT];
+    struct reel_model *m = &r->role[g->role];
     struct reel_model_in in = { .x = g->x, .t = g->t, .text = g->text };
 
     reel_draw_normal(NULL, &r->s, g->x, "validation/noise/0", (struct reel_where){ .nb = g->x.n[0], .b_global = g->x.n[0] });
@@ -557,8 +538,8 @@ static reel_err plan_sampling(struct reel_run *r, struct reel_sampling *g)
 {
     reel_stream_init(&r->s, r->be, 1, &r->scratch);
     name_arenas(r);
-    REEL_TRY(make_student(r));
-    REEL_TRY(batch_shape(r, NULL));
+    REEL_TRY(make_frozen(r, g->role));
+    REEL_TRY(batch_shape(r, &r->role[g->role], g->info));
     r->method.shape[0] = g->batch;
     REEL_TRY(lay_out_sampling(r, g));
     rehearse_sampling(r, g);
@@ -573,11 +554,11 @@ reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cf
     REEL_TRY(open_backend(r));
     REEL_TRY(plan_sampling(r, g));
     REEL_TRY(reel_agree(world, take_memory(r)));
-    reel_params_close(r->role[REEL_STUDENT].ps);
+    reel_params_close(r->role[g->role].ps);
     reel_stream_init(&r->s, r->be, 0, &r->scratch);
     REEL_TRY(reel_agree(world, lay_out_sampling(r, g)));
     REEL_TRY(reel_draws_open(&r->draws, g->seed, NULL, 0, NULL, world));
-    return g->checkpoint ? reel_load_student(r, g->checkpoint, g->ema) : reel_role_weights(r, REEL_STUDENT);
+    return g->checkpoint ? reel_load_student(r, g->checkpoint, g->ema) : reel_role_weights(r, (int)g->role);
 }
 
 static void close_roles(struct reel_run *r)

@@ -54,4 +54,17 @@ static const struct reel_cmd export = {
     .help = "a checkpoint as a Diffusers folder that other tools load",
 };
 
-const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &check, &generate, &export, NULL };
+#define F(field) offsetof(struct reel_trajectories_flags, field)
+static const struct reel_opt trajectories_flags[] = {
+    { "output", REEL_OPT_STR, F(output), .unit = "DIR", .help = "folder to write; absent: method.teacher_path_cache" },
+    { "samples-per-file", REEL_OPT_INT, F(samples_per_file), .dflt = REEL_PART_SAMPLES, .min = 1, .max = 1048576, .unit = "samples",
+      .help = "samples of a file of the folder; a run that is stopped keeps the files that are whole" },
+    { .type = REEL_OPT_END },
+};
+#undef F
+static const struct reel_cmd trajectories = {
+    .name = "trajectories", .takes_config = 1, .flags = trajectories_flags, .flags_size = sizeof(struct reel_trajectories_flags),
+    .help = "the teacher's trajectories that the method kd learns from; train makes them too, if they are missing",
+};
+
+const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &trajectories, &check, &generate, &export, NULL };

@@ -4,6 +4,7 @@
 #include "data/preprocess.h"
 #include "train/cli.h"
 #include "train/generate.h"
+#include "train/trajectories.h"
 
 struct reel_export_flags {
     const char *role, *base;

@@ -14,8 +14,7 @@ static const char *const phase_name[REEL_NPROF] = {
     [REEL_PROF_OTHER] = "log, agreement",
 };
 
-/* "1:02:03" or "2:03" */
-static void hms(char *buf, size_t size, double s)
+void reel_report_hms(char *buf, size_t size, double s)
 {
     long t = (long)(s + 0.5);
 
@@ -50,7 +49,7 @@ static void progress(struct reel_run *r, const struct reel_step *st, double seco
 
     (void)seconds;
     if (left && st->step % every && done > 1) return;
-    hms(eta, sizeof eta, per * (double)left);
+    reel_report_hms(eta, sizeof eta, per * (double)left);
     fprintf(stderr, "%sstep %ld/%ld  loss %.4f  lr %.2e  %.1f samples/s  %.1f GFLOP/s  ETA %s%s", tty ? "\r" : "",
             st->step, r->last, loss_of(st), rate_of(r, REEL_STUDENT, st), samples, gflops, eta,
             tty && left ? "   " : "\n");

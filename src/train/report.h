@@ -15,6 +15,9 @@ void reel_report_start(struct reel_run *r);
  * memory per arena against the plan. Collective(world). */
 void reel_report_table(struct reel_run *r);
 
+/** reel_report_hms - seconds as "1:02:03" or "2:03". Local. */
+void reel_report_hms(char *buf, size_t size, double s);
+
 /** reel_report_plan - the arenas of a planned run with totals. Local. */
 void reel_report_plan(struct reel_run *r);
 

@@ -74,10 +74,12 @@ reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const 
 reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
                        struct reel_comm *world);
 
-/* What sampling needs of a run: the student alone, without gradients, and one batch of noise and text. */
+/* What sampling needs of a run: one role alone, without gradients, and one batch of noise and text. */
 struct reel_sampling {
+    enum reel_role role;    /* who samples */
+    const struct reel_set_info *info; /* the data set whose size is meant where the configuration is silent, or NULL */
     int64_t batch;          /* clips sampled at once by a data-parallel group */
-    const char *checkpoint; /* where the student's weights come from; NULL: init_from */
+    const char *checkpoint; /* where the weights come from; NULL: init_from */
     int ema;                /* the average of the checkpoint instead of its weights */
     uint64_t seed;          /* of the noise */
     reel_tensor x;            /* out [batch,T,C,H,W] f32 */
@@ -85,7 +87,7 @@ struct reel_sampling {
     reel_tensor text, uncond; /* out [batch,L,D] f32 */
 };
 
-/** reel_run_open_sampling - mesh, device and student for sampling. Close with reel_run_close.
+/** reel_run_open_sampling - mesh, device and the role for sampling. Close with reel_run_close.
  * Collective(world). */
 reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,
                                 const struct reel_env *env, struct reel_comm *world);

@@ -16,7 +16,7 @@ static struct reel_kind method_kind(const void *ops)
     const struct reel_method_ops *m = ops;
 
     return (struct reel_kind){ .name = m->name, .help = m->help, .targets = m->targets, .opts = m->opts, .ops = m,
-                               .priv_size = m->priv_size, .roles_needed = m->roles_needed,
+                               .priv_size = m->priv_size, .roles_needed = m->roles_needed, .roles_optional = m->roles_optional,
                                .roles_trained = m->roles_trained, .ready = m->step != NULL, .check = m->check };
 }
 

@@ -1,0 +1,140 @@
+#!/bin/sh
+# Knowledge distillation from the teacher's walk to the student's checkpoint: the same bytes on any ranks and after any
+# interruption; what does not fit is refused in one message.
+# timeout: 600
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+try "a teacher: some steps of fine-tuning" train 1 "$TMPDIR/sft" --training.optimizer.learning_rate 1.0e-2
+try "exported" "$REEL_BUILD/reel" export "$TMPDIR/sft/checkpoint-6" "$TMPDIR/teacher"
+rm "$TMPDIR/data.h5"
+tiny=$REEL_SRC/tests/tiny_kd.yaml
+grep -v '^  teacher:' "$tiny" > "$TMPDIR/alone.yaml"
+
+# kd RANKS OUT CACHE [override...]: a training run; walk RANKS CACHE [flag or override...]: the teacher alone
+kd() {
+    kd_n=$1; kd_out=$2; kd_cache=$3
+    shift 3
+    train "$kd_n" "$kd_out" --models.student.init_from "$TMPDIR/teacher" --models.teacher.init_from "$TMPDIR/teacher" \
+        --method.teacher_path_cache "$kd_cache" "$@"
+}
+alone() { # alone RANKS OUT CACHE [override...]: the same without a teacher
+    al_n=$1; al_out=$2; al_cache=$3
+    shift 3
+    tiny=$TMPDIR/alone.yaml
+    train "$al_n" "$al_out" --models.student.init_from "$TMPDIR/teacher" --method.teacher_path_cache "$al_cache" "$@"
+    al_rc=$?
+    tiny=$REEL_SRC/tests/tiny_kd.yaml
+    return $al_rc
+}
+walk() {
+    w_n=$1; w_dir=$2
+    shift 2
+    "$REEL_BUILD/tests/mpirun.sh" -n "$w_n" "$REEL_BUILD/reel" trajectories --config "$tiny" \
+        --models.student.init_from "$TMPDIR/teacher" --models.teacher.init_from "$TMPDIR/teacher" \
+        --training.data.data_path "$TMPDIR/data.h5" --output "$w_dir" --samples-per-file 4 \
+        --training.distributed.num_gpus "$w_n" --training.distributed.hsdp_shard_dim "$w_n" --training.threads 1 "$@"
+}
+parts() { cat "$1"/part-*.h5 2> /dev/null | sha256sum | cut -d' ' -f1; }
+fails() { # fails TEXT PATTERN COMMAND...: exit code 1, the pattern on one line of the output
+    f_text=$1
+    f_want=$2
+    shift 2
+    "$@" > "$TMPDIR/out" 2>&1
+    f_rc=$?
+    f_n=$(grep -c "$f_want" "$TMPDIR/out")
+    if [ $f_rc = 1 ] && [ "$f_n" = 1 ]; then ok "$f_text"; else
+        not_ok "$f_text"
+        echo "# exit code $f_rc, '$f_want' on $f_n lines"
+        show "$TMPDIR/out" | tail -n 15
+    fi
+}
+bytes() { # bytes FILE AT: overwrite two bytes
+    printf 'XY' | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null
+}
+
+# the walk: any ranks, batches, one file a sample or many
+t=$TMPDIR/t
+try "the teacher walks on one rank" walk 1 "$t" --training.data.train_batch_size 4
+want=$(parts "$t")
+same "six files of four samples" "$(find "$t" -name 'part-*.h5' | wc -l)" 6
+for n in 2 3 4; do
+    try "on $n ranks" walk $n "$TMPDIR/t$n" --training.data.train_batch_size 1
+    same "the same bytes" "$(parts "$TMPDIR/t$n")" "$want"
+done
+try "more ranks than a file has samples" walk 4 "$TMPDIR/single" --samples-per-file 1 --training.data.train_batch_size 1
+same "a file for each sample" "$(find "$TMPDIR/single" -name 'part-*.h5' | wc -l)" 22
+try "reel check reads them" "$REEL_BUILD/reel" check "$t"
+grep -q 'trajectories, latents \[16,10,4,4\] f32 .*all checksums good' "$TMPDIR/out"
+verdict $? "and says what they are"
+
+# training: layouts, resume
+try "a run on one rank" kd 1 "$TMPDIR/one" "$t"
+losses() { sed 's/.*"kd_loss": \([^,]*\).*"grad_norm.student": \([^,]*\).*/\1 \2/' "$1"/tracker/*.jsonl; }
+losses "$TMPDIR/one" | awk '$1 < 1e-6 || $2 < 1e-3 { exit 1 }'
+verdict $? "there is something to learn"
+for n in 2 4; do
+    try "on $n ranks" kd $n "$TMPDIR/k$n" "$t"
+    same "the same losses and norms to the last digit" "$(losses "$TMPDIR/one")" "$(losses "$TMPDIR/k$n")"
+done
+try "two copies of two shards" kd 4 "$TMPDIR/hsdp" "$t" --training.distributed.hsdp_replicate_dim 2 --training.distributed.hsdp_shard_dim 2
+same "the same losses and norms to the last digit" "$(losses "$TMPDIR/one")" "$(losses "$TMPDIR/hsdp")"
+mkdir -p "$TMPDIR/resumed" && cp -r "$TMPDIR/k2/checkpoint-3" "$TMPDIR/resumed/"
+try "resume at step 3, the teacher not configured" alone 2 "$TMPDIR/resumed" "$t" --resume-from-checkpoint latest
+same "weights, moments and counters of step 6" "$(state "$TMPDIR/k2/checkpoint-6")" "$(state "$TMPDIR/resumed/checkpoint-6")"
+try "a run that makes its trajectories itself" kd 2 "$TMPDIR/auto" "$TMPDIR/auto/trajectories"
+same "ends like the others" "$(state "$TMPDIR/k2/checkpoint-6")" "$(state "$TMPDIR/auto/checkpoint-6")"
+same "and leaves a lock and one file of 22 samples" "$(ls "$TMPDIR/auto/trajectories")" "lock
+part-00000.h5"
+
+# interruptions: a fault keeps the files that are whole; a kill leaves spools, which the next run removes
+REEL_FAULT=trajectories:0:6 fails "a fault in the third file" "injected fault" walk 2 "$TMPDIR/f" --training.data.train_batch_size 1
+same "two files are there" "$(ls "$TMPDIR/f")" "lock
+part-00000.h5
+part-00001.h5"
+fails "an incomplete folder without a teacher" "not complete, and no teacher" alone 1 "$TMPDIR/n" "$TMPDIR/f"
+cp "$TMPDIR/f/part-00001.h5" "$TMPDIR/before"
+try "the next run makes the rest" walk 3 "$TMPDIR/f" --training.data.train_batch_size 1
+same "the same bytes" "$(parts "$TMPDIR/f")" "$want"
+rm "$TMPDIR/f/part-00002.h5" && : > "$TMPDIR/f/part-00002.h5.tmp" && : > "$TMPDIR/f/part-00002.h5.spool.7"
+try "a file in the middle is missing, leftovers lie about" walk 2 "$TMPDIR/f"
+same "the same bytes" "$(parts "$TMPDIR/f")" "$want"
+same "the leftovers are gone" "$(find "$TMPDIR/f" -name '*.tmp' -o -name '*.spool.*' | wc -l)" 0
+
+"$REEL_BUILD/reel" trajectories --config "$tiny" --models.student.init_from "$TMPDIR/teacher" \
+    --models.teacher.init_from "$TMPDIR/teacher" --training.data.data_path "$TMPDIR/data.h5" --output "$TMPDIR/killed" \
+    --samples-per-file 1 --training.threads 1 --method.teacher_inference_steps 1000 > "$TMPDIR/killed.out" 2>&1 &
+victim=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -f "$TMPDIR/killed/part-00001.h5" ] || sleep 0.2; done
+kill -9 $victim
+wait $victim 2> /dev/null
+left=$(find "$TMPDIR/killed" -name 'part-*.h5' | wc -l)
+if [ "$left" -gt 0 ] && [ "$left" -lt 22 ]; then ok "killed after $left of 22 files"; else not_ok "killed after $left of 22 files"; fi
+try "the run after the kill" walk 2 "$TMPDIR/killed" --samples-per-file 1 --method.teacher_inference_steps 1000
+try "a run that was never killed" walk 1 "$TMPDIR/whole" --samples-per-file 1 --method.teacher_inference_steps 1000
+same "the same bytes" "$(parts "$TMPDIR/killed")" "$(parts "$TMPDIR/whole")"
+
+# what does not fit
+fails "other steps" "was made with teacher_inference_steps 8, this run says 16" kd 1 "$TMPDIR/n" "$t" --method.teacher_inference_steps 16
+fails "another guidance" "was made with teacher_guidance_scale 2, this run says 1" kd 1 "$TMPDIR/n" "$t" --method.teacher_guidance_scale 1
+fails "another shift" "was made with flow_shift 5, this run says 3" kd 1 "$TMPDIR/n" "$t" --pipeline.flow_shift 3
+fails "other states" "was made with t_list 999 937 833 624 0, this run says 999 833 0" kd 2 "$TMPDIR/n" "$t" --method.t_list "[999, 833, 0]"
+fails "another teacher" "was made with teacher .*without models.teacher it is taken" kd 1 "$TMPDIR/n" "$t" --models.teacher.init_from "$REEL_SRC/configs/wan-tiny"
+fails "another size" "was made with num_height 32, this run says 48" kd 1 "$TMPDIR/n" "$t" --training.data.num_height 48
+fails "another seed" "was made with seed 3, this run says 4" kd 1 "$TMPDIR/n" "$t" --training.data.seed 4
+fails "a walk into it" "was made with teacher_guidance_scale 2, this run says 3" walk 2 "$t" --method.teacher_guidance_scale 3
+fails "another number of samples a file" "holds 4 samples where 8 belong" walk 1 "$t" --samples-per-file 8
+mkdir "$TMPDIR/clips" && cp "$TMPDIR/data.h5" "$TMPDIR/clips/part-00000.h5"
+fails "clips for trajectories" "clips holds clips, not trajectories" kd 1 "$TMPDIR/n" "$TMPDIR/clips"
+tiny=$REEL_SRC/tests/tiny.yaml
+fails "trajectories for clips" "the set holds trajectories, which method kd reads" train 1 "$TMPDIR/n" --training.data.data_path "$t"
+fails "another method" "sft reads no trajectories; kd does" "$REEL_BUILD/reel" trajectories --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny"
+tiny=$REEL_SRC/tests/tiny_kd.yaml
+
+# damage
+cp -r "$t" "$TMPDIR/damaged"
+bytes "$TMPDIR/damaged/part-00003.h5" 40000
+fails "a damaged file" "part-00003.h5: .*damaged" "$REEL_BUILD/reel" check "$TMPDIR/damaged"
+fails "in training" "part-00003.h5: sample .*damaged" kd 2 "$TMPDIR/n" "$TMPDIR/damaged" --training.loop.max_train_steps 40
+cp "$t/part-00003.h5" "$TMPDIR/damaged/" && head -c 20000 "$t/part-00001.h5" > "$TMPDIR/damaged/part-00001.h5"
+fails "a truncated file" "part-00001.h5: truncated" kd 1 "$TMPDIR/n" "$TMPDIR/damaged"
+plan
