@@ -6,6 +6,7 @@ static reel_err wan_init(struct reel_model *m, const char *config_json, const ch
     struct wan *w = m->priv;
 
     REEL_TRY(reel_wan_cfg_read(&w->c, config_json, where));
+    w->c.sparse = m->opts.sparse;
     return reel_wan_define(m, &w->c, where);
 }
 

@@ -11,8 +11,8 @@ void reel_wan_attn_keep(const struct reel_pass *c, struct wan_block_kept *k, int
 {
     k->u1 = reel_act(c, c->tok, D);
     k->x2 = reel_act(c, c->tok, D);
-    reel_attn_keep(c, &k->self, c->tok, D);
-    reel_attn_keep(c, &k->cross, pass->text.ctx.nd ? c->txt : (struct reel_rows){ 0 }, D);
+    reel_attn_keep(c, &k->self, c->tok, D, pass->view.sparse);
+    reel_attn_keep(c, &k->cross, pass->text.ctx.nd ? c->txt : (struct reel_rows){ 0 }, D, (struct reel_sparse){ 0 });
 }
 
 void reel_wan_ffn_keep(const struct reel_pass *c, struct wan_block_kept *k, int64_t D, int64_t F, int backward)
@@ -50,7 +50,8 @@ static struct reel_ln affine(const struct reel_pass *c, const struct wan_block *
 static struct reel_sight self_sight(const struct reel_pass *c, const struct reel_kept *pass)
 {
     const struct wan_view *v = &pass->view;
-    struct reel_sight s = { .rows = c->tok, .rope = v->rope, .mask = v->mask, .row0 = v->row0, .window = v->window };
+    struct reel_sight s = { .rows = c->tok, .rope = v->rope, .mask = v->mask, .sparse = v->sparse, .row0 = v->row0,
+                            .window = v->window };
 
     if (!v->kv) return s;
     s.k = v->kv->layer[c->block].k;

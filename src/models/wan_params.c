@@ -34,7 +34,9 @@
     X(NORM2, "norm2.weight", 1, ONE, D)                                                                          \
     X(NORM2_B, "norm2.bias", 1, ZERO, D)                                                                         \
     WAN_LINEAR(X, FFN1, "ffn.net.0.proj", 0, c->ffn, D)                                                          \
-    WAN_LINEAR(X, FFN2, "ffn.net.2", 0, D, c->ffn)
+    WAN_LINEAR(X, FFN2, "ffn.net.2", 0, D, c->ffn)                                                               \
+    X(GATE, "to_gate_compress.weight", 0, ZERO, D, D) /* with its bias: last, and only in sparse models */       \
+    X(GATE_B, "to_gate_compress.bias", 1, ZERO, D)
 
 #define WAN_ID(id, ...) P_##id,
 enum { WAN_ROOT(WAN_ID) N_ROOT };
@@ -68,6 +70,9 @@ static struct reel_param_def define(const struct row *r, int unit)
     return d;
 }
 
+/* Parameters of a block. */
+static int per_block(const struct wan_cfg *c) { return c->sparse ? N_BLOCK : P_GATE; }
+
 static void fill_table(struct reel_param_def *def, const struct wan_cfg *c)
 {
     const int64_t D = c->heads * c->head_dim;
@@ -75,13 +80,13 @@ static void fill_table(struct reel_param_def *def, const struct wan_cfg *c)
 
     for (int k = 0; k < N_ROOT; k++) *def++ = define(&root[k], 0);
     for (int i = 0; i < (int)c->layers; i++)
-        for (int k = 0; k < N_BLOCK; k++) *def++ = define(&block[k], 1 + i);
+        for (int k = 0; k < per_block(c); k++) *def++ = define(&block[k], 1 + i);
 }
 
 reel_err reel_wan_define(struct reel_model *m, const struct wan_cfg *c, const char *where)
 {
     m->n_units = 1 + (int)c->layers;
-    m->n_def = N_ROOT + (int)c->layers * N_BLOCK;
+    m->n_def = N_ROOT + (int)c->layers * per_block(c);
     m->def = calloc((size_t)m->n_def, sizeof *m->def);
     if (!m->def) return REEL_FAIL(REEL_ENOMEM, "%s: no memory for a table of %d parameters", where, m->n_def);
     fill_table(m->def, c);
@@ -153,9 +158,9 @@ static struct reel_attn attention(const struct reel_model *m, int i, int grad)
 
 struct wan_block reel_wan_block(const struct reel_model *m, int block, int grad)
 {
-    int i = N_ROOT + block * N_BLOCK;
-
-    return (struct wan_block){
+    const struct wan_cfg *c = &((const struct wan *)m->priv)->c;
+    int i = N_ROOT + block * per_block(c);
+    struct wan_block w = {
         .self = attention(m, i + P_SELF_Q, grad),
         .cross = attention(m, i + P_CROSS_Q, grad),
         .ffn = { linear(m, i + P_FFN1, grad), linear(m, i + P_FFN2, grad) },
@@ -163,4 +168,7 @@ struct wan_block reel_wan_block(const struct reel_model *m, int block, int grad)
         .dn2w = gradient(m, i + P_NORM2, grad), .dn2b = gradient(m, i + P_NORM2_B, grad),
         .table = table(weight(m, i + P_TABLE)), .dtable = table(gradient(m, i + P_TABLE, grad)),
     };
+
+    if (c->sparse) w.self.gate = linear(m, i + P_GATE, grad);
+    return w;
 }

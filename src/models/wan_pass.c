@@ -42,6 +42,7 @@ void reel_wan_fini(struct reel_model *m)
         free(w->kv_pool);
     }
     reel_rope_free(&w->rope);
+    reel_tiles_free(&w->tiles);
     free(m->def);
     m->def = NULL;
 }
@@ -84,6 +85,18 @@ static struct reel_pass pass_of(const struct reel_model *m, struct reel_arena *a
     };
 }
 
+/* The blocks that tokens choose among, and how many they choose. */
+static struct reel_sparse sparse_of(struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in)
+{
+    struct wan *w = m->priv;
+    int64_t grid[3];
+
+    if (!w->c.sparse) return (struct reel_sparse){ 0 };
+    reel_wan_grid(w, in->x, grid);
+    return (struct reel_sparse){ reel_tiles_get(&w->tiles, m->s, m->mem, a, grid),
+                                 reel_vsa_topk(in->sparsity, reel_tiles_count(grid)) };
+}
+
 /* The memory of a pass. Without a backward pass one residual stream is enough. */
 static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_arena *a,
                         const struct reel_model_in *in, int backward)
@@ -96,7 +109,7 @@ static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_a
 
     k->in = *in;
     k->backward = backward;
-    k->view = (struct wan_view){ 0 };
+    k->view = (struct wan_view){ .sparse = sparse_of(m, a, in) };
     k->text = (struct reel_text_kept){ 0 };
     k->c = pass_of(m, a, in);
     k->ps = m->ps;

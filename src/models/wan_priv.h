@@ -15,6 +15,7 @@ struct wan_cfg {
     int64_t layers, heads, head_dim, ffn, in_ch, out_ch, text_dim, freq_dim, text_len;
     int64_t ph, pw;
     double eps;
+    int sparse; /* blocks carry the gate of sparse attention */
     /* causal models only: latent frames of a chunk, of a window (-1: all) and of its sink */
     int64_t chunk, window, sink;
     int relativistic; /* keys are cached unrotated; the window's positions count from its first frame */
@@ -58,6 +59,7 @@ struct wan_block_kept {
 struct wan_view {
     struct reel_rope rope;
     struct reel_mask mask;
+    struct reel_sparse sparse;
     struct reel_kv *kv;      /* streaming, or NULL */
     int64_t row0;            /* of this pass's tokens in the cache */
     struct reel_rope window; /* as in struct reel_sight */
@@ -129,6 +131,7 @@ void reel_wan_kv_return(const struct reel_pass *c, const struct wan_view *view, 
 struct wan {
     struct wan_cfg c;
     struct reel_rope_cache rope;
+    struct reel_tiles_cache tiles;
     struct reel_kept *pool;  /* host records of passes; grows while planning, reused in steps */
     struct reel_kv *kv_pool; /* of caches, likewise */
     int parity;

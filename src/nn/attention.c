@@ -2,12 +2,14 @@
 
 /* The softmax over tokens is the dearest part of a block, so its output and log-sum-exp are kept;
  * rotated q and k are made again from the projections (one cheap pass each). */
-void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D)
+void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D,
+                    struct reel_sparse sparse)
 {
     *k = (struct reel_attn_kept){ .q = reel_act(c, c->tok, D) };
     if (kv.b) k->k = reel_act(c, kv, D);
     if (kv.b) k->v = reel_act(c, kv, D);
-    k->o = reel_act(c, c->tok, D);
+    if (sparse.topk) reel_sparse_keep(c, &k->sparse, &sparse, D);
+    else k->o = reel_act(c, c->tok, D);
     k->lse = reel_new(c->a, REEL_F32, REEL_DIMS(c->tok.b, c->heads, c->tok.s));
 }
 
@@ -102,20 +104,38 @@ static void own_keys(const struct reel_pass *c, const struct reel_attn *w, struc
     store(c, see->v, see, k->v);
 }
 
+/* Attention before its output projection; sparse: in scratch. */
+static reel_tensor attend(const struct reel_pass *c, const struct reel_attn *w, struct reel_attn_kept *k,
+                          const struct normed *n, reel_tensor xq, const struct reel_sight *see)
+{
+    reel_tensor q = batched(n->q, c->tok), o = k->o;
+
+    if (!see->sparse.topk) {
+        reel_attn_fwd(c->s, batched(o, c->tok), k->lse, q, keys(c, see, n->k), values(see, k->v), c->heads, see->mask);
+        return o;
+    }
+    reel_lin_fwd(c, &w->gate, reel_flat(k->sparse.gate), xq, c->tok);
+    reel_sparse_fwd(c, &k->sparse, &see->sparse, k->lse, q, batched(n->k, c->tok), batched(k->v, c->tok));
+    reel_probe(c, "act", "attn1_blocks", k->sparse.sel);
+    o = reel_act(c, c->tok, xq.n[1]);
+    reel_sparse_out(c, &k->sparse, &see->sparse, batched(o, c->tok));
+    return o;
+}
+
 void reel_attn_layer_fwd(const struct reel_pass *c, const struct reel_attn *w, struct reel_attn_kept *k,
                          reel_tensor y, reel_tensor xq, reel_tensor xkv, const struct reel_sight *see)
 {
     size_t mark = c->a->used;
     int self = see->rope.cos.nd;
     struct normed n = { 0 };
+    reel_tensor o;
 
     reel_lin_fwd(c, &w->q, k->q, xq, c->tok);
     reel_probe(c, "act", self ? "q_rope" : "cross_q_norm", norm_q(c, w, k, see, &n));
     if (xkv.nd) own_keys(c, w, k, &n, xkv, see);
-    reel_attn_fwd(c->s, batched(k->o, c->tok), k->lse, batched(n.q, c->tok), keys(c, see, n.k), values(see, k->v),
-                  c->heads, see->mask);
-    reel_probe(c, "act", self ? "attn1_heads" : "attn2_heads", k->o);
-    reel_lin_fwd(c, &w->o, y, k->o, c->tok);
+    o = attend(c, w, k, &n, xq, see);
+    reel_probe(c, "act", self ? "attn1_heads" : "attn2_heads", o);
+    reel_lin_fwd(c, &w->o, y, o, c->tok);
     reel_arena_reset(c->a, mark);
 }
 
@@ -144,6 +164,27 @@ static void projections_bwd(const struct reel_pass *c, const struct reel_attn *w
     reel_lin_bwd(c, &w->v, self ? dxq : dxkv, 1, dv, xkv, kv);
 }
 
+/* From dy at the output projection's result to dq, dk, dv; dout is scratch. */
+static void attend_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
+                       const struct normed *n, const reel_tensor d[3], reel_tensor dy, const struct reel_sight *see)
+{
+    reel_tensor dout = reel_act(c, c->tok, dy.n[1]), q = batched(n->q, c->tok), o = k->o;
+    reel_tensor dq = batched(d[0], c->tok), dk = batched(d[1], see->rows), dv = batched(d[2], see->rows);
+
+    if (see->sparse.topk) {
+        o = reel_act(c, c->tok, dy.n[1]);
+        reel_sparse_out(c, &k->sparse, &see->sparse, batched(o, c->tok));
+    }
+    reel_lin_bwd(c, &w->o, dout, 0, dy, o, c->tok);
+    reel_probe(c, "dact", see->rope.cos.nd ? "attn1_heads" : "attn2_heads", dout);
+    if (see->sparse.topk)
+        reel_sparse_bwd(c, &k->sparse, &see->sparse, dq, dk, dv, batched(dout, c->tok), k->lse, q, batched(n->k, see->rows),
+                        batched(k->v, see->rows));
+    else
+        reel_attn_bwd(c->s, dq, dk, dv, batched(dout, c->tok), batched(o, c->tok), k->lse, q, keys(c, see, n->k),
+                      values(see, k->v), c->heads, see->mask, see->row0);
+}
+
 void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
                          reel_tensor dxq, reel_tensor dxkv, reel_tensor dy, reel_tensor xq, reel_tensor xkv,
                          const struct reel_sight *see)
@@ -154,7 +195,6 @@ void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, c
     struct reel_rope rope = see->rope;
     int self = rope.cos.nd;
     reel_tensor dq = reel_act(c, c->tok, D), dk = reel_act(c, kv, D), dv = reel_act(c, kv, D);
-    reel_tensor dout = reel_act(c, c->tok, D);
     struct normed n;
 
     norm_q(c, w, k, see, &n);
@@ -163,16 +203,13 @@ void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, c
         store(c, see->k, see, n.k);
         store(c, see->v, see, k->v);
     }
-    reel_lin_bwd(c, &w->o, dout, 0, dy, k->o, c->tok);
-    reel_probe(c, "dact", self ? "attn1_heads" : "attn2_heads", dout);
-    reel_attn_bwd(c->s, batched(dq, c->tok), batched(dk, kv), batched(dv, kv), batched(dout, c->tok),
-                  batched(k->o, c->tok), k->lse, batched(n.q, c->tok), keys(c, see, n.k), values(see, k->v), c->heads,
-                  see->mask, see->row0);
+    attend_bwd(c, w, k, &n, (const reel_tensor[]){ dq, dk, dv }, dy, see);
     reel_probe(c, "dact", self ? "q_rope" : "cross_q_norm", dq);
     reel_probe(c, "dact", self ? "k_rope" : "cross_k_norm", dk);
     reel_probe(c, "dact", self ? "v" : "cross_v", dv);
     reel_rms_rope_bwd(c->s, dq, w->dnorm_q, dq, k->q, n.q_rstd, w->norm_q, rope.cos, rope.sin, c->tok, c->heads, 0);
     reel_rms_rope_bwd(c->s, dk, w->dnorm_k, dk, k->k, n.k_rstd, w->norm_k, rope.cos, rope.sin, kv, c->heads, 0);
     projections_bwd(c, w, dxq, dxkv, dq, dk, dv, xq, xkv, kv);
+    if (see->sparse.topk) reel_lin_bwd(c, &w->gate, dxq, 1, reel_flat(k->sparse.gate), xq, c->tok);
     reel_arena_reset(c->a, mark);
 }

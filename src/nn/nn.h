@@ -98,12 +98,43 @@ int64_t reel_tiles_count(const int64_t grid[3]);
  * @start  out host [tiles+1]    @order  out host [T*H*W]
  */
 void reel_tiles_fill(int32_t *start, int32_t *order, const int64_t grid[3]);
+#define REEL_TILE_SHAPES REEL_ROPE_SHAPES
+struct reel_tiles_cache {
+    int n;
+    struct reel_tiles_entry {
+        int64_t grid[3];
+        int32_t *host; /* start, then order */
+        struct reel_tile_index dev;
+    } e[REEL_TILE_SHAPES];
+};
+/** reel_tiles_get - the index of a grid, as reel_rope_get has the tables. */
+struct reel_tile_index reel_tiles_get(struct reel_tiles_cache *cache, struct reel_stream *s, struct reel_arena *mem,
+                                      struct reel_arena *step, const int64_t grid[3]);
+void reel_tiles_free(struct reel_tiles_cache *cache);
 /** reel_vsa_topk - of n blocks: max(1, min(ceil((1 - sparsity) n), n)) in IEEE double. */
 int64_t reel_vsa_topk(double sparsity, int64_t n);
+
+/* What a sparse layer looks at; topk 0: it is dense. */
+struct reel_sparse { struct reel_tile_index index; int64_t topk; };
+/* gate and fine (the output of the chosen blocks) [B,S,D]; means and the coarse branch's output c [B,n,D]; i32 sel
+ * [B,heads,n,topk]. The layer's output is made again from gate, c and fine. */
+struct reel_sparse_kept { reel_tensor gate, fine, qc, kc, vc, c, lse_c, sel; };
+void reel_sparse_keep(const struct reel_pass *c, struct reel_sparse_kept *k, const struct reel_sparse *see, int64_t D);
+/** reel_sparse_fwd - everything in k but the gate, and lse of fine, from q, k, v [B,S,D]. */
+void reel_sparse_fwd(const struct reel_pass *c, struct reel_sparse_kept *kept, const struct reel_sparse *see, reel_tensor lse,
+                     reel_tensor q, reel_tensor k, reel_tensor v);
+/** reel_sparse_out - y [B,S,D] = gate * c + fine. */
+void reel_sparse_out(const struct reel_pass *c, const struct reel_sparse_kept *kept, const struct reel_sparse *see,
+                     reel_tensor y);
+/** reel_sparse_bwd - dq, dk, dv from both branches; the gate's gradient takes the gate's place. */
+void reel_sparse_bwd(const struct reel_pass *c, const struct reel_sparse_kept *kept, const struct reel_sparse *see,
+                     reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout, reel_tensor lse, reel_tensor q,
+                     reel_tensor k, reel_tensor v);
 
 /* ---- attention: q, k with full-width RMS norm and rotation; then the output projection ---- */
 struct reel_attn {
     struct reel_lin q, k, v, o;
+    struct reel_lin gate;                         /* of sparse attention's coarse branch, made from xq */
     reel_tensor norm_q, norm_k, dnorm_q, dnorm_k; /* f32 [D] */
     const char *name;                             /* "attn1": for the probe */
 };
@@ -115,11 +146,17 @@ struct reel_sight {
     struct reel_mask mask;
     reel_tensor k, v;        /* the cache [B,C,D], keys after the norm; nd 0: none */
     int64_t row0;            /* own rows begin here in every sample of it */
+    struct reel_sparse sparse; /* of the token grid; topk 0: dense */
     struct reel_rope window; /* the cache holds keys unrotated; its visible rows take positions from 0. nd 0: rotated */
 };
-struct reel_attn_kept { reel_tensor q, k, v, o, lse; }; /* q, k before the norm; o before the projection */
+/* q, k before the norm; o before the projection: sparse attention has its own tensors in place of o */
+struct reel_attn_kept {
+    reel_tensor q, k, v, o, lse;
+    struct reel_sparse_kept sparse;
+};
 /** reel_attn_keep - kv: rows of the keys' input; b 0: a cache has the keys. */
-void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D);
+void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D,
+                    struct reel_sparse sparse);
 /**
  * reel_attn_layer_fwd - y = attention of xq over xkv.
  * @y   out [B*S,D]    @xq  in [B*S,D]    @xkv in [rows of see, D]; nd 0: the cache has all keys
