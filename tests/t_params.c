@@ -9,18 +9,25 @@
 #include "nn/params.h"
 #include "tap.h"
 
-#define DEF(name, unit, keep, ...) { name, REEL_DIMS_N(__VA_ARGS__), { __VA_ARGS__ }, unit, keep, REEL_INIT_ZERO, 0 }
+#define DEF(id, u, keep, ...) { .name = id, .nd = REEL_DIMS_N(__VA_ARGS__), .n = { __VA_ARGS__ }, .unit = u, .keep_f32 = keep }
 #define REEL_DIMS_N(...) (int)(sizeof((const int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))
 
 /* Rows that do not divide, single rows, vectors, matrices large enough to travel alone. */
 #define BLOCK(u, b) \
     DEF(b ".to_q.weight", u, 0, 2051, 41), DEF(b ".to_q.bias", u, 1, 7), DEF(b ".norm.weight", u, 1, 10), \
         DEF(b ".table", u, 1, 1, 6, 5), DEF(b ".small.weight", u, 0, 3, 11), DEF(b ".one", u, 0, 1)
-static const struct reel_param_def defs[] = {
+static struct reel_param_def defs[] = {
     DEF("patch.weight", 0, 0, 10, 4, 1, 2, 2), BLOCK(1, "blocks.0"), DEF("head.weight", 0, 0, 300, 257),
     BLOCK(2, "blocks.1"), BLOCK(3, "blocks.2"), DEF("head.table", 0, 1, 1, 2, 5),
 };
 enum { N_DEF = sizeof defs / sizeof *defs, N_UNITS = 4 };
+
+/* As adapters do: the root frozen, of each block the last large and one small parameter trained. */
+static void freeze(int on)
+{
+    for (int i = 0; i < N_DEF; i++)
+        defs[i].frozen = on && (!defs[i].unit || !(strstr(defs[i].name, ".to_q.") || strstr(defs[i].name, ".small.")));
+}
 
 static struct reel_comm W;
 static struct reel_backend *be;
@@ -197,7 +204,7 @@ static void write_grads(struct rig *r, int unit, uint32_t round)
         int64_t n;
         float *h;
 
-        if (defs[i].unit != unit) continue;
+        if (defs[i].unit != unit || defs[i].frozen) continue;
         n = reel_numel(reel_param_grad(r->ps, i));
         h = host(n);
         for (int64_t e = 0; e < n; e++) h[e] = value("g", (uint32_t)W.rank, round, i, e);
@@ -224,9 +231,10 @@ static void backward(struct rig *r, uint32_t round, int finish)
 static int64_t wrong_sums(struct rig *r, int i, uint32_t rounds)
 {
     struct reel_shard sh = reel_param_shard(r->ps, i);
-    int64_t n = reel_numel(sh.g), e0 = sh.rows ? sh.row0 * (n / sh.rows) : 0, bad = 0;
+    int64_t n = defs[i].frozen ? 0 : reel_numel(sh.g), e0 = sh.rows ? sh.row0 * (n / sh.rows) : 0, bad = 0;
     float *h = host(n);
 
+    if (defs[i].frozen) bad = sh.g.nd || sh.m.nd || sh.v.nd || !sh.w.nd;
     if (n) reel_get(&r->s, h, sh.g);
     for (int64_t e = 0; e < n; e++) {
         float want = 0, v[64];
@@ -254,8 +262,9 @@ static void sums(int replicate, int shard)
     backward(&r, 0, 0); /* the second round begins while the first is on its way */
     backward(&r, 1, 1);
     for (int i = 0; i < N_DEF; i++) bad += wrong_sums(&r, i, 2);
-    TAP_OK(everyone(bad == 0), "%d x %d: two rounds of gradients have the bits of the serial tree", replicate, shard);
-    sh = reel_param_shard(r.ps, 1);
+    TAP_OK(everyone(bad == 0), "%d x %d: two rounds of gradients%s have the bits of the serial tree", replicate, shard,
+           defs[0].frozen ? " of the trained parameters" : "");
+    sh = reel_param_shard(r.ps, reel_param_find(r.ps, "blocks.0.to_q.weight"));
     reel_grads_zero(r.ps);
     if (sh.rows) reel_get(&r.s, &first, reel_slice(reel_reshape(sh.g, REEL_DIMS(reel_numel(sh.g))), 0, 1));
     left = sh.rows && first != 0;
@@ -272,6 +281,38 @@ static int64_t unit_numel(int unit)
     for (int i = 0; i < N_DEF; i++)
         if (defs[i].unit == unit) n += reel_numel(reel_view(NULL, REEL_F32, defs[i].n, defs[i].nd));
     return n;
+}
+
+/* What a table whose parameters are frozen for the most part takes, beside the whole one. */
+static void savings(void)
+{
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1 };
+    int64_t trained = 0, block = 0;
+    size_t masters;
+    struct rig r;
+
+    reel_mesh_place(&r.mesh, &(struct reel_mesh_dims){ 4, 2, 2, 1, 1 }, 1);
+    reel_params_close(plan(&r, &cfg));
+    masters = r.planned[0];
+    freeze(1);
+    for (int i = 0; i < N_DEF; i++) {
+        int64_t n = reel_numel(reel_view(NULL, REEL_F32, defs[i].n, defs[i].nd));
+        trained += defs[i].frozen ? 0 : n;
+        block += defs[i].frozen || defs[i].unit != 1 ? 0 : n;
+    }
+    reel_params_close(plan(&r, &cfg));
+    TAP_OK(r.planned[0] == masters && (int64_t)r.planned[1] <= 3 * (4 * trained / 2 + 3 * 256 * N_DEF) &&
+               (int64_t)r.planned[1] >= 3 * 4 * trained / 2,
+           "frozen parameters: the masters, and %zu bytes of gradients and moments for %ld trained elements", r.planned[1],
+           (long)trained);
+    cfg.trainable = 0;
+    {
+        size_t work = r.planned[2];
+        reel_params_close(plan(&r, &cfg));
+        TAP_OK(work > r.planned[2] && (int64_t)(work - r.planned[2]) <= 4 * (2 * block + block + 3 * block / 2) + 20 * 256 * N_DEF,
+               "and %zu bytes to reduce them", work - r.planned[2]);
+    }
+    freeze(0);
 }
 
 static void memory(void)
@@ -435,9 +476,13 @@ int main(int argc, char **argv)
         gathers(W.size / shard, shard, REEL_F32);
         gathers(W.size / shard, shard, REEL_BF16);
         sums(W.size / shard, shard);
+        freeze(1);
+        gathers(W.size / shard, shard, REEL_F32);
+        sums(W.size / shard, shard);
+        freeze(0);
     }
     traffic();
-    if (W.size == 1) rows(), memory(), misuse();
+    if (W.size == 1) rows(), memory(), savings(), misuse();
     reel_backend_close(be);
     reel_comm_stop();
     return tap_done();

@@ -44,7 +44,7 @@ static int64_t *unit_squares(struct reel_cb *c, struct reel_model *m, reel_tenso
     reel_put(m->s, acc, host);
     for (int i = 0; i < pc->n; i++) {
         struct reel_shard s = reel_param_shard(m->ps, i);
-        if (s.rows) reel_sumsq(m->s, reel_at(acc, pc->def[i].unit), s.g);
+        if (s.rows && s.g.nd) reel_sumsq(m->s, reel_at(acc, pc->def[i].unit), s.g);
     }
     reel_get(m->s, host, acc);
     reel_comm_sum_i64(&c->mesh->shard, host, (int)n);

@@ -69,7 +69,13 @@ reel_err reel_tree_object(struct reel_tree *t, struct reel_val val, int optional
 
 enum { W, M, V };
 
-static int64_t shard_len(const struct reel_params *ps, int i) { return reel_numel(reel_param_shard(ps, i).w); }
+/* Frozen parameters are what the role's init_from says, and are not in checkpoints. */
+static int is_saved(const struct reel_params *ps, int i) { return !reel_params_cfg(ps)->def[i].frozen; }
+
+static int64_t shard_len(const struct reel_params *ps, int i)
+{
+    return is_saved(ps, i) ? reel_numel(reel_param_shard(ps, i).w) : 0;
+}
 
 static int64_t all_len(const struct reel_params *ps)
 {
@@ -112,7 +118,7 @@ static void move(const struct reel_params *ps, struct reel_stream *s, unsigned w
         if (!has(what, which)) continue;
         for (int i = 0; i < reel_params_cfg(ps)->n; i++) {
             reel_tensor t = view_of(ps, i, which);
-            if (!reel_numel(t)) continue;
+            if (!is_saved(ps, i) || !reel_numel(t)) continue;
             if (to_device) reel_put(s, t, p);
             else reel_get(s, p, t);
             p += reel_numel(t);
@@ -143,9 +149,11 @@ long reel_tree_k(const struct reel_params *ps, const void *host, int *uneven)
     const float *step = step_slots(ps, REEL_TREE_WEIGHTS | REEL_TREE_OPTIM, (void *)host);
     float max = 0, min = 0;
 
-    for (int i = 0; i < reel_params_cfg(ps)->n; i++) {
-        if (i == 0 || step[i] > max) max = step[i];
-        if (i == 0 || step[i] < min) min = step[i];
+    for (int i = 0, any = 0; i < reel_params_cfg(ps)->n; i++) {
+        if (!is_saved(ps, i)) continue;
+        if (!any || step[i] > max) max = step[i];
+        if (!any || step[i] < min) min = step[i];
+        any = 1;
     }
     *uneven = min < max;
     return (long)max;
@@ -171,6 +179,7 @@ reel_err reel_tree_shadow(struct reel_tree *t, const struct reel_params *ps, con
     for (int i = 0; i < cfg->n; i++) {
         struct reel_ckpt_tensor x = part(ps, i, p);
         char name[REEL_NAME_MAX];
+        if (!is_saved(ps, i)) continue;
         x.optional = optional;
         reel_name_fastvideo(name, cfg->def[i].name);
         REEL_TRY(reel_tree_tensor(t, &x, "%s.%s", prefix, name));
@@ -188,6 +197,7 @@ static reel_err moments(struct reel_tree *t, const struct reel_params *ps, unsig
     for (int i = 0; i < cfg->n; i++) {
         struct reel_ckpt_tensor step = { .dt = REEL_F32, .rows = 1, .host = step_slots(ps, what, host) + i };
         char name[REEL_NAME_MAX];
+        if (!is_saved(ps, i)) continue;
         reel_name_fastvideo(name, cfg->def[i].name);
         for (int which = M; which <= V; which++) {
             struct reel_ckpt_tensor x = part(ps, i, p[which]);
@@ -200,8 +210,9 @@ static reel_err moments(struct reel_tree *t, const struct reel_params *ps, unsig
 }
 
 /* One object per parameter and option: what torch's optimizer state dictionary flattens to. */
-static reel_err param_groups(struct reel_tree *t, const struct reel_params_cfg *cfg, const struct reel_tree_optim *o)
+static reel_err param_groups(struct reel_tree *t, const struct reel_params *ps, const struct reel_tree_optim *o)
 {
+    const struct reel_params_cfg *cfg = reel_params_cfg(ps);
     const struct { const char *option; struct reel_val v; } row[] = {
         { "lr", reel_val_float(o->lr) },
         { "betas", reel_val_seq(REEL_VAL_TUPLE, reel_val_float(o->beta1), reel_val_float(o->beta2), 2) },
@@ -219,6 +230,7 @@ static reel_err param_groups(struct reel_tree *t, const struct reel_params_cfg *
 
     for (int i = 0; i < cfg->n; i++) {
         char name[REEL_NAME_MAX];
+        if (!is_saved(ps, i)) continue;
         reel_name_fastvideo(name, cfg->def[i].name);
         for (size_t k = 0; k < sizeof row / sizeof row[0]; k++)
             REEL_TRY(reel_tree_object(t, row[k].v, 0, "optimizers.%s.param_groups.transformer.%s.%s", cfg->role, name,
@@ -256,7 +268,7 @@ reel_err reel_tree_role(struct reel_tree *t, const struct reel_params *ps, unsig
     if (!(what & REEL_TREE_OPTIM)) return REEL_OK;
     REEL_TRY(moments(t, ps, what, host));
     if (!o) return REEL_OK;
-    REEL_TRY(param_groups(t, cfg, o));
+    REEL_TRY(param_groups(t, ps, o));
     return schedule(t, cfg->role, o);
 }
 

@@ -8,7 +8,8 @@
  *     schedulers.<role>.scheduler.{last_epoch,...}                          7 values
  *     callbacks.ema.student_ema.<name>, dataloader...
  * <name> is FastVideo's name of the parameter. A role's part on this rank lives in one host buffer
- * between device and file: weights, then both moments, then one step count per parameter. */
+ * between device and file: weights, then both moments, then one step count per parameter. Parameters
+ * that are frozen within a role are left out: they are what its init_from gives. */
 
 #include "ckpt/ckpt.h"
 #include "nn/params.h"

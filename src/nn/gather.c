@@ -19,10 +19,10 @@ static void *slot_at(const struct reel_gather_slot *g, size_t at)
     return g->mem.p ? (char *)g->mem.p + at : NULL;
 }
 
-/* All ranks' packed parameters: [size * packed_n], one chunk a rank. */
+/* All ranks' packed parameters: [size * all.packed], one chunk a rank. */
 static reel_tensor packed_area(const struct reel_params *ps, const struct reel_gather_slot *g)
 {
-    return reel_view(slot_at(g, 0), REEL_F32, REEL_DIMS(ps->mesh->shard.size * ps->unit[g->unit].packed_n));
+    return reel_view(slot_at(g, 0), REEL_F32, REEL_DIMS(ps->mesh->shard.size * ps->unit[g->unit].all.packed));
 }
 
 /* Parameter i as gathered, padding included, flat. */
@@ -38,9 +38,9 @@ static void start_packed(struct reel_params *ps, struct reel_gather_slot *g)
     const struct reel_unit *u = &ps->unit[g->unit];
     reel_tensor all = packed_area(ps, g);
 
-    if (!u->packed_n) return;
-    reel_copy(ps->s, reel_span(all, ps->mesh->shard.rank * u->packed_n, u->packed_n),
-              reel_span(u->w, 0, u->packed_n));
+    if (!u->all.packed) return;
+    reel_copy(ps->s, reel_span(all, ps->mesh->shard.rank * u->all.packed, u->all.packed),
+              reel_span(u->w, 0, u->all.packed));
     reel_comm_allgather_start(&ps->mesh->shard, ps->s, all, &g->req);
 }
 
@@ -63,8 +63,8 @@ static void gather_start(struct reel_params *ps, struct reel_gather_slot *g, int
     g->unit = unit;
     g->state = REEL_SLOT_FLYING;
     start_packed(ps, g);
-    for (int k = u->lo + u->n_packed; k < u->hi; k++)
-        if (!ps->place[ps->order[k]].direct) start_large(ps, g, ps->order[k]);
+    for (int k = u->all.n_packed; k < u->all.n; k++)
+        if (!ps->place[u->all.i[k]].direct) start_large(ps, g, u->all.i[k]);
 }
 
 /* Chunks arrive rank by rank; a parameter wants its own rows of all ranks together. */
@@ -72,12 +72,12 @@ static void spread_packed(struct reel_params *ps, struct reel_gather_slot *g)
 {
     const struct reel_unit *u = &ps->unit[g->unit];
 
-    for (int k = u->lo; k < u->lo + u->n_packed; k++) {
-        const struct reel_place *p = &ps->place[ps->order[k]];
-        reel_tensor full = gathered(ps, g, ps->order[k]);
+    for (int k = 0; k < u->all.n_packed; k++) {
+        const struct reel_place *p = &ps->place[u->all.i[k]];
+        reel_tensor full = gathered(ps, g, u->all.i[k]);
         for (int r = 0; r < ps->mesh->shard.size; r++)
             reel_copy(ps->s, reel_span(full, r * p->chunk, p->chunk),
-                      reel_span(packed_area(ps, g), r * u->packed_n + p->shard_at, p->chunk));
+                      reel_span(packed_area(ps, g), r * u->all.packed + p->shard_at, p->chunk));
     }
 }
 

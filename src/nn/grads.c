@@ -31,7 +31,7 @@ void reel_grads_layout(struct reel_params *ps, struct reel_arena *work)
         const struct reel_unit *x = &ps->unit[u];
         if (u && x->full_n > block) block = x->full_n;
         if (x->full_n > full) full = x->full_n;
-        if (x->shard_n > shard) shard = x->shard_n;
+        if (x->trained.len > shard) shard = x->trained.len;
     }
     for (int k = 0; k < REEL_SLOTS; k++) {
         int used = k == 0 || (k < ps->cfg.n_units && (k == 1 || size * replicas > 1));
@@ -68,10 +68,10 @@ static void slot_free(struct reel_params *ps, int unit) { slot_set(ps, unit, -1,
 /* The packed parameters' rows, sorted by the rank they go to. */
 static void pack(struct reel_params *ps, const struct reel_unit *u, reel_tensor full)
 {
-    for (int k = u->lo; k < u->lo + u->n_packed; k++) {
-        const struct reel_place *p = &ps->place[ps->order[k]];
+    for (int k = 0; k < u->trained.n_packed; k++) {
+        const struct reel_place *p = &ps->place[u->trained.i[k]];
         for (int r = 0; r < ps->mesh->shard.size; r++)
-            reel_copy(ps->s, reel_span(full, r * u->packed_n + p->shard_at, p->chunk),
+            reel_copy(ps->s, reel_span(full, r * u->trained.packed + p->grad_at, p->chunk),
                       reel_span(full, p->full_at + r * p->chunk, p->chunk));
     }
 }
@@ -90,9 +90,9 @@ static void shard_start(struct reel_params *ps, int unit)
 
     ps->shard_stage.unit = unit;
     pack(ps, u, full);
-    exchange(ps, full, 0, size * u->packed_n);
-    for (int k = u->lo + u->n_packed; k < u->hi; k++) {
-        const struct reel_place *p = &ps->place[ps->order[k]];
+    exchange(ps, full, 0, size * u->trained.packed);
+    for (int k = u->trained.n_packed; k < u->trained.n; k++) {
+        const struct reel_place *p = &ps->place[u->trained.i[k]];
         exchange(ps, full, p->full_at, size * p->chunk);
     }
 }
@@ -107,10 +107,10 @@ static void sum_chunks(struct reel_params *ps, reel_tensor out, int64_t at, int6
 
 static void shard_sum(struct reel_params *ps, const struct reel_unit *u, reel_tensor out, int acc)
 {
-    sum_chunks(ps, out, 0, u->packed_n, 0, acc);
-    for (int k = u->lo + u->n_packed; k < u->hi; k++) {
-        const struct reel_place *p = &ps->place[ps->order[k]];
-        sum_chunks(ps, out, p->full_at, p->chunk, p->shard_at, acc);
+    sum_chunks(ps, out, 0, u->trained.packed, 0, acc);
+    for (int k = u->trained.n_packed; k < u->trained.n; k++) {
+        const struct reel_place *p = &ps->place[u->trained.i[k]];
+        sum_chunks(ps, out, p->full_at, p->chunk, p->grad_at, acc);
     }
 }
 
@@ -129,13 +129,13 @@ static void place_term(struct reel_params *ps, reel_tensor src, int t, int64_t a
 
 static void place_terms(struct reel_params *ps, const struct reel_unit *u)
 {
-    int64_t piece = u->shard_n / ps->mesh->replicate.size;
+    int64_t piece = u->trained.len / ps->mesh->replicate.size;
 
     for (int t = 0; t < ps->terms; t++) {
-        if (u->packed_n) place_term(ps, reel_span(ps->received, t * u->packed_n, u->packed_n), t, 0, piece);
-        for (int k = u->lo + u->n_packed; k < u->hi; k++) {
-            const struct reel_place *p = &ps->place[ps->order[k]];
-            place_term(ps, reel_span(ps->received, p->full_at + t * p->chunk, p->chunk), t, p->shard_at, piece);
+        if (u->trained.packed) place_term(ps, reel_span(ps->received, t * u->trained.packed, u->trained.packed), t, 0, piece);
+        for (int k = u->trained.n_packed; k < u->trained.n; k++) {
+            const struct reel_place *p = &ps->place[u->trained.i[k]];
+            place_term(ps, reel_span(ps->received, p->full_at + t * p->chunk, p->chunk), t, p->grad_at, piece);
         }
     }
 }
@@ -144,7 +144,7 @@ static void place_terms(struct reel_params *ps, const struct reel_unit *u)
 
 static void sum_start(struct reel_params *ps, int unit, reel_tensor partial)
 {
-    int64_t n = ps->terms * ps->unit[unit].shard_n;
+    int64_t n = ps->terms * ps->unit[unit].trained.len;
 
     ps->sum_stage.unit = unit;
     reel_comm_alltoall_start(&ps->mesh->replicate, ps->s, reel_span(ps->peers, 0, n), reel_span(partial, 0, n),
@@ -171,7 +171,7 @@ static void shard_end(struct reel_params *ps)
 static void sum_end(struct reel_params *ps)
 {
     int unit = ps->sum_stage.unit, replicas = ps->mesh->replicate.size;
-    int64_t n = ps->unit[unit].shard_n, piece = n / replicas, terms = replicas * ps->terms;
+    int64_t n = ps->unit[unit].trained.len, piece = n / replicas, terms = replicas * ps->terms;
     reel_tensor in = reel_reshape(reel_span(ps->peers, 0, terms * piece), REEL_DIMS(terms, piece));
 
     reel_comm_wait(&ps->mesh->replicate, &ps->sum_stage.req);
@@ -188,7 +188,7 @@ static void spread_end(struct reel_params *ps)
 
     reel_comm_wait(&ps->mesh->replicate, &ps->spread_stage.req);
     ps->spread_stage.unit = -1;
-    reel_add(ps->s, u->g, reel_span(ps->total, 0, u->shard_n));
+    reel_add(ps->s, u->g, reel_span(ps->total, 0, u->trained.len));
 }
 
 /* Move every unit on by one stage, the furthest first: each stage's buffer is free when it fills. */
@@ -237,6 +237,7 @@ reel_tensor reel_param_grad(const struct reel_params *ps, int i)
 
     REEL_BUG_IF(!g || g->reducing, "%s: gradient of %s used outside begin .. reduce", ps->cfg.role,
                 ps->cfg.def[i].name);
+    if (!p->trained) return (reel_tensor){ 0 };
     return reel_param_view(ps, i, reel_span(g->full, p->full_at, p->chunk).p, REEL_F32);
 }
 
@@ -248,12 +249,14 @@ void reel_grads_reduce(struct reel_params *ps, int unit)
     REEL_BUG_IF(!g || g->reducing, "%s: reduction of unit %d, which has not begun", ps->cfg.role, unit);
     advance(ps);
     slot_set(ps, unit, unit, 1);
-    if (ps->mesh->shard.size > 1) {
+    if (u->trained.n == 0) {
+        slot_free(ps, unit);
+    } else if (ps->mesh->shard.size > 1) {
         shard_start(ps, unit);
     } else if (ps->mesh->replicate.size > 1) {
         sum_start(ps, unit, g->full);
     } else {
-        reel_add(ps->s, u->g, reel_span(g->full, 0, u->shard_n));
+        reel_add(ps->s, u->g, reel_span(g->full, 0, u->trained.len));
         slot_free(ps, unit);
     }
 }
@@ -270,5 +273,5 @@ void reel_grads_zero(struct reel_params *ps)
 {
     REEL_BUG_IF(in_flight(ps), "%s: gradients forgotten during their reduction", ps->cfg.role);
     for (int u = 0; u < ps->cfg.n_units; u++)
-        if (ps->unit[u].shard_n) reel_fill(ps->s, ps->unit[u].g, 0);
+        if (ps->unit[u].trained.len) reel_fill(ps->s, ps->unit[u].g, 0);
 }

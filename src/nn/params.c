@@ -37,53 +37,73 @@ static void place_param(struct reel_params *ps, int i)
     p->chunk = p->rows * p->row;
     p->dt = d->keep_f32 ? REEL_F32 : ps->cfg.compute;
     p->direct = size == 1 && p->dt == REEL_F32;
+    p->trained = ps->cfg.trainable && !d->frozen;
     p->packed = size > 1 && p->dt == REEL_F32 && p->chunk < PACK_BELOW;
 }
 
-/* Parameters of a unit, the packed ones first, otherwise in table order. */
-static void order_params(struct reel_params *ps)
+/* A unit's parameters, or the trained ones, the packed ones first, otherwise in table order; returns the
+ * place behind them in the order. */
+static int *make_row(struct reel_params *ps, struct reel_row *row, int u, int trained, int *at)
 {
-    int at = 0;
-
-    for (int u = 0; u < ps->cfg.n_units; u++) {
-        ps->unit[u].lo = at;
-        for (int packed = 1; packed >= 0; packed--) {
-            for (int i = 0; i < ps->cfg.n; i++)
-                if (ps->cfg.def[i].unit == u && ps->place[i].packed == packed) ps->order[at++] = i;
-            if (packed) ps->unit[u].n_packed = at - ps->unit[u].lo;
-        }
-        ps->unit[u].hi = at;
-        REEL_BUG_IF(at - ps->unit[u].lo - ps->unit[u].n_packed >= REEL_REQ_MAX, "unit %d has %d large parameters, at most %d",
-                    u, at - ps->unit[u].lo - ps->unit[u].n_packed, REEL_REQ_MAX - 1);
+    *row = (struct reel_row){ .i = at };
+    for (int packed = 1; packed >= 0; packed--) {
+        for (int i = 0; i < ps->cfg.n; i++)
+            if (ps->cfg.def[i].unit == u && ps->place[i].packed == packed && (!trained || ps->place[i].trained)) *at++ = i;
+        if (packed) row->n_packed = (int)(at - row->i);
     }
+    row->n = (int)(at - row->i);
+    REEL_BUG_IF(row->n - row->n_packed >= REEL_REQ_MAX, "unit %d has %d large parameters, at most %d", u,
+                row->n - row->n_packed, REEL_REQ_MAX - 1);
+    return at;
 }
 
-/* With one shard the full gradient and the shard have the same layout, so that a unit's gradient
+static void order_params(struct reel_params *ps)
+{
+    int *at = ps->order;
+
+    for (int u = 0; u < ps->cfg.n_units; u++) at = make_row(ps, &ps->unit[u].all, u, 0, at);
+    for (int u = 0; u < ps->cfg.n_units; u++) at = make_row(ps, &ps->unit[u].trained, u, 1, at);
+}
+
+/* Offsets of a row's parameters in a rank's vector; the vector is cut into equal pieces for the replicas. */
+static void place_row(struct reel_params *ps, struct reel_row *row, int trained)
+{
+    int64_t at = 0;
+
+    for (int k = 0; k < row->n; k++) {
+        struct reel_place *p = &ps->place[row->i[k]];
+        if (trained) p->grad_at = at;
+        else p->shard_at = at;
+        at += round_up(p->chunk, ALIGN);
+        if (p->packed) row->packed = at;
+    }
+    row->len = round_up(at, (int64_t)ALIGN * ps->mesh->replicate.size);
+}
+
+/* With one shard the full gradient and the shard's have the same layout, so that a unit's gradient
  * is added, or sent to the replicas, as one vector. */
 static void layout_unit(struct reel_params *ps, struct reel_unit *u)
 {
     int size = ps->mesh->shard.size;
-    int64_t shard = 0, full = 0, bytes = 0;
+    int64_t full, bytes;
 
-    for (int k = u->lo; k < u->hi; k++) {
-        struct reel_place *p = &ps->place[ps->order[k]];
-        p->shard_at = shard;
-        shard += round_up(p->chunk, ALIGN);
-        if (p->packed) u->packed_n = shard;
-    }
-    u->shard_n = round_up(shard, (int64_t)ALIGN * ps->mesh->replicate.size);
-    full = size * u->packed_n; /* both blocks begin with the packed messages */
-    bytes = full * 4;
-    for (int k = u->lo; k < u->hi; k++) {
-        struct reel_place *p = &ps->place[ps->order[k]];
-        p->full_at = full;
-        full += round_up(size * p->chunk, ALIGN);
+    place_row(ps, &u->all, 0);
+    place_row(ps, &u->trained, 1);
+    bytes = size * u->all.packed * 4; /* both blocks begin with the packed messages */
+    for (int k = 0; k < u->all.n; k++) {
+        struct reel_place *p = &ps->place[u->all.i[k]];
         if (p->direct) continue;
         p->gather_at = (size_t)bytes;
         bytes += round_up(size * p->chunk * (int64_t)reel_dtype_size(p->dt), 4 * ALIGN);
     }
-    u->full_n = size == 1 ? u->shard_n : full;
     u->gather_bytes = (size_t)bytes;
+    full = size * u->trained.packed;
+    for (int k = 0; k < u->trained.n; k++) {
+        struct reel_place *p = &ps->place[u->trained.i[k]];
+        p->full_at = full;
+        full += round_up(size * p->chunk, ALIGN);
+    }
+    u->full_n = size == 1 ? u->trained.len : full;
 }
 
 static reel_tensor zeros(struct reel_params *ps, struct reel_arena *a, int64_t n)
@@ -96,13 +116,13 @@ static reel_tensor zeros(struct reel_params *ps, struct reel_arena *a, int64_t n
 
 static void layout_shards(struct reel_params *ps, struct reel_arena *params, struct reel_arena *optim)
 {
-    for (int u = 0; u < ps->cfg.n_units; u++) ps->unit[u].w = zeros(ps, params, ps->unit[u].shard_n);
+    for (int u = 0; u < ps->cfg.n_units; u++) ps->unit[u].w = zeros(ps, params, ps->unit[u].all.len);
     if (!ps->cfg.trainable) return;
     for (int u = 0; u < ps->cfg.n_units; u++) {
         struct reel_unit *x = &ps->unit[u];
-        x->g = zeros(ps, optim, x->shard_n);
-        x->m = zeros(ps, optim, x->shard_n);
-        x->v = zeros(ps, optim, x->shard_n);
+        x->g = zeros(ps, optim, x->trained.len);
+        x->m = zeros(ps, optim, x->trained.len);
+        x->v = zeros(ps, optim, x->trained.len);
     }
 }
 
@@ -125,7 +145,7 @@ static struct reel_params *allocate(const struct reel_params_cfg *cfg)
     if (!ps) return NULL;
     ps->cfg = *cfg;
     ps->place = calloc((size_t)cfg->n, sizeof *ps->place);
-    ps->order = calloc((size_t)cfg->n, sizeof *ps->order);
+    ps->order = calloc(2 * (size_t)cfg->n, sizeof *ps->order);
     ps->unit = calloc((size_t)cfg->n_units, sizeof *ps->unit);
     if (ps->place && ps->order && ps->unit) return ps;
     reel_params_close(ps);
@@ -164,13 +184,11 @@ void reel_params_close(struct reel_params *ps)
 
 /* ---- shards and names --------------------------------------------------------------------- */
 
-static reel_tensor shard_rows(const struct reel_params *ps, int i, reel_tensor unit, int64_t rows)
+/* Rows of parameter i in a unit's vector, where they begin at `at`. */
+static reel_tensor shard_rows(const struct reel_params *ps, int i, reel_tensor unit, int64_t at, int64_t rows)
 {
-    const struct reel_place *p = &ps->place[i];
-    reel_tensor t;
+    reel_tensor t = reel_param_view(ps, i, reel_span(unit, at, ps->place[i].chunk).p, REEL_F32);
 
-    if (unit.nd == 0) return unit;
-    t = reel_param_view(ps, i, reel_span(unit, p->shard_at, p->chunk).p, REEL_F32);
     t.n[0] = rows;
     return t;
 }
@@ -178,16 +196,18 @@ static reel_tensor shard_rows(const struct reel_params *ps, int i, reel_tensor u
 struct reel_shard reel_param_shard(const struct reel_params *ps, int i)
 {
     const struct reel_unit *u = &ps->unit[ps->cfg.def[i].unit];
-    int64_t n = ps->cfg.def[i].n[0], rows = ps->place[i].rows;
-    struct reel_shard sh;
+    const struct reel_place *p = &ps->place[i];
+    int64_t n = ps->cfg.def[i].n[0], rows = p->rows;
+    struct reel_shard sh = { 0 };
 
     sh.row0 = ps->mesh->shard.rank * rows;
     if (sh.row0 > n) sh.row0 = n;
     sh.rows = n - sh.row0 < rows ? n - sh.row0 : rows;
-    sh.w = shard_rows(ps, i, u->w, sh.rows);
-    sh.g = shard_rows(ps, i, u->g, sh.rows);
-    sh.m = shard_rows(ps, i, u->m, sh.rows);
-    sh.v = shard_rows(ps, i, u->v, sh.rows);
+    sh.w = shard_rows(ps, i, u->w, p->shard_at, sh.rows);
+    if (!p->trained) return sh;
+    sh.g = shard_rows(ps, i, u->g, p->grad_at, sh.rows);
+    sh.m = shard_rows(ps, i, u->m, p->grad_at, sh.rows);
+    sh.v = shard_rows(ps, i, u->v, p->grad_at, sh.rows);
     return sh;
 }
 

@@ -26,7 +26,7 @@ struct reel_params_cfg {
     const struct reel_param_def *def; /* table, kept by reference */
     int n, n_units;
     reel_dtype compute; /* REEL_F32 or REEL_BF16 */
-    int trainable;      /* gradients and AdamW moments exist */
+    int trainable;      /* gradients and AdamW moments exist, of parameters that are not frozen */
 };
 
 /**
@@ -64,7 +64,8 @@ void reel_params_progress(struct reel_params *ps);
  * one order on every rank. The sum over ranks is taken as it is: the loss cotangent already carries
  * 1/(global count). Rounds are added in the order of their reduce(). */
 void reel_grads_begin(struct reel_params *ps, int unit);
-/** reel_param_grad - full gradient `i`, f32; valid from begin() to reduce(). Local. */
+/** reel_param_grad - full gradient `i`, f32; valid from begin() to reduce(); nd 0 if the parameter is frozen.
+ * A backward pass writes all of the others. Local. */
 reel_tensor reel_param_grad(const struct reel_params *ps, int i);
 void reel_grads_reduce(struct reel_params *ps, int unit);
 void reel_grads_finish(struct reel_params *ps);
@@ -72,7 +73,7 @@ void reel_grads_finish(struct reel_params *ps);
 void reel_grads_zero(struct reel_params *ps);
 
 /* This rank's rows of parameter i: f32 [rows, ...] views; rows may be 0. Local. g, m, v: nd 0 if
- * the role is not trainable. Writing w takes effect at the next gather of its unit. */
+ * it is not trained. Writing w takes effect at the next gather of its unit. */
 struct reel_shard { int64_t row0, rows; reel_tensor w, g, m, v; };
 struct reel_shard reel_param_shard(const struct reel_params *ps, int i);
 const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps);

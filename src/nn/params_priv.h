@@ -4,7 +4,7 @@
 /* What params.c (layout), gather.c and grads.c share.
  *
  * A unit's shard is one flat f32 vector: packed (small) parameters first, then the large ones, each
- * 256-byte aligned. A gathered parameter is [size*rows, ...] with its first n rows meaningful, so
+ * 256-byte aligned; its gradient and moments are such vectors of the trained parameters alone. A gathered parameter is [size*rows, ...] with its first n rows meaningful, so
  * that one allgather of equal chunks fills it in place. Packed parameters travel in one message
  * per unit: their part of the shard is one chunk, and chunks are spread out after arrival. */
 
@@ -17,18 +17,27 @@ struct reel_place {     /* where one parameter lives */
     int64_t chunk;      /* elements of a rank's rows, padding included: ceil(n/size) * row */
     int64_t rows, row;  /* rows per rank; elements of one row */
     int64_t shard_at;   /* element offset in the unit's shard */
-    int64_t full_at;    /* element offset in the unit's full gradient */
+    int64_t grad_at;    /* if trained: element offset in the shards of gradient and moments */
+    int64_t full_at;    /* if trained: element offset in the unit's full gradient */
     size_t gather_at;   /* byte offset in the unit's gather block, unless direct */
     reel_dtype dt;      /* gathered dtype */
     int direct, packed; /* direct: the master is the gathered view */
+    int trained;
+};
+
+/* Parameters that lie side by side. */
+struct reel_row {
+    const int *i;        /* their table indices, the packed ones first */
+    int n, n_packed;
+    int64_t len, packed; /* elements of a rank's vector; of its packed part */
 };
 
 struct reel_unit {
-    int lo, hi, n_packed;      /* its parameters are order[lo..hi), the packed ones first */
-    int64_t shard_n, packed_n; /* elements of its shard; of the packed part */
-    int64_t full_n;            /* elements of its full gradient block */
+    struct reel_row all, trained;
+    int64_t full_n;      /* elements of its full gradient block */
     size_t gather_bytes;
-    reel_tensor w, g, m, v;    /* f32 [shard_n] */
+    reel_tensor w;       /* f32 [all.len] */
+    reel_tensor g, m, v; /* f32 [trained.len]; nd 0: nothing of the role is trained */
 };
 
 enum reel_slot_state { REEL_SLOT_FREE, REEL_SLOT_FLYING, REEL_SLOT_HELD };
@@ -56,15 +65,15 @@ struct reel_params {
     struct reel_mesh *mesh;
     struct reel_stream *s;
     struct reel_place *place; /* [cfg.n] */
-    int *order;               /* [cfg.n] parameter indices by unit */
+    int *order;               /* [2 * cfg.n] what the rows index: all parameters by unit, then the trained ones */
     struct reel_unit *unit;   /* [cfg.n_units] */
     struct reel_gather_slot gather[REEL_SLOTS];
     struct reel_grad_slot grad[REEL_SLOTS];
     struct reel_stage shard_stage, sum_stage, spread_stage; /* a unit's way through the reduction */
     reel_tensor received; /* f32: chunks of this rank's shard from the shard group */
-    reel_tensor partial;  /* f32 [terms * shard_n]: this shard group's part of the sum */
-    reel_tensor peers;    /* f32 [terms * shard_n]: one piece of every replica's part */
-    reel_tensor total;    /* f32 [shard_n]: the sum */
+    reel_tensor partial;  /* f32 [terms * trained.len]: this shard group's part of the sum */
+    reel_tensor peers;    /* f32 [terms * trained.len]: one piece of every replica's part */
+    reel_tensor total;    /* f32 [trained.len]: the sum */
     int terms;            /* summands that one shard group sends to its replicas */
 };
 

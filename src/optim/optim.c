@@ -17,7 +17,7 @@ void reel_optim_step(struct reel_optim *o, struct reel_stream *s)
 
     for (int i = 0; i < n; i++) {
         struct reel_shard p = reel_param_shard(o->model->ps, i);
-        if (p.rows) reel_adamw(s, p.w, p.m, p.v, p.g, h);
+        if (p.rows && p.g.nd) reel_adamw(s, p.w, p.m, p.v, p.g, h);
     }
     o->k++;
 }
@@ -26,6 +26,6 @@ void reel_optim_sumsq(struct reel_optim *o, struct reel_stream *s, int lo, int h
 {
     for (int i = lo; i < hi; i++) {
         struct reel_shard p = reel_param_shard(o->model->ps, i);
-        if (p.rows) reel_sumsq(s, acc, p.g);
+        if (p.rows && p.g.nd) reel_sumsq(s, acc, p.g);
     }
 }

@@ -55,6 +55,7 @@ enum reel_init {
     REEL_INIT_ONE,
     REEL_INIT_NORMAL,    /* normal * init_scale */
     REEL_INIT_MODTABLE6, /* normal * init_scale, plus 1 in rows 2 and 5 */
+    REEL_INIT_UNIFORM,   /* uniform in [-init_scale, init_scale) */
 };
 
 /* One line of a model's parameter table: drives layout, init, checkpoint keys, loading. */
@@ -66,6 +67,9 @@ struct reel_param_def {
     int keep_f32;       /* gathered in f32 whatever the compute dtype (vectors, tables, time path) */
     enum reel_init init;
     float init_scale;
+    int frozen;  /* not trained even in a trainable role: no gradient, no moments, not in checkpoints */
+    int adapter; /* A, then B of a low-rank adapter follow at this index of the table; 0: none */
+    enum reel_param_part { REEL_PARAM_OWN, REEL_PARAM_LORA_A, REEL_PARAM_LORA_B } part; /* of the model, or of an adapter */
 };
 
 #endif

@@ -34,7 +34,7 @@ static const char *bad_param(struct reel_run *r, int role, int grad)
 
     for (int i = 0; i < n && first == n; i++) {
         struct reel_shard s = reel_param_shard(ps, i);
-        if (s.rows && shard_is_bad(r, grad ? s.g : s.w)) first = i;
+        if (s.rows && (!grad || s.g.nd) && shard_is_bad(r, grad ? s.g : s.w)) first = i;
     }
     mine = first;
     reel_comm_minavgmax(r->world, &mine, 1, &min, &avg, &max);

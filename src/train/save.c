@@ -217,7 +217,8 @@ static void name_average(struct reel_run *r, struct reel_io *io)
 {
     struct reel_params *ps = r->role[REEL_STUDENT].ps;
 
-    for (int i = 0; i < reel_params_cfg(ps)->n; i++) reel_io_shadow(io, "student_ema", ps, i, reel_param_shard(ps, i).w);
+    for (int i = 0; i < reel_params_cfg(ps)->n; i++)
+        if (!reel_params_cfg(ps)->def[i].frozen) reel_io_shadow(io, "student_ema", ps, i, reel_param_shard(ps, i).w);
 }
 
 /* The student's average into its shards. Collective(world). */
