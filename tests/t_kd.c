@@ -160,6 +160,7 @@ int main(int argc, char **argv)
     points();
     refusals();
     central("kd");
+    central("kd-causal");
     free(yaml);
     reel_comm_stop();
     return tap_done();

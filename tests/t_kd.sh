@@ -86,6 +86,25 @@ same "ends like the others" "$(state "$TMPDIR/k2/checkpoint-6")" "$(state "$TMPD
 same "and leaves a lock and one file of 22 samples" "$(ls "$TMPDIR/auto/trajectories")" "lock
 part-00000.h5"
 
+# the reference's runs, bidirectional and causal, in two layouts and with less memory
+golden() { # golden TEXT RANKS FOLDER [override...]: the run agrees; its hash of losses and weights goes to $hash
+    g_text=$1; g_n=$2; g_dir=$3
+    shift 3
+    try "$g_text" "$REEL_BUILD/tests/mpirun.sh" -n "$g_n" "$REEL_BUILD/tests/golden" "$REEL_SRC/tests/golden/$g_dir" "$@"
+    hash=$(sed -n 's/^hash //p' "$TMPDIR/out")
+}
+for g in kd kd-causal; do
+    golden "$g" 1 $g
+    one=$hash
+    golden "$g on two ranks" 2 $g
+    same "the same bits" "$hash" "$one"
+    golden "$g, draws from the generator, activation checkpointing" 1 $g --generate --training.model.enable_gradient_checkpointing_type full
+    same "the same bits" "$hash" "$one"
+done
+"$REEL_BUILD/tests/golden" "$REEL_SRC/tests/golden/kd-causal" --method.num_frames_per_block 3 > "$TMPDIR/out" 2>&1
+grep -q "num_frames_per_block: 3, but the student's blocks have 2 frames" "$TMPDIR/out"
+verdict $? "blocks that are not the model's"
+
 # interruptions: a fault keeps the files that are whole; a kill leaves spools, which the next run removes
 REEL_FAULT=trajectories:0:6 fails "a fault in the third file" "injected fault" walk 2 "$TMPDIR/f" --training.data.train_batch_size 1
 same "two files are there" "$(ls "$TMPDIR/f")" "lock
