@@ -515,23 +515,39 @@ static reel_err lay_out_sampling(struct reel_run *r, struct reel_sampling *g)
     struct reel_model *m = &r->role[g->role];
 
     REEL_TRY(open_params(r, (int)g->role));
-    g->x = reel_new(&r->io, REEL_F32, x, 5);
-    g->t = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0]));
-    g->text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
-    g->uncond = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
+    g->io.x = reel_new(&r->io, REEL_F32, x, 5);
+    g->io.t = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0]));
+    g->io.text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
+    g->io.uncond = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
     return REEL_OK;
 }
 
-/* What one sampling step pushes: the draw, and two network calls in one arena. */
+static reel_err can_sample(struct reel_run *r, const struct reel_sampling *g)
+{
+    const struct reel_model *m = &r->role[g->role];
+
+    if (g->sampler.kind != REEL_SAMPLER_STREAMING || m->ops->kv_open) return REEL_OK;
+    return reel_config_fail(r->cfg, "models", "%s makes whole clips; streaming needs a causal model", m->ops->name);
+}
+
+static void sampling_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+{
+    struct reel_sampling *g = ctx;
+    char name[32];
+
+    snprintf(name, sizeof name, "validation/noise/%d", k);
+    reel_draw_normal(g->draws, s, eps, name, g->where);
+}
+
+/* Everything that sampling pushes, counted: the first noise, then the sampler itself. */
 static void rehearse_sampling(struct reel_run *r, struct reel_sampling *g)
 {
-    struct reel_model *m = &r->role[g->role];
-    struct reel_model_in in = { .x = g->x, .t = g->t, .text = g->text };
-
-    reel_draw_normal(NULL, &r->s, g->x, "validation/noise/0", (struct reel_where){ .nb = g->x.n[0], .b_global = g->x.n[0] });
-    m->ops->fwd(m, &r->step_mem, &in, NULL);
-    m->ops->fwd(m, &r->step_mem, &in, NULL);
-    reel_arena_reset(&r->step_mem, 0);
+    g->sampler.model = &r->role[g->role];
+    g->sampler.a = &r->step_mem;
+    g->sampler.noise = sampling_noise;
+    g->sampler.ctx = g;
+    g->where = (struct reel_where){ .nb = g->batch, .b_global = g->batch };
+    reel_sample(&g->sampler, &g->io);
 }
 
 static reel_err plan_sampling(struct reel_run *r, struct reel_sampling *g)
@@ -539,6 +555,7 @@ static reel_err plan_sampling(struct reel_run *r, struct reel_sampling *g)
     reel_stream_init(&r->s, r->be, 1, &r->scratch);
     name_arenas(r);
     REEL_TRY(make_frozen(r, g->role));
+    REEL_TRY(can_sample(r, g));
     REEL_TRY(batch_shape(r, &r->role[g->role], g->info));
     r->method.shape[0] = g->batch;
     REEL_TRY(lay_out_sampling(r, g));
@@ -558,6 +575,7 @@ reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cf
     reel_stream_init(&r->s, r->be, 0, &r->scratch);
     REEL_TRY(reel_agree(world, lay_out_sampling(r, g)));
     REEL_TRY(reel_draws_open(&r->draws, g->seed, NULL, 0, NULL, world));
+    g->draws = r->draws;
     return g->checkpoint ? reel_load_student(r, g->checkpoint, g->ema) : reel_role_weights(r, (int)g->role);
 }
 

@@ -1,10 +1,12 @@
 #ifndef REEL_TRAIN_GENERATE_H
 #define REEL_TRAIN_GENERATE_H
 
-/* Pictures from a trained model: Euler sampling with guidance, the built-in text vectors and codec,
- * a contact sheet, and how faithful the clips are to the built-in captions. */
+/* Pictures from a trained model: a sampler, the built-in text vectors and codec, a contact sheet, and how faithful the
+ * clips are to the built-in captions. */
 
 #include "train/run.h"
+
+#define REEL_GENERATE_MAX_STEPS 1000
 
 struct reel_generate_flags {
     const char *prompt;     /* one clip of this text */
@@ -14,7 +16,8 @@ struct reel_generate_flags {
     int64_t clips;          /* > 0: that many captions of held-out built-in clips, and measures of the result */
     int64_t benchmark;      /* which held-out captions and which noise: 0, 1, 2, ... */
     int64_t steps, batch;
-    double guidance;
+    int sampler;     /* enum reel_sampler_kind, or one more: no model, real clips */
+    double guidance; /* NAN: the sampler's habit */
 };
 
 /** reel_generate - sample, decode, write the sheet, print the measures. Collective(world).

@@ -8,6 +8,7 @@
 #include "config/config.h"
 #include "data/loader.h"
 #include "methods/method.h"
+#include "models/sampler.h"
 #include "optim/optim.h"
 #include "track/track.h"
 #include "train/profile.h"
@@ -82,9 +83,10 @@ struct reel_sampling {
     const char *checkpoint; /* where the weights come from; NULL: init_from */
     int ema;                /* the average of the checkpoint instead of its weights */
     uint64_t seed;          /* of the noise */
-    reel_tensor x;            /* out [batch,T,C,H,W] f32 */
-    reel_tensor t;            /* out [batch] f32 */
-    reel_tensor text, uncond; /* out [batch,L,D] f32 */
+    struct reel_sampler sampler; /* in: kind, steps, sigma, guidance; out: the rest */
+    struct reel_sampling_io io;  /* out */
+    struct reel_draws *draws;    /* out */
+    struct reel_where where;     /* which clips a batch is: its noise; set before sampling */
 };
 
 /** reel_run_open_sampling - mesh, device and the role for sampling. Close with reel_run_close.

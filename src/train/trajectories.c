@@ -167,7 +167,7 @@ static reel_err describe(const struct maker *k, struct reel_set_desc *d)
 /* Sample i's text for row b of the batch, its rows in *rows; k->text keeps them as they were read. */
 static reel_err put_text(struct maker *k, int64_t i, int64_t b, int *rows)
 {
-    reel_tensor to = reel_at(k->g.text, b);
+    reel_tensor to = reel_at(k->g.io.text, b);
     size_t dim = (size_t)to.n[1], n;
 
     REEL_TRY(reel_set_read(k->src, i, 0, NULL, k->text, rows));
@@ -183,7 +183,7 @@ static void put_uncond(struct maker *k)
 {
     int rows = 0;
     const float *v = reel_set_negative(k->src, &rows);
-    reel_tensor all = k->g.uncond;
+    reel_tensor all = k->g.io.uncond;
     size_t dim = (size_t)all.n[2], n = (size_t)(rows < all.n[1] ? rows : all.n[1]) * dim;
 
     memset(k->padded, 0, (size_t)all.n[1] * dim * sizeof *k->padded);
@@ -250,11 +250,11 @@ static reel_err walk_batch(struct maker *k, const struct wave *v, int64_t p0)
     for (int64_t b = 0; b < B; b++) {
         int64_t i = item(k, v, at + b, &writer);
         struct reel_where w = { .b0 = i, .nb = 1, .b_global = i + 1 };
-        reel_draw_normal(r->draws, &r->s, reel_slice(k->g.x, b, b + 1), "kd/noise", w);
+        reel_draw_normal(r->draws, &r->s, reel_slice(k->g.io.x, b, b + 1), "kd/noise", w);
         if (!e) e = put_text(k, i, b, &rows);
     }
     REEL_TRY(reel_agree(k->c, e));
-    reel_kd_walk(&walk, k->g.x, k->g.t, k->g.text, k->g.uncond);
+    reel_kd_walk(&walk, k->g.io.x, k->g.io.t, k->g.io.text, k->g.io.uncond);
     for (int64_t b = 0; b < B && at + b < v->items && writes && !e; b++) {
         int64_t i = item(k, v, at + b, &writer);
         e = store(k, v->w[writer], i, b);
@@ -422,7 +422,7 @@ static reel_err allocate(struct maker *k)
     k->states = malloc(B * S * k->clip * sizeof *k->states);
     k->raw = malloc(S * k->clip * sizeof *k->raw);
     k->text = malloc(((size_t)k->info->text_rows * dim + 1) * sizeof *k->text);
-    k->padded = malloc((size_t)k->g.text.n[1] * dim * sizeof *k->padded);
+    k->padded = malloc((size_t)k->g.io.text.n[1] * dim * sizeof *k->padded);
     if (k->states && k->raw && k->text && k->padded) return REEL_OK;
     return REEL_FAIL(REEL_ENOMEM, "no host memory for the states of %zu trajectories", B);
 }
@@ -457,12 +457,15 @@ static int64_t batch_of(const struct maker *k) /* no larger than a part gives to
 
 static reel_err make_all(struct maker *k, const struct reel_env *env)
 {
+    static const float one_step[] = { 1, 0 };
+
     REEL_TRY(reel_open_data(&k->src, k->cfg, k->f->quiet, k->c));
     k->info = reel_set_info(k->src);
     REEL_TRY(judge(k));
     k->per_file = k->f->samples_per_file;
     k->parts = (k->info->n + k->per_file - 1) / k->per_file;
-    k->g = (struct reel_sampling){ .role = REEL_TEACHER, .info = k->info, .batch = batch_of(k), .seed = (uint64_t)k->cfg->training.data.seed };
+    /* what sampling rehearses takes as much memory as the walk: two calls in one arena */
+    k->g = (struct reel_sampling){ .sampler = { .steps = 1, .sigma = one_step, .guidance = 2 }, .role = REEL_TEACHER, .info = k->info, .batch = batch_of(k), .seed = (uint64_t)k->cfg->training.data.seed };
     REEL_TRY(reel_agree(k->c, k->c->rank ? REEL_OK : take_folder(k)));
     REEL_TRY(reel_run_open_sampling(k->r, k->cfg, &k->g, env, k->c));
     REEL_TRY(fits_text(k));
