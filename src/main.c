@@ -164,14 +164,26 @@ static const struct { const char *name; reel_err (*run)(struct program *p); } co
     { "generate", do_generate }, { "check", do_check }, { "export", do_export },
 };
 
+/* --help-config takes the target of a plugin, too. */
+static reel_err print_help(struct program *p)
+{
+    const struct reel_schema *schema = reel_schema_init(&p->kinds);
+    char topic[128];
+
+    if (p->cli.topic && reel_target_split(p->cli.topic)) {
+        REEL_TRY(reel_plugin_topic(&p->kinds, p->cli.topic, &p->world, topic, sizeof topic));
+        p->cli.topic = topic;
+    }
+    return reel_agree(&p->world, p->world.rank ? REEL_OK : reel_cli_print(&p->cli, reel_commands, schema, stdout));
+}
+
 static reel_err run(struct program *p, int argc, char **argv)
 {
     reel_env_read(&p->env);
     REEL_TRY(reel_comm_check_launch(&p->world, reel_env_get(&p->env, REEL_ENV_SLURM_STEP_NUM_TASKS)));
     REEL_TRY(reel_fault_set(reel_env_get(&p->env, REEL_ENV_REEL_FAULT)));
     REEL_TRY(reel_cli_parse(&p->cli, reel_commands, argc, argv));
-    if (p->cli.wants != REEL_CLI_RUN)
-        return p->world.rank ? REEL_OK : reel_cli_print(&p->cli, reel_commands, reel_schema_init(&p->kinds), stdout);
+    if (p->cli.wants != REEL_CLI_RUN) return print_help(p);
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         if (!strcmp(commands[i].name, p->cli.cmd->name)) return commands[i].run(p);
     return REEL_FAIL(REEL_ECONFIG, "%s: no such command", p->cli.cmd->name);

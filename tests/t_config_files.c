@@ -86,7 +86,7 @@ static int sane(const struct reel_opt *opts)
 
         bad += !o->help || !*o->help;
         bad += o->type == REEL_OPT_ENUM && !o->choices;
-        bad += (o->flags & REEL_OPT_REQUIRED) && !o->example;
+        bad += (o->flags & REEL_OPT_REQUIRED) && !o->example && strcmp(o->name, "_target_") != 0; /* the registry's first */
         bad += o->min < o->max && !(o->flags & REEL_OPT_NULLABLE) && !(o->flags & REEL_OPT_REQUIRED) &&
                (o->type == REEL_OPT_INT || o->type == REEL_OPT_F64) && (o->dflt < o->min || o->dflt > o->max);
         for (const struct reel_opt *b = opts; b < o; b++) {

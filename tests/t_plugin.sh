@@ -117,6 +117,10 @@ for n in update_ratio adversarial patch_mlp; do
     case $page in *"$(cat "$REEL_SRC/tests/plugins/$n.c")"*) ok "the manual has $n.c" ;; *) not_ok "the manual has $n.c" ;; esac
 done
 
+try "its keys" "$REEL_BUILD/tests/mpirun.sh" -n 2 "$REEL_BUILD/reel" --help-config ./adversarial.so:adversarial
+grep -q '^method.adversarial: ' "$TMPDIR/out" && grep -q '^  critic_steps' "$TMPDIR/out"
+verdict $? "as --help-config shows them"
+
 # ---- what may be wrong
 m=--method._target_
 fails "no such file" "command line: method: plugin ./none.so: cannot open: No such file" train 2 "$TMPDIR/n" $m ./none.so:sft

@@ -121,3 +121,5 @@ struct reel_cb *reel_ema_of(struct reel_cb *cb, int n)
 }
 
 reel_tensor reel_ema_shadow(const struct reel_cb *c, int i) { return ((const struct ema *)c->priv)->shadow[i]; }
+
+REEL_EXPORT(REEL_KIND_CALLBACK, ema);

@@ -203,7 +203,7 @@ void reel_doc_usage(const struct reel_cmd *const *cmds, const struct reel_cmd *c
     fputs("usage: reel COMMAND [flags]\n\ncommands:\n", f);
     for (; *cmds; cmds++) fprintf(f, "  %-12s %s\n", (*cmds)->name, (*cmds)->help);
     fputs("\n  reel COMMAND --help          the flags of a command\n"
-          "  reel --help-config [SECTION] every key of a configuration, e.g. training.data\n"
+          "  reel --help-config [SECTION] every key of a configuration, e.g. training.data, or of a plugin, ./x.so:x\n"
           "  reel --version\n", f);
 }
 
@@ -267,7 +267,9 @@ static void example_models(const struct reel_schema *schema, const struct writer
         fprintf(w->f, "    # %s: %s\n", k->name, k->help);
         target_comment(w, k, 4);
     }
-    example_opts(w, reel_role_opts, 4);
+    line(w, 4, "# model: a registry name, a class path, or a plugin FILE.so:NAME (string; required)");
+    fprintf(w->f, "    _target_: %s\n", schema->models->name);
+    example_opts(w, reel_role_opts + 1, 4);
 }
 
 static void example_methods(const struct reel_schema *schema, const struct writer *w)
@@ -279,7 +281,7 @@ static void example_methods(const struct reel_schema *schema, const struct write
         if (k != schema->methods) fputs("\n# method:\n", w->f);
         fprintf(w->f, "%s  # %s: %s\n", here.lead, k->name, k->help);
         target_comment(&here, k, 2);
-        line(&here, 2, "# method: a registry name or a class path (string; required)");
+        line(&here, 2, "# method: a registry name, a class path, or a plugin FILE.so:NAME (string; required)");
         fprintf(w->f, "%s  _target_: %s\n", here.lead, k->name);
         if (k == schema->methods) example_opts(&here, reel_method_opts + 1, 2);
         example_opts(&here, k->opts, 2);
@@ -302,7 +304,7 @@ static void example_callbacks(const struct reel_schema *schema, const struct wri
         fprintf(w->f, "%s  # %s%s\n", here.lead, k->help, k->ready ? "" : " (not in this version yet)");
         target_comment(&here, k, 2);
         fprintf(w->f, "%s  %s:\n", here.lead, k->name);
-        line(&here, 4, "# callback class; without it the entry's name says which (string)");
+        line(&here, 4, "# callback: a registry name, a class path, or a plugin FILE.so:NAME; without it the entry's name says which (string)");
         fprintf(w->f, "%s    _target_: %s\n", here.lead, k->name);
         example_opts(&here, k->opts, 4);
     }

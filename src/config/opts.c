@@ -6,8 +6,8 @@
 
 #define F(field) offsetof(struct reel_cfg_role, field)
 const struct reel_opt reel_role_opts[] = {
-    { "_target_", REEL_OPT_STR, F(target), .example = "wan", .flags = REEL_OPT_REQUIRED,
-      .help = "model class: a registry name or a FastVideo class path" },
+    { "_target_", REEL_OPT_STR, F(target), .flags = REEL_OPT_REQUIRED,
+      .help = "model: a registry name, a FastVideo class path, or a plugin FILE.so:NAME" },
     { "init_from", REEL_OPT_STR, F(init_from), .example = "Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
       .flags = REEL_OPT_REQUIRED,
       .help = "a folder in Diffusers layout, or a Hugging Face id found in the local cache" },
@@ -46,8 +46,8 @@ const struct reel_opt reel_role_opts[] = {
 
 #define F(field) offsetof(struct reel_cfg_method, field)
 const struct reel_opt reel_method_opts[] = {
-    { "_target_", REEL_OPT_STR, F(target), .example = "sft",
-      .flags = REEL_OPT_REQUIRED, .help = "method: a registry name or a FastVideo class path" },
+    { "_target_", REEL_OPT_STR, F(target), .flags = REEL_OPT_REQUIRED,
+      .help = "method: a registry name, a FastVideo class path, or a plugin FILE.so:NAME" },
     { "parity", REEL_OPT_ENUM, F(parity), .choices = REEL_PARITY_CHOICES, .flags = REEL_OPT_NULLABLE,
       .help = "fastvideo: the reference's behaviour where ours differs, to continue one of its runs" },
     { .type = REEL_OPT_END },
@@ -57,7 +57,7 @@ const struct reel_opt reel_method_opts[] = {
 #define F(field) offsetof(struct reel_cfg_callback, field)
 const struct reel_opt reel_callback_opts[] = {
     { "_target_", REEL_OPT_STR, F(target),
-      .help = "callback class; without it the entry's name says which" },
+      .help = "callback: a registry name, a FastVideo class path, or a plugin FILE.so:NAME; without it the entry's name says which" },
     { .type = REEL_OPT_END },
 };
 #undef F

@@ -48,7 +48,10 @@ reel_err reel_check_causal(const struct reel_config *cfg, const char *why)
 {
     const struct reel_cfg_role *s = reel_config_role(cfg, "student");
 
+    const struct reel_kind *k = cfg->schema->models;
+
     if (s->kind->causal) return REEL_OK;
-    return reel_config_fail(cfg, "models.student._target_", "%s is bidirectional; %s: use wan_causal "
-                            "(fastvideo.train.models.wan.WanCausalModel)", s->kind->name, why);
+    while (k->name && !k->causal) k++;
+    return reel_config_fail(cfg, "models.student._target_", "%s is bidirectional; %s: use a causal model%s%s", s->kind->name,
+                            why, k->name ? " such as " : "", k->name ? k->name : "");
 }

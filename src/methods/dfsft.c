@@ -104,3 +104,5 @@ const struct reel_method_ops reel_method_dfsft = {
     .init = reel_dfsft_init,
     .step = dfsft_step,
 };
+
+REEL_EXPORT(REEL_KIND_METHOD, dfsft);

@@ -151,3 +151,5 @@ const struct reel_method_ops reel_method_dmd2 = {
     .optimizer = reel_dmd_optimizer,
     .step = dmd2_step,
 };
+
+REEL_EXPORT(REEL_KIND_METHOD, dmd2);

@@ -214,3 +214,5 @@ const struct reel_method_ops reel_method_kd = {
     .step = kd_step,
     .trajectories = kd_trajectories,
 };
+
+REEL_EXPORT(REEL_KIND_METHOD, kd);

@@ -34,3 +34,5 @@ const struct reel_method_ops reel_method_tfsft = {
     .init = reel_dfsft_init,
     .step = tfsft_step,
 };
+
+REEL_EXPORT(REEL_KIND_METHOD, tfsft);

@@ -81,7 +81,7 @@ struct reel_model {
     void (*probe)(void *ctx, const char *phase, int block, const char *name, reel_tensor x);
     void *probe_ctx;
     long opt_step;     /* completed AdamW updates */
-    float gscale;      /* set by grad_clip, used by the update */
+    float gscale;      /* a callback may lower it; the update multiplies gradients by it */
 };
 
 extern const struct reel_model_ops reel_model_wan, reel_model_wan_causal;

@@ -16,8 +16,6 @@
 #define HOST_ARENA_BYTES (4u << 20) /* host values of one micro-batch: sums ... */
 #define HOST_FRAME_BYTES 64u        /* ... and what a frame of a sample adds: levels, losses */
 
-static const char *const role_name[REEL_NROLE] = { "student", "teacher", "critic" };
-
 static void mesh_dims(const struct reel_config *cfg, struct reel_mesh_dims *d)
 {
     const struct reel_cfg_distributed *c = &cfg->training.distributed;
@@ -32,7 +30,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     struct reel_model *m = &r->role[i];
     char *json = NULL, where[PATH_MAX];
 
-    m->role = role_name[i];
+    m->role = reel_role_names[i];
     m->ops = c->kind->ops;
     if (!c->kind->ready)
         return REEL_FAIL(REEL_ECONFIG, "models.%s: %s is checked, but not trained in this version", c->name, c->kind->name);
@@ -83,7 +81,7 @@ static reel_err make_roles(struct reel_run *r)
     unsigned needed = r->cfg->method.kind->roles_needed;
 
     for (int i = 0; i < REEL_NROLE; i++) {
-        const struct reel_cfg_role *c = reel_config_role(r->cfg, role_name[i]);
+        const struct reel_cfg_role *c = reel_config_role(r->cfg, reel_role_names[i]);
         if (!c || !(needed & REEL_ROLE(i))) continue;
         REEL_TRY(make_role(r, i, c));
         r->roles |= REEL_ROLE(i);
@@ -500,7 +498,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
 
 static reel_err make_frozen(struct reel_run *r, enum reel_role role)
 {
-    struct reel_cfg_role c = *reel_config_role(r->cfg, role_name[role]);
+    struct reel_cfg_role c = *reel_config_role(r->cfg, reel_role_names[role]);
 
     c.trainable = 0;
     c.checkpointing = REEL_CKPTING_NONE;

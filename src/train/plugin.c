@@ -26,6 +26,7 @@ __attribute__((format(printf, 2, 3))) static reel_err fail(const struct reel_cfg
     va_start(ap, fmt);
     vsnprintf(what, sizeof what, fmt, ap);
     va_end(ap);
+    if (!p->node) return REEL_FAIL(REEL_EPLUGIN, "plugin %s: %s", p->path, what);
     return REEL_FAIL(REEL_EPLUGIN, "%s: %s: plugin %s: %s", reel_node_where(p->node, where, sizeof where), p->key,
                      p->path, what);
 }
@@ -80,6 +81,7 @@ static int belongs_to(const void *ops, const struct reel_plugin *d)
     return dladdr(ops, &a) && dladdr(d, &b) && a.dli_fbase == b.dli_fbase;
 }
 
+/* p->kind 0: any. */
 static reel_err judge(const struct reel_cfg_plugin *p, const struct reel_plugin *d)
 {
     if (!d)
@@ -90,28 +92,27 @@ static reel_err judge(const struct reel_cfg_plugin *p, const struct reel_plugin 
                     REEL_ABI);
     if (d->kind < REEL_KIND_MODEL || d->kind > REEL_KIND_CALLBACK)
         return fail(p, "'%s' is of an unknown kind %u", p->name, d->kind);
-    if (d->kind != p->kind)
+    if (p->kind && d->kind != p->kind)
         return fail(p, "'%s' is a %s, and a %s is wanted here", p->name, kinds[d->kind].word, kinds[p->kind].word);
-    if (d->ops_size != kinds[p->kind].ops_size)
+    if (d->ops_size != kinds[d->kind].ops_size)
         return fail(p, "its ops have %llu bytes, not %llu: rebuild it", (unsigned long long)d->ops_size,
-                    (unsigned long long)kinds[p->kind].ops_size);
+                    (unsigned long long)kinds[d->kind].ops_size);
     if (!belongs_to(d->ops, d))
         return fail(p, "the ops of '%s' are this program's own, not the plugin's: build it with -fvisibility=hidden, as "
                        "pkg-config --cflags reel says", p->name);
     return REEL_OK;
 }
 
-static reel_err add(struct reel_all_kinds *all, const struct reel_cfg_plugin *p, const struct reel_plugin *d)
+static reel_err add(struct reel_all_kinds *all, const struct reel_cfg_plugin *p, const void *ops)
 {
-    const struct reel_kind *k = reel_schema_add(all, p->kind, d->ops, p->target);
+    const struct reel_kind *k = reel_schema_add(all, p->kind, ops, p->target);
 
     if (!k) return fail(p, "more plugins than %d", REEL_MAX_KINDS);
     if (!k->name || !k->help || !k->ready) return fail(p, "'%s' is incomplete: it has no name, help or work", p->name);
     return REEL_OK;
 }
 
-/* Local. */
-static reel_err open_plugin(struct reel_all_kinds *all, const struct reel_cfg_plugin *p)
+static reel_err open_plugin(struct reel_all_kinds *all, struct reel_cfg_plugin *p)
 {
     char symbol[512];
     const struct reel_plugin *d;
@@ -121,7 +122,15 @@ static reel_err open_plugin(struct reel_all_kinds *all, const struct reel_cfg_pl
     snprintf(symbol, sizeof symbol, REEL_PLUGIN_SYMBOL("%s"), p->name);
     d = dlsym(handle, symbol);
     REEL_TRY(judge(p, d));
-    return add(all, p, d);
+    p->kind = d->kind;
+    return add(all, p, d->ops);
+}
+
+/* Collective(world). */
+static reel_err load(struct reel_all_kinds *all, struct reel_cfg_plugin *p, struct reel_comm *world)
+{
+    REEL_TRY(same_everywhere(p, world));
+    return reel_agree(world, open_plugin(all, p));
 }
 
 static const struct reel_kind *loaded(const struct reel_all_kinds *all, const struct reel_cfg_plugin *p)
@@ -137,10 +146,22 @@ reel_err reel_plugins_load(struct reel_all_kinds *all, struct reel_config *cfg, 
     struct reel_cfg_plugin list[REEL_CFG_MAX_PLUGINS];
     int n = reel_config_plugins(cfg, list);
 
-    for (int i = 0; i < n; i++) {
-        if (loaded(all, &list[i])) continue;
-        REEL_TRY(same_everywhere(&list[i], world));
-        REEL_TRY(reel_agree(world, open_plugin(all, &list[i])));
-    }
+    for (int i = 0; i < n; i++)
+        if (!loaded(all, &list[i])) REEL_TRY(load(all, &list[i], world));
+    return REEL_OK;
+}
+
+reel_err reel_plugin_topic(struct reel_all_kinds *all, const char *target, struct reel_comm *world, char *topic,
+                           size_t size)
+{
+    static const char *const section[] = { [REEL_KIND_MODEL] = "models", [REEL_KIND_METHOD] = "method",
+                                           [REEL_KIND_CALLBACK] = "callbacks" };
+    size_t n = reel_target_split(target);
+    char path[PATH_MAX];
+    struct reel_cfg_plugin p = { .target = target, .path = path, .name = target + n + 1 };
+    snprintf(path, sizeof path, "%.*s", (int)n, target);
+    REEL_TRY(load(all, &p, world));
+    if (p.kind == REEL_KIND_MODEL) snprintf(topic, size, "%s", section[p.kind]); /* roles of all models have the same keys */
+    else snprintf(topic, size, "%s.%s", section[p.kind], loaded(all, &p)->name);
     return REEL_OK;
 }

@@ -15,4 +15,12 @@
  */
 reel_err reel_plugins_load(struct reel_all_kinds *all, struct reel_config *cfg, struct reel_comm *world);
 
+/**
+ * reel_plugin_topic - the plugin of a target joins `all`; what reel_doc_reference calls its keys. Collective(world).
+ * @topic  out: "method.my_method"
+ * Errors as above.
+ */
+reel_err reel_plugin_topic(struct reel_all_kinds *all, const char *target, struct reel_comm *world, char *topic,
+                           size_t size);
+
 #endif
