@@ -9,3 +9,10 @@ tests_t_wan_golden_np2_SOURCES = $(tests_t_wan_golden_SOURCES)
 tests_t_wan_golden_np4_SOURCES = $(tests_t_wan_golden_SOURCES)
 tests_t_wan_spec_SOURCES = tests/t_wan_spec.c tests/wan_rig.h tests/wan_rig.c
 tests_t_wan_props_SOURCES = tests/t_wan_props.c tests/wan_rig.h tests/wan_rig.c
+
+# the causal transformer: its numbers, and what holds of streaming
+check_PROGRAMS += tests/t_wan_causal tests/t_wan_stream tests/t_wan_stream_np2 tests/t_wan_stream_np4
+tests_t_wan_causal_SOURCES = tests/t_wan_causal.c tests/wan_rig.h tests/wan_rig.c
+tests_t_wan_stream_SOURCES = tests/t_wan_stream.c tests/wan_rig.h tests/wan_rig.c
+tests_t_wan_stream_np2_SOURCES = $(tests_t_wan_stream_SOURCES)
+tests_t_wan_stream_np4_SOURCES = $(tests_t_wan_stream_SOURCES)
