@@ -212,7 +212,7 @@ static void report_series(struct method_case *c, int i)
     if (e && reel_st_read(c->expect, e, 0, (size_t)c->steps * sizeof *want, want) == REEL_OK) {
         for (long k = 0; k < c->steps; k++) {
             double diff = isnan(got[k]) && isnan(want[k]) ? 0 : fabs(got[k] - want[k]);
-            double rel = want[k] != 0 ? diff / fabs(want[k]) : diff;
+            double rel = want[k] != 0 && !isnan(want[k]) ? diff / fabs(want[k]) : diff;
             if (!(rel <= worst)) worst = rel;
             if (!(diff <= abs)) abs = diff;
             if (isnan(want[k])) continue;

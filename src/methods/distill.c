@@ -100,13 +100,22 @@ reel_tensor reel_dmd_level(struct reel_method *m, int64_t n, float value)
     return level;
 }
 
-/* Host values [B] on the device. */
-static reel_tensor put_values(struct reel_method *m, const float *v, int64_t n)
+reel_tensor reel_dmd_put(struct reel_method *m, const float *v, int64_t n)
 {
     reel_tensor x = reel_new(m->a, REEL_F32, REEL_DIMS(n));
 
     reel_put(m->s, x, v);
     return x;
+}
+
+reel_tensor reel_dmd_frames(struct reel_method *m, reel_tensor x, int64_t lo, int64_t hi)
+{
+    reel_tensor y;
+
+    if (lo == 0 && hi == x.n[1]) return x;
+    y = reel_new(m->a, REEL_F32, REEL_DIMS(x.n[0], hi - lo, x.n[2], x.n[3], x.n[4]));
+    for (int64_t b = 0; b < x.n[0]; b++) reel_copy(m->s, reel_at(y, b), reel_slice(reel_at(x, b), lo, hi));
+    return y;
 }
 
 /* The clip under fresh noise, at a level of its own. */
@@ -122,7 +131,7 @@ static reel_tensor sigma_of(struct reel_method *m, enum reel_role role, const fl
     float *sigma = reel_arena_push(m->host, (size_t)n * sizeof *sigma);
 
     for (int64_t i = 0; i < n; i++) sigma[i] = reel_sched_sigma(&p->table[role], t[i]);
-    return put_values(m, sigma, n);
+    return reel_dmd_put(m, sigma, n);
 }
 
 static struct score noise_clip(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st, const char *who,
@@ -137,7 +146,7 @@ static struct score noise_clip(struct reel_method *m, const struct reel_batch *b
     for (int64_t i = 0; i < w.nb; i++)
         s.at[i] = reel_score_timestep(tau[m->cfg->method.parity ? 0 : i], (float)m->cfg->pipeline.flow_shift, p->score_min,
                                       p->score_max);
-    s.t = put_values(m, s.at, w.nb);
+    s.t = reel_dmd_put(m, s.at, w.nb);
     s.eps = reel_new(m->a, REEL_F32, x0.n, 5);
     s.noisy = reel_new(m->a, REEL_F32, x0.n, 5);
     reel_draw_normal(m->draws, m->s, s.eps, reel_dmd_name(m, who, "score/noise"), w);
@@ -187,7 +196,7 @@ static reel_tensor denominator(struct reel_method *m, reel_tensor sum, double pe
         mean[b] = (float)(own < 1e-6 ? 1e-6 : own); /* a NaN stays one */
     }
     for (int64_t b = 0; b < B && m->cfg->method.parity; b++) mean[b] = (float)(all / ((double)(B * T) * per_frame));
-    return put_values(m, mean, B);
+    return reel_dmd_put(m, mean, B);
 }
 
 /* g = (fake - real)/mean |x0 - real|, the clip's cotangent but for 1/n; the loss is half the mean of its squares. */
@@ -213,17 +222,6 @@ static reel_tensor matching_gradient(struct reel_method *m, const struct reel_ba
     return fake;
 }
 
-/* Frames lo..hi-1 of x [B,T,...], contiguous. */
-static reel_tensor frames(struct reel_method *m, reel_tensor x, int64_t lo, int64_t hi)
-{
-    reel_tensor y;
-
-    if (lo == 0 && hi == x.n[1]) return x;
-    y = reel_new(m->a, REEL_F32, REEL_DIMS(x.n[0], hi - lo, x.n[2], x.n[3], x.n[4]));
-    for (int64_t b = 0; b < x.n[0]; b++) reel_copy(m->s, reel_at(y, b), reel_slice(reel_at(x, b), lo, hi));
-    return y;
-}
-
 static void student_loss(struct reel_method *m, const struct reel_batch *b, struct reel_step *st, reel_rollout_fn *rollout)
 {
     struct reel_model *student = m->role[REEL_STUDENT];
@@ -234,7 +232,9 @@ static void student_loss(struct reel_method *m, const struct reel_batch *b, stru
     g = matching_gradient(m, b, st, &c);
     reel_x0_bwd(m->s, g, g, c.sigma, reel_method_share(b, st));
     for (int i = 0; i < c.n; i++)
-        student->ops->bwd(student, m->a, c.part[i].kept, frames(m, g, c.part[i].lo, c.part[i].hi), none, none);
+        student->ops->bwd(student, m->a, c.part[i].kept, reel_dmd_frames(m, g, c.part[i].lo, c.part[i].hi), none,
+                          none);
+    if (c.kv) student->ops->kv_close(student, c.kv);
     st->trained |= REEL_ROLE(REEL_STUDENT);
 }
 

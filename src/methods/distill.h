@@ -74,10 +74,11 @@ struct reel_clip {
     reel_tensor sigma; /* [B] or [B,T] f32: x0 = x - sigma v in the evaluations that made it */
     int n;             /* how many of them carry gradient */
     struct reel_graded { int64_t lo, hi; struct reel_kept *kept; } *part; /* frames lo..hi-1 each; host memory */
+    struct reel_kv *kv; /* what they have attended to; closed after their backward. NULL: nothing */
 };
 
 /* Makes the clip of `who` ("student" or "critic": the prefix of its draws). grad: the student's backward
- * pass will follow. Collective(hsdp). */
+ * pass will follow; else only x0 stays in the arena. Collective(hsdp). */
 typedef struct reel_clip reel_rollout_fn(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st,
                                          const char *who, int grad);
 
@@ -95,6 +96,10 @@ void reel_dmd_step(struct reel_method *m, const struct reel_batch *b, struct ree
 const char *reel_dmd_name(struct reel_method *m, const char *who, const char *what);
 /** reel_dmd_noise - the draw who/rollout/noise/k, a clip on the device. Local. */
 reel_tensor reel_dmd_noise(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st, const char *who, int k);
+/** reel_dmd_frames - frames lo..hi-1 of x [B,T,C,H,W], contiguous: x itself if that is all of it, else a copy. Local. */
+reel_tensor reel_dmd_frames(struct reel_method *m, reel_tensor x, int64_t lo, int64_t hi);
+/** reel_dmd_put - n host values on the device, [n] f32. Local. */
+reel_tensor reel_dmd_put(struct reel_method *m, const float *v, int64_t n);
 /** reel_dmd_level - n times one value, [n] f32 on the device. Local. */
 reel_tensor reel_dmd_level(struct reel_method *m, int64_t n, float value);
 

@@ -112,22 +112,21 @@ static struct reel_clip dmd2_rollout(struct reel_method *m, const struct reel_ba
     const struct reel_dmd *p = m->priv;
     struct reel_model *student = m->role[REEL_STUDENT];
     struct reel_where w = reel_method_where(b, st);
-    struct reel_clip c = { .n = grad, .part = reel_arena_push(m->host, sizeof *c.part) };
-    float *level = reel_arena_push(m->host, (size_t)(2 * w.nb) * sizeof *level);
-    reel_tensor t = reel_new(m->a, REEL_F32, REEL_DIMS(w.nb));
+    struct reel_clip c = { .x0 = reel_new(m->a, REEL_F32, b->x0.n, 5), .n = grad,
+                           .part = reel_arena_push(m->host, sizeof *c.part) };
+    float *t = reel_arena_push(m->host, (size_t)w.nb * sizeof *t), *sigma = reel_arena_push(m->host, (size_t)w.nb * sizeof *sigma);
+    size_t mark = m->a->used;
     int last;
     const int64_t *j = draw_steps(m, w, who, &last);
 
-    for (int64_t i = 0; i < w.nb; i++) level[i] = p->sigma[j[i]], level[w.nb + i] = p->t[j[i]];
-    c.sigma = reel_new(m->a, REEL_F32, REEL_DIMS(w.nb));
-    c.x0 = reel_new(m->a, REEL_F32, b->x0.n, 5);
-    reel_put(m->s, c.sigma, level);
-    reel_put(m->s, t, level + w.nb);
-
-    struct reel_model_in in = { .x = state_at(m, b, st, who, j, last, c.sigma), .t = t, .text = b->text };
+    for (int64_t i = 0; i < w.nb; i++) t[i] = p->t[j[i]], sigma[i] = p->sigma[j[i]];
+    c.sigma = reel_dmd_put(m, sigma, w.nb);
+    struct reel_model_in in = { .t = reel_dmd_put(m, t, w.nb), .text = b->text };
+    in.x = state_at(m, b, st, who, j, last, c.sigma);
     *c.part = (struct reel_graded){ 0, b->x0.n[1], NULL };
     reel_tensor v = student->ops->fwd(student, m->a, &in, grad ? &c.part->kept : NULL);
     reel_x0_fwd(m->s, c.x0, in.x, v, c.sigma);
+    if (!grad) reel_arena_reset(m->a, mark);
     return c;
 }
 

@@ -16,6 +16,16 @@ static reel_err tfsft_check(const struct reel_config *cfg, const void *priv)
     return reel_dfsft_check(cfg, priv);
 }
 
+static reel_err tfsft_init(struct reel_method *m)
+{
+    const struct reel_model *student = m->role[REEL_STUDENT];
+
+    if (student->window > 0)
+        return reel_config_fail(m->cfg, "models.student.init_from", "its local_attn_size is %lld; teacher forcing has no window: "
+                                "set pipeline.dit_config.local_attn_size to -1", (long long)student->window);
+    return reel_dfsft_init(m);
+}
+
 static void tfsft_step(struct reel_method *m, const struct reel_batch *b, struct reel_step *st)
 {
     reel_dfsft_step(m, b, st, 1);
@@ -31,7 +41,7 @@ const struct reel_method_ops reel_method_tfsft = {
     .roles_needed = REEL_ROLE(REEL_STUDENT),
     .roles_trained = REEL_ROLE(REEL_STUDENT),
     .check = tfsft_check,
-    .init = reel_dfsft_init,
+    .init = tfsft_init,
     .step = tfsft_step,
 };
 
