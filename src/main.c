@@ -62,6 +62,7 @@ static reel_err print_plan(struct program *p, int required)
     reel_err e = reel_run_plan(r, p->cfg, &p->env, &p->world);
 
     if (e == REEL_OK && p->world.rank == 0) reel_report_plan(r);
+    if (e == REEL_OK) e = reel_trajectories_plan(p->cfg, &p->env, &p->world);
     if (e && !required) { /* a dry run judges the configuration, not what this machine has at hand */
         if (p->world.rank == 0) printf("no plan: %s\n", reel_errrec()->msg);
         reel_err_clear();

@@ -146,6 +146,7 @@ struct reel_preset {
     int is_causal;
     double guidance_scale; /* of validation, unless given */
     int fps;
+    const char *arch; /* folder of configs/ whose transformer/config.json is these repositories' */
 };
 struct reel_cfg_pipeline {
     const struct reel_preset *preset;
@@ -261,6 +262,10 @@ void reel_opt_write(const struct reel_opt *o, const void *src, FILE *f);
  * same configuration. env may be NULL; else the captured environment follows as comments. Local.
  */
 void reel_config_dump(const struct reel_config *cfg, const struct reel_env *env, FILE *f);
+
+/** reel_preset_arch - `arch` of the preset that names exactly this repository (a revision behind '@' aside), else
+ * NULL. Local. */
+const char *reel_preset_arch(const char *init_from);
 
 /* The tables of the sections that do not depend on a registry. */
 extern const struct reel_opt reel_role_opts[];     /* struct reel_cfg_role */

@@ -5,10 +5,10 @@
 #include "config/config_priv.h"
 
 const struct reel_preset reel_presets[] = {
-    { "wan-t2v-480p", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 3.0, NULL, 0, 3.0, 16 },
-    { "wan-t2v-720p", "Wan-AI/Wan2.1-T2V-14B-Diffusers", 5.0, NULL, 0, 5.0, 16 },
-    { "fastwan-t2v-480p", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", 8.0, "[1000, 757, 522]", 0, 3.0, 16 },
-    { "self-forcing-wan-t2v", "wlsaidhi/SFWan2.1-T2V-1.3B-Diffusers", 5.0, "[1000, 750, 500, 250]", 1, 6.0, 16 },
+    { "wan-t2v-480p", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 3.0, NULL, 0, 3.0, 16, "wan-1.3b" },
+    { "wan-t2v-720p", "Wan-AI/Wan2.1-T2V-14B-Diffusers", 5.0, NULL, 0, 5.0, 16, "wan-14b" },
+    { "fastwan-t2v-480p", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", 8.0, "[1000, 757, 522]", 0, 3.0, 16, "wan-1.3b" },
+    { "self-forcing-wan-t2v", "wlsaidhi/SFWan2.1-T2V-1.3B-Diffusers", 5.0, "[1000, 750, 500, 250]", 1, 6.0, 16, "wan-1.3b" },
     { .name = NULL },
 };
 
@@ -38,4 +38,15 @@ const struct reel_preset *reel_preset_find(const char *init_from)
         for (const char *s = p->ids; reel_next_choice(&s, id, sizeof id);)
             if (same_tail(init_from, id)) return p;
     return &reel_presets[0];
+}
+
+const char *reel_preset_arch(const char *init_from)
+{
+    size_t n = init_from ? strcspn(init_from, "@") : 0;
+    char id[128];
+
+    for (const struct reel_preset *p = reel_presets; p->name; p++)
+        for (const char *s = p->ids; reel_next_choice(&s, id, sizeof id);)
+            if (strlen(id) == n && !strncmp(id, init_from, n)) return p->arch;
+    return NULL;
 }

@@ -45,7 +45,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
     m->compute = r->cfg->training.compute_dtype == REEL_COMPUTE_BF16 ? REEL_BF16 : REEL_F32;
     m->gscale = 1;
-    REEL_TRY(reel_role_config(r, c, &json, where));
+    REEL_TRY(reel_role_config(r, i, c, &json, where));
     m->priv = calloc(1, m->ops->priv_size);
     if (!m->priv) {
         free(json);
@@ -304,16 +304,22 @@ static reel_err plan(struct reel_run *r, const struct reel_set_info *info)
     return REEL_OK;
 }
 
-reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env,
-                       struct reel_comm *world)
+/* The first rank of the mesh, without communicators. */
+static reel_err open_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env, struct reel_comm *world)
 {
     struct reel_mesh_dims d;
 
-    *r = (struct reel_run){ .cfg = cfg, .flags.env = env, .world = world, .lock = -1 };
+    *r = (struct reel_run){ .cfg = cfg, .flags = { .plan = 1, .env = env }, .world = world, .lock = -1 };
     mesh_dims(cfg, &d);
     REEL_TRY(reel_mesh_check(&d, 0));
     reel_mesh_place(&r->mesh, &d, 0);
-    REEL_TRY(reel_backend_open(&r->be, "cpu", 1));
+    return reel_backend_open(&r->be, "cpu", 1);
+}
+
+reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env,
+                       struct reel_comm *world)
+{
+    REEL_TRY(open_plan(r, cfg, env, world));
     return plan(r, NULL);
 }
 
@@ -559,6 +565,13 @@ static reel_err plan_sampling(struct reel_run *r, struct reel_sampling *g)
     REEL_TRY(lay_out_sampling(r, g));
     rehearse_sampling(r, g);
     return REEL_OK;
+}
+
+reel_err reel_run_plan_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,
+                                const struct reel_env *env, struct reel_comm *world)
+{
+    REEL_TRY(open_plan(r, cfg, env, world));
+    return plan_sampling(r, g);
 }
 
 reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,

@@ -1,5 +1,6 @@
 #include "train/init.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,11 +85,33 @@ static struct reel_hf_source source_of(const struct reel_run *r, const struct re
     return src;
 }
 
-reel_err reel_role_config(struct reel_run *r, const struct reel_cfg_role *c, char **json, char *where)
+/* config.json of the well-known models: texts of the files in configs/, put here by make. */
+static const struct { const char *arch, *json; } built_in[] = {
+#include "train/arch.inc"
+};
+
+/* What stands in for a repository that is not at hand, where no weights are wanted of it. NULL: nothing does. */
+static const char *stand_in(const struct reel_run *r, const struct reel_cfg_role *c)
+{
+    const char *arch = r->flags.plan || c->init == REEL_INIT_RANDOM ? reel_preset_arch(c->init_from) : NULL;
+
+    for (size_t i = 0; arch && i < sizeof built_in / sizeof *built_in; i++)
+        if (!strcmp(built_in[i].arch, arch)) return built_in[i].json;
+    return NULL;
+}
+
+reel_err reel_role_config(struct reel_run *r, int role, const struct reel_cfg_role *c, char **json, char *where)
 {
     struct reel_hf_source src = source_of(r, c);
+    const char *text = stand_in(r, c);
+    reel_err e = reel_hf_read_config(&src, r->world, json, where);
 
-    return reel_hf_read_config(&src, r->world, json, where);
+    if (e != REEL_ECONFIG || !text) return e;
+    reel_err_clear();
+    r->stand_in |= REEL_ROLE(role);
+    snprintf(where, PATH_MAX, "the built-in config.json of %s", c->init_from);
+    *json = strdup(text);
+    return *json ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a config.json");
 }
 
 reel_err reel_role_weights(struct reel_run *r, int role)

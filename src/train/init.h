@@ -11,9 +11,10 @@
 struct reel_hf_source reel_model_source(const char *init_from, const struct reel_env *e);
 
 /** reel_role_config - the text of the role's transformer/config.json, malloc'ed; read by rank 0 and
- * broadcast. @where: out [PATH_MAX], the file's name for messages. Collective(world); with one process
- * Local. REEL_EIO, REEL_EDATA. */
-reel_err reel_role_config(struct reel_run *r, const struct reel_cfg_role *c, char **json, char *where);
+ * broadcast. For a plan, or with `init: random`, the built-in text of a well-known model stands in for one that is
+ * not at hand (r->stand_in). @where: out [PATH_MAX], the file's name for messages. Collective(world); with one
+ * process Local. REEL_EIO, REEL_EDATA. */
+reel_err reel_role_config(struct reel_run *r, int role, const struct reel_cfg_role *c, char **json, char *where);
 
 /** reel_role_weights - fill the role's shards from `init_from`, or from the draws `init/<name>` under
  * `init: random`. Collective(world). */

@@ -5,6 +5,17 @@ libreel_a_SOURCES += src/train/schema.h src/train/schema.c src/train/plugin.h sr
   src/train/trajectories.h src/train/trajectories.c
 libreel_a_SOURCES += src/train/cli.h src/train/cli.c src/train/commands.h src/train/commands.c
 
+# config.json of the well-known models as C strings: their text stands once, in configs/
+ARCH = wan-1.3b wan-14b
+ARCH_JSON = $(top_srcdir)/configs/wan-1.3b/transformer/config.json $(top_srcdir)/configs/wan-14b/transformer/config.json
+nodist_libreel_a_SOURCES += src/train/arch.inc
+BUILT_SOURCES += src/train/arch.inc
+CLEANFILES += src/train/arch.inc
+src/train/arch.inc: Makefile $(ARCH_JSON)
+	$(AM_V_GEN)$(MKDIR_P) $(@D) && for a in $(ARCH); do \
+	  echo "{ \"$$a\"," && sed 's/["\\]/\\&/g; s/^/"/; s/$$/\\n"/' $(top_srcdir)/configs/$$a/transformer/config.json && echo "},"; \
+	done > $@.tmp && mv $@.tmp $@
+
 # the reference: written from the option tables by a program that is not installed
 noinst_PROGRAMS += src/train/mkref
 src_train_mkref_SOURCES = src/train/mkref.c

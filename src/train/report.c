@@ -95,6 +95,10 @@ void reel_report_plan(struct reel_run *r)
            d->replicate, d->shard, d->tp, d->sp, (long)r->batch.b_global,
            (int)r->cfg->training.loop.gradient_accumulation_steps);
     print_arenas(r);
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (r->stand_in & REEL_ROLE(i))
+            printf("  %s: %s is not at hand; its shapes are those of the built-in config.json\n", r->role[i].role,
+                   reel_config_role(r->cfg, r->role[i].role)->init_from);
 }
 
 static int64_t parameters(const struct reel_model *m)

@@ -20,6 +20,7 @@ struct reel_role_mem {
 struct reel_run_flags {
     const char *replay, *record; /* files or NULL */
     int replay_strict;
+    int plan;   /* nothing is wanted but a plan: weights need not be at hand */
     int quiet;  /* no progress, no table, no files but checkpoints (tests) */
     const struct reel_env *env; /* where models may be cached; NULL: folders only */
 };
@@ -35,6 +36,7 @@ struct reel_run {
     struct reel_model role[REEL_NROLE];
     struct reel_role_mem mem[REEL_NROLE];
     unsigned roles; /* REEL_ROLE bits of those that exist */
+    unsigned stand_in; /* REEL_ROLE bits of those whose config.json is the built-in one: the model is not at hand */
     struct reel_optim optim[REEL_NROLE];
 
     struct reel_method method;
@@ -92,6 +94,10 @@ struct reel_sampling {
 /** reel_run_open_sampling - mesh, device and the role for sampling. Close with reel_run_close.
  * Collective(world). */
 reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,
+                                const struct reel_env *env, struct reel_comm *world);
+
+/** reel_run_plan_sampling - the memory of such a run, as reel_run_plan does. Symmetric. */
+reel_err reel_run_plan_sampling(struct reel_run *r, const struct reel_config *cfg, struct reel_sampling *g,
                                 const struct reel_env *env, struct reel_comm *world);
 
 /** reel_run_first - start reading the first micro-batch; before the first reel_run_step. Local. */

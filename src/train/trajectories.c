@@ -498,6 +498,24 @@ reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel
     return e;
 }
 
+reel_err reel_trajectories_plan(const struct reel_config *cfg, const struct reel_env *env, struct reel_comm *world)
+{
+    struct reel_run *r;
+    struct reel_sampling g = { .role = REEL_TEACHER, .batch = cfg->training.data.train_batch_size };
+    reel_err e;
+
+    if (!reel_trajectories_of(cfg) || !reel_config_role(cfg, "teacher")) return REEL_OK;
+    r = calloc(1, sizeof *r);
+    if (!r) return REEL_FAIL(REEL_ENOMEM, "no memory for a run");
+    e = reel_run_plan_sampling(r, cfg, &g, env, world);
+    if (e == REEL_OK && world->rank == 0) {
+        printf("before it, the teacher's trajectories:\n");
+        reel_report_plan(r);
+    }
+    free(r);
+    return e;
+}
+
 /* Whether the folder holds any part. Rank 0's view on every rank. */
 static int any_part(const char *dir, struct reel_comm *c)
 {

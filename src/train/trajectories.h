@@ -27,6 +27,10 @@ struct reel_trajectories_flags {
 reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel_trajectories_flags *f,
                                 const struct reel_env *env, struct reel_comm *world);
 
+/** reel_trajectories_plan - print what the teacher's run would take, after the plan of the training. Nothing to say for
+ * methods that read none, or without a teacher. Symmetric. */
+reel_err reel_trajectories_plan(const struct reel_config *cfg, const struct reel_env *env, struct reel_comm *world);
+
 /** reel_trajectories_ensure - before a training run: trajectories that are there are compared with the configuration,
  * missing ones are made. Nothing to do for methods that read none. Collective(world).
  * Errors: those of _make; REEL_ECONFIG: they are not complete and no teacher is configured. */
