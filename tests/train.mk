@@ -23,4 +23,4 @@ dist_check_SCRIPTS += tests/t_ema.sh tests/t_golden_all.sh tests/t_golden_sft.sh
 check_PROGRAMS += tests/t_kd
 tests_t_kd_SOURCES = tests/t_kd.c
 EXTRA_DIST += tests/cfg.h tests/tiny_kd.yaml tests/golden/kd tests/golden/kd-causal tests/oracle/kd_golden.py
-dist_check_SCRIPTS += tests/t_kd.sh
+dist_check_SCRIPTS += tests/t_kd.sh tests/t_configs.sh
