@@ -16,3 +16,5 @@ tests_t_wan_causal_SOURCES = tests/t_wan_causal.c tests/wan_rig.h tests/wan_rig.
 tests_t_wan_stream_SOURCES = tests/t_wan_stream.c tests/wan_rig.h tests/wan_rig.c
 tests_t_wan_stream_np2_SOURCES = $(tests_t_wan_stream_SOURCES)
 tests_t_wan_stream_np4_SOURCES = $(tests_t_wan_stream_SOURCES)
+check_PROGRAMS += tests/t_vsa_schedule
+tests_t_vsa_schedule_SOURCES = tests/t_vsa_schedule.c tests/cfg.h

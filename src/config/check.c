@@ -98,7 +98,11 @@ static reel_err checkpoint(const struct reel_config *cfg)
 static reel_err vsa(const struct reel_config *cfg)
 {
     const struct reel_cfg_vsa *v = &cfg->training.vsa;
+    const struct reel_cfg_role *s = reel_config_role(cfg, "student");
 
+    if (cfg->method.attn_kind == REEL_ATTN_KIND_VSA && s && s->attention_backend != REEL_ATTN_DEFAULT &&
+        s->attention_backend != REEL_ATTN_VSA)
+        return reel_config_fail(cfg, "models.student.attention_backend", "method.attn_kind: vsa needs VIDEO_SPARSE_ATTN or no such key");
     if ((v->decay_rate > 0) != (v->decay_interval_steps > 0))
         return reel_config_fail(cfg, v->decay_rate > 0 ? "training.vsa.decay_rate" : "training.vsa.decay_interval_steps",
                                 "decay_rate and decay_interval_steps go together");

@@ -28,6 +28,7 @@ enum reel_save { REEL_SAVE_ASYNC, REEL_SAVE_SYNC };
 enum reel_attn_backend { REEL_ATTN_DEFAULT, REEL_ATTN_FLASH, REEL_ATTN_TORCH_SDPA, REEL_ATTN_SAGE,
                          REEL_ATTN_SAGE_THREE, REEL_ATTN_VSA, REEL_ATTN_VMOBA, REEL_ATTN_SLA,
                          REEL_ATTN_STA, REEL_ATTN_QAT_TRAIN, REEL_ATTN_QAT_INFER };
+enum reel_attn_kind { REEL_ATTN_KIND_DEFAULT, REEL_ATTN_KIND_DENSE, REEL_ATTN_KIND_VSA };
 
 /* ---- models.<role> ---- */
 struct reel_cfg_role {
@@ -59,6 +60,7 @@ struct reel_cfg_method {
     const struct reel_node *node;
     void *priv; /* kind->priv_size bytes, filled from kind->opts; the run's method uses them as its own */
     int parity; /* enum reel_parity */
+    int attn_kind; /* enum reel_attn_kind, of the student */
 };
 
 /* ---- training ---- */

@@ -50,6 +50,8 @@ const struct reel_opt reel_method_opts[] = {
       .help = "method: a registry name, a FastVideo class path, or a plugin FILE.so:NAME" },
     { "parity", REEL_OPT_ENUM, F(parity), .choices = REEL_PARITY_CHOICES, .flags = REEL_OPT_NULLABLE,
       .help = "fastvideo: the reference's behaviour where ours differs, to continue one of its runs" },
+    { "attn_kind", REEL_OPT_ENUM, F(attn_kind), .choices = "default|dense|vsa", .flags = REEL_OPT_NULLABLE,
+      .help = "self attention of the student; null: vsa if training.vsa.sparsity is above 0. Causal models are dense" },
     { .type = REEL_OPT_END },
 };
 #undef F
@@ -170,10 +172,10 @@ const struct reel_opt reel_training_opts[] = {
     { "model.parity", REEL_OPT_ENUM, F(model.parity), .choices = REEL_PARITY_CHOICES,
       .flags = REEL_OPT_NULLABLE, .help = "fastvideo: its causal mask for a short last chunk" },
 
-    { "vsa.sparsity", REEL_OPT_F64, F(vsa.sparsity), .min = 0, .max = 0.999, .flags = REEL_OPT_LATER,
-      .help = "share of tiles that video sparse attention skips; 0: dense" },
+    { "vsa.sparsity", REEL_OPT_F64, F(vsa.sparsity), .min = 0, .max = 0.999,
+      .help = "share of tiles that the student's video sparse attention skips; 0: dense" },
     { "vsa.decay_rate", REEL_OPT_F64, F(vsa.decay_rate), .min = 0, .max = 1,
-      .help = "sparsity rises by this per interval up to its value; 0: constant" },
+      .help = "sparsity rises from 0 by this per interval up to its value; 0: constant" },
     { "vsa.decay_interval_steps", REEL_OPT_INT, F(vsa.decay_interval_steps), .min = 0, .max = BIG,
       .unit = "steps", .help = "length of the interval; 0: constant" },
     { "vsa.cache_tile_buf", REEL_OPT_BOOL, F(vsa.cache_tile_buf), .help = "accepted; buffers are planned" },

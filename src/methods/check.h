@@ -6,8 +6,6 @@
 #include "config/config.h"
 #include "models/model.h"
 
-#define REEL_ATTN_KIND_CHOICES "dense|vsa"
-
 /** reel_check_rate - the student's learning rate is above 0. */
 reel_err reel_check_rate(const struct reel_config *cfg);
 /** reel_check_ratios - 0 <= min <= max <= 1 for method.min/max_timestep_ratio. */

@@ -74,7 +74,8 @@ void reel_dfsft_step(struct reel_method *m, const struct reel_batch *b, struct r
     reel_noise_mix(m->s, noisy, b->x0, eps, l.sigma);
     reel_method_note(m, "noisy", st, b, noisy);
 
-    struct reel_model_in in = { .x = noisy, .t = l.t, .text = b->text, .clean = teacher ? b->x0 : none };
+    struct reel_model_in in = { .x = noisy, .t = l.t, .text = b->text, .clean = teacher ? b->x0 : none,
+                                .sparsity = reel_method_sparsity(m, st) };
     reel_tensor v = student->ops->fwd(student, m->a, &in, &kept);
     reel_method_note(m, "pred", st, b, v);
     reel_flow_loss(m->s, dv, sum, v, b->x0, eps, noisy, l.sigma, l.w, share,

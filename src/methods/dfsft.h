@@ -12,7 +12,6 @@
 struct reel_dfsft {
     int64_t chunk_size; /* latent frames that share a noise level */
     double min_ratio, max_ratio;
-    int attn_kind;
     int lo, hi; /* table indices that are drawn, both included */
     struct reel_sched table;
     double weight[REEL_SCHED_N]; /* of the loss, by index */
@@ -24,9 +23,7 @@ struct reel_dfsft {
     { "min_timestep_ratio", REEL_OPT_F64, offsetof(struct reel_dfsft, min_ratio), .dflt = 0.0, .min = 0, .max = 1, \
       .help = "lower end of the table indices drawn; index 0 is pure noise" },                     \
     { "max_timestep_ratio", REEL_OPT_F64, offsetof(struct reel_dfsft, max_ratio), .dflt = 1.0, .min = 0, .max = 1, \
-      .help = "upper end of the table indices drawn" },                                            \
-    { "attn_kind", REEL_OPT_ENUM, offsetof(struct reel_dfsft, attn_kind), .choices = REEL_ATTN_KIND_CHOICES, \
-      .help = "accepted; causal attention is dense" }
+      .help = "upper end of the table indices drawn" }
 
 /** reel_dfsft_check - the rules of the keys above. Symmetric. */
 reel_err reel_dfsft_check(const struct reel_config *cfg, const struct reel_dfsft *o);

@@ -83,7 +83,7 @@ static void advance(struct reel_method *m, const struct reel_batch *b, const str
     rows = n ? n : 1;
     reel_tensor eps = subset(m, reel_dmd_noise(m, b, st, who, k + 1), row, rows);
     struct reel_model_in in = { .x = subset(m, z, row, rows), .t = reel_dmd_level(m, rows, p->t[k]),
-                                .text = subset(m, b->text, row, rows) };
+                                .text = subset(m, b->text, row, rows), .sparsity = reel_method_sparsity(m, st) };
     reel_tensor x0 = student->ops->fwd(student, m->a, &in, NULL);
     reel_x0_fwd(m->s, x0, in.x, x0, reel_dmd_level(m, rows, p->sigma[k]));
     reel_noise_mix(m->s, x0, x0, eps, reel_dmd_level(m, rows, p->sigma[k + 1]));
@@ -124,6 +124,7 @@ static struct reel_clip dmd2_rollout(struct reel_method *m, const struct reel_ba
     struct reel_model_in in = { .t = reel_dmd_put(m, t, w.nb), .text = b->text };
     in.x = state_at(m, b, st, who, j, last, c.sigma);
     *c.part = (struct reel_graded){ 0, b->x0.n[1], NULL };
+    in.sparsity = reel_method_sparsity(m, st);
     reel_tensor v = student->ops->fwd(student, m->a, &in, grad ? &c.part->kept : NULL);
     reel_x0_fwd(m->s, c.x0, in.x, v, c.sigma);
     if (!grad) reel_arena_reset(m->a, mark);

@@ -182,7 +182,7 @@ static void kd_step(struct reel_method *m, const struct reel_batch *b, struct re
     const int64_t *n = m->shape;
     double half_share = 0.5 * p->path.states * reel_method_share(b, st); /* x0 has all states, the loss is a mean over one */
     struct start s = draw_start(m, b, reel_method_where(b, st));
-    struct reel_model_in in = { .x = s.noisy, .t = s.t, .text = b->text };
+    struct reel_model_in in = { .x = s.noisy, .t = s.t, .text = b->text, .sparsity = reel_method_sparsity(m, st) };
     struct reel_kept *kept;
     reel_tensor none = { 0 }, dv = reel_new(m->a, REEL_F32, n, 5), sum = reel_new(m->a, REEL_F64, n, 2);
 

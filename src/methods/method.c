@@ -1,5 +1,6 @@
 #include "methods/method.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,4 +70,42 @@ struct reel_where reel_method_where(const struct reel_batch *b, const struct ree
         .nb = b->x0.n[0],
         .b_global = b->b_global,
     };
+}
+
+/* ---- sparse attention ---- */
+
+int reel_method_sparse(const struct reel_config *cfg, enum reel_role role)
+{
+    const struct reel_cfg_role *c = reel_config_role(cfg, reel_role_names[role]);
+    int kind = role == REEL_STUDENT ? cfg->method.attn_kind : REEL_ATTN_KIND_DEFAULT;
+
+    if (!c || c->kind->causal) return 0;
+    if (c->attention_backend == REEL_ATTN_VSA || kind == REEL_ATTN_KIND_VSA) return 1;
+    if (c->attention_backend != REEL_ATTN_DEFAULT || kind == REEL_ATTN_KIND_DENSE) return 0;
+    return cfg->training.vsa.sparsity > 0 && !c->disable_custom_init_weights;
+}
+
+double reel_method_target_sparsity(const struct reel_config *cfg, enum reel_role role)
+{
+    int sparse = role == REEL_STUDENT && cfg->method.attn_kind != REEL_ATTN_KIND_DENSE && reel_method_sparse(cfg, role);
+
+    return sparse ? cfg->training.vsa.sparsity : 0;
+}
+
+/* Decimal: numbers of up to twelve places are integers here, and the quotient at the end rounds once. */
+static double ramp(const struct reel_cfg_vsa *v, double target, long step)
+{
+    const double unit = 1e12;
+    int64_t end = llround(target * unit), rate = llround(v->decay_rate * unit), k = step / v->decay_interval_steps;
+
+    if (!rate || k <= end / rate) end = rate * k; /* else the product is beyond the end, and may be beyond 64 bits */
+    return (double)end / unit;
+}
+
+double reel_method_sparsity(const struct reel_method *m, const struct reel_step *st)
+{
+    const struct reel_cfg_vsa *v = &m->cfg->training.vsa;
+    double target = reel_method_target_sparsity(m->cfg, REEL_STUDENT);
+
+    return v->decay_interval_steps > 0 ? ramp(v, target, st->step) : target;
 }

@@ -106,6 +106,17 @@ void reel_method_loss(struct reel_method *m, struct reel_step *st, const char *c
                       const double *weight, double factor, double scale);
 /** reel_method_share - 1 / elements of all latents of a step: what a mean over them gives to each. Local. */
 double reel_method_share(const struct reel_batch *b, const struct reel_step *st);
+/**
+ * reel_method_sparsity - of the student's passes in this step: what training.vsa says, min(sparsity, decay_rate * (step div
+ * decay_interval_steps)) in decimal arithmetic, or constant without the decay keys; 0 if the student is dense. Passes of
+ * teacher and critic take 0. Local. Source: FastVideo's current_vsa_sparsity, fastvideo/training/ @2f3d4074, whose
+ * floating-point floor division stops short of some values (0.9 by 0.1 ends at 0.8).
+ */
+double reel_method_sparsity(const struct reel_method *m, const struct reel_step *st);
+/** reel_method_sparse - whether the role's model has sparse attention at all. Local. */
+int reel_method_sparse(const struct reel_config *cfg, enum reel_role role);
+/** reel_method_target_sparsity - of a role's passes when it samples: the schedule's end. Local. */
+double reel_method_target_sparsity(const struct reel_config *cfg, enum reel_role role);
 /** reel_where - coordinates of this micro-batch's draws. Local. */
 struct reel_where reel_method_where(const struct reel_batch *b, const struct reel_step *st);
 

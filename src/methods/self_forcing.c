@@ -11,7 +11,7 @@
 struct self_forcing {
     struct reel_dmd dmd; /* first: its options' offsets hold here */
     int64_t chunk_size;
-    int sample_ode, same_step, last_step_only, grad_in_rollout, attn_kind;
+    int sample_ode, same_step, last_step_only, grad_in_rollout;
     double context_noise;
     int64_t start_gradient_frame;
 };
@@ -31,8 +31,6 @@ static const struct reel_opt self_forcing_opts[] = {
       .help = "the student's exit step carries the gradient" },
     { "start_gradient_frame", REEL_OPT_INT, F(start_gradient_frame), .min = 0, .max = 65536,
       .unit = "latent frames", .help = "blocks that start before it carry none" },
-    { "attn_kind", REEL_OPT_ENUM, F(attn_kind), .choices = REEL_ATTN_KIND_CHOICES,
-      .help = "accepted; causal attention is dense" },
     { .type = REEL_OPT_END },
 };
 

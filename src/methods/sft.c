@@ -8,14 +8,11 @@
 #include "nn/schedule.h"
 
 struct sft {
-    int attn_kind; /* dense, vsa */
     struct reel_density density;
     struct reel_sched table;
 };
 
 static const struct reel_opt sft_opts[] = {
-    { "attn_kind", REEL_OPT_ENUM, offsetof(struct sft, attn_kind), .choices = REEL_ATTN_KIND_CHOICES,
-      .flags = REEL_OPT_LATER, .help = "attention of the student" },
     { .type = REEL_OPT_END },
 };
 
@@ -82,7 +79,7 @@ static void sft_step(struct reel_method *m, const struct reel_batch *b, struct r
     reel_noise_mix(m->s, noisy, b->x0, eps, sigma);
     reel_method_note(m, "noisy", st, b, noisy);
 
-    struct reel_model_in in = { .x = noisy, .t = t, .text = b->text };
+    struct reel_model_in in = { .x = noisy, .t = t, .text = b->text, .sparsity = reel_method_sparsity(m, st) };
     reel_tensor v = student->ops->fwd(student, m->a, &in, &kept);
     reel_method_note(m, "pred", st, b, v);
     reel_flow_loss(m->s, dv, sum, v, b->x0, eps, noisy, sigma, none, share, precond);

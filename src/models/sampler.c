@@ -20,7 +20,7 @@ static reel_tensor noise(const struct reel_sampler *s, const int64_t shape[5], i
 
 static reel_tensor velocity(const struct reel_sampler *s, const struct reel_sampling_io *io, reel_tensor text)
 {
-    struct reel_model_in in = { .x = io->x, .t = io->t, .text = text };
+    struct reel_model_in in = { .x = io->x, .t = io->t, .text = text, .sparsity = s->sparsity };
 
     return s->model->ops->fwd(s->model, s->a, &in, NULL);
 }

@@ -14,6 +14,7 @@ struct reel_sampler {
     struct reel_arena *a; /* caches, and one network call at a time; reset by the sampler */
     const float *sigma;   /* [steps+1] levels, falling; sigma[steps] is 0 for a finished clip */
     int steps;
+    double sparsity;      /* of the passes over whole clips: struct reel_model_in */
     double guidance;      /* euler: 1: one call per step with the prompt alone */
     /* Local: normals of these clips for step k, [B,T,C,H,W] f32; 0 is what they start from */
     void (*noise)(void *ctx, struct reel_stream *s, reel_tensor eps, int k);

@@ -40,6 +40,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     m->opts = (struct reel_model_opts){ .num_frames_per_block = c->num_frames_per_block,
                                         .local_attn_size = r->cfg->pipeline.dit.local_attn_size,
                                         .sink_size = r->cfg->pipeline.dit.sink_size,
+                                        .sparse = reel_method_sparse(r->cfg, (enum reel_role)i),
                                         .parity = r->cfg->method.parity || r->cfg->training.model.parity };
     m->flow_shift = (float)c->flow_shift;
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
@@ -548,6 +549,7 @@ static void rehearse_sampling(struct reel_run *r, struct reel_sampling *g)
 {
     g->sampler.model = &r->role[g->role];
     g->sampler.a = &r->step_mem;
+    g->sampler.sparsity = reel_method_target_sparsity(r->cfg, (enum reel_role)g->role);
     g->sampler.noise = sampling_noise;
     g->sampler.ctx = g;
     g->where = (struct reel_where){ .nb = g->batch, .b_global = g->batch };

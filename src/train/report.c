@@ -68,6 +68,7 @@ reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double
     name[n] = "samples_per_sec", value[n++] = (double)r->batch.b_global * st->rounds / seconds;
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->optim[i].model) name[n] = lr[i], value[n++] = rate_of(r, i, st);
+    if (reel_method_sparse(r->cfg, REEL_STUDENT)) name[n] = "vsa_sparsity", value[n++] = reel_method_sparsity(&r->method, st);
     for (int i = 0; i < st->n_scalar; i++) name[n] = st->scalar[i].name, value[n++] = st->scalar[i].value;
     progress(r, st, seconds);
     return reel_track_scalars(r->track, st->step, name, value, n); /* rank 0 alone: the loop agrees */
