@@ -95,7 +95,7 @@ static reel_err open_params(struct bench *b, struct reel_backend *be, int64_t wi
 {
     static struct reel_arena scratch, mem[3];
     static struct reel_stream s;
-    struct reel_params_cfg cfg = { "bench", defs, fill_table(width), BLOCKS + 1, REEL_F32, 1 };
+    struct reel_params_cfg cfg = { "bench", defs, fill_table(width), BLOCKS + 1, REEL_F32, 1, NULL };
     static const char *const name[3] = { "params", "optim", "work" };
 
     reel_stream_init(&s, be, 1, &scratch);

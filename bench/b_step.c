@@ -67,7 +67,7 @@ static void put_latent(struct bench *b, reel_tensor dst, uint32_t n)
 static void lay_out(struct bench *b)
 {
     struct reel_params_cfg pc = { .role = "student", .def = b->m.def, .n = b->m.n_def, .n_units = b->m.n_units,
-                                  .compute = b->m.compute, .trainable = 1 };
+                                  .compute = b->m.compute, .trainable = 1, .naming = b->m.ops->naming };
 
     if (reel_params_open(&b->m.ps, &pc, &b->mesh, &b->s, &b->params, &b->optim, &b->work) != REEL_OK) exit(1);
     b->x0 = reel_new(&b->io, REEL_F32, b->shape, 5);

@@ -22,6 +22,7 @@ struct program {
     struct reel_all_kinds kinds;
     struct reel_cli cli;
     struct reel_config *cfg;
+    char target[4096]; /* of an exported role's model */
 };
 
 static reel_err configure(struct program *p, const struct reel_config_src *src)
@@ -131,19 +132,40 @@ static reel_err do_check(struct program *p)
 
 static reel_err do_preprocess(struct program *p) { return reel_preprocess(p->cli.flags, &p->world); }
 
+/* What the role's model says that other programs call its parameters. Collective. */
+static reel_err find_naming(struct program *p, const struct reel_naming **out)
+{
+    const struct reel_export_flags *f = p->cli.flags;
+    enum reel_plugin_kind kind = REEL_KIND_MODEL;
+    const struct reel_kind *k;
+    reel_err e = REEL_OK;
+
+    if (p->world.rank == 0 && !reel_ckpt_is_dir(p->cli.args[0]))
+        e = REEL_FAIL(REEL_ECONFIG, "export: %s is not a checkpoint: a folder checkpoint-N is expected", p->cli.args[0]);
+    else if (p->world.rank == 0)
+        e = reel_export_key(p->cli.args[0], f->role, "_target_", p->target, sizeof p->target);
+    REEL_TRY(reel_agree(&p->world, e));
+    reel_comm_bcast(&p->world, p->target, sizeof p->target, 0);
+    reel_schema_init(&p->kinds);
+    if (reel_target_split(p->target)) REEL_TRY(reel_plugin_find(&p->kinds, p->target, &p->world, &kind, &k));
+    else k = reel_kind_find(p->kinds.models, p->target);
+    if (!k || kind != REEL_KIND_MODEL)
+        return REEL_FAIL(REEL_ECONFIG, "export: %s: '%s' is not a model of this program", p->cli.args[0], p->target);
+    *out = ((const struct reel_model_ops *)k->ops)->naming;
+    return REEL_OK;
+}
+
 /* Rank 0 works: tensors stream through one buffer. */
-static reel_err export_checkpoint(struct program *p)
+static reel_err export_checkpoint(struct program *p, const struct reel_naming *naming)
 {
     const struct reel_export_flags *f = p->cli.flags;
     char from[4096], base[4096];
     struct reel_hf_source src;
     struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
-                             .ema = f->ema, .dt = f->dtype ? REEL_BF16 : REEL_F32 };
+                             .naming = naming, .ema = f->ema, .dt = f->dtype ? REEL_BF16 : REEL_F32 };
 
-    if (!reel_ckpt_is_dir(x.checkpoint))
-        return REEL_FAIL(REEL_ECONFIG, "export: %s is not a checkpoint: a folder checkpoint-N is expected", x.checkpoint);
     if (!x.base) {
-        REEL_TRY(reel_export_base(x.checkpoint, x.role, from, sizeof from));
+        REEL_TRY(reel_export_key(x.checkpoint, x.role, "init_from", from, sizeof from));
         x.base = from;
     }
     src = reel_model_source(x.base, &p->env);
@@ -156,7 +178,10 @@ static reel_err export_checkpoint(struct program *p)
 
 static reel_err do_export(struct program *p)
 {
-    return reel_agree(&p->world, p->world.rank ? REEL_OK : export_checkpoint(p));
+    const struct reel_naming *naming = NULL;
+
+    REEL_TRY(find_naming(p, &naming));
+    return reel_agree(&p->world, p->world.rank ? REEL_OK : export_checkpoint(p, naming));
 }
 
 static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
@@ -169,11 +194,16 @@ static const struct { const char *name; reel_err (*run)(struct program *p); } co
 static reel_err print_help(struct program *p)
 {
     const struct reel_schema *schema = reel_schema_init(&p->kinds);
+    static const char *const section[] = { [REEL_KIND_MODEL] = "models", [REEL_KIND_METHOD] = "method.",
+                                           [REEL_KIND_CALLBACK] = "callbacks." };
+    enum reel_plugin_kind kind;
+    const struct reel_kind *k;
     char topic[128];
 
     if (p->cli.topic && reel_target_split(p->cli.topic)) {
-        REEL_TRY(reel_plugin_topic(&p->kinds, p->cli.topic, &p->world, topic, sizeof topic));
-        p->cli.topic = topic;
+        REEL_TRY(reel_plugin_find(&p->kinds, p->cli.topic, &p->world, &kind, &k));
+        snprintf(topic, sizeof topic, "%s%s", section[kind], kind == REEL_KIND_MODEL ? "" : k->name);
+        p->cli.topic = topic; /* roles of all models have the same keys */
     }
     return reel_agree(&p->world, p->world.rank ? REEL_OK : reel_cli_print(&p->cli, reel_commands, schema, stdout));
 }

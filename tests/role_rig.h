@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/model.h"
 #include "nn/params.h"
 #include "tensor/safetensors.h"
 
@@ -34,7 +35,7 @@ static void rig_table(struct rig *r, struct reel_param_def *def, int n, int unit
 
     memset(r, 0, sizeof *r);
     r->scratch.name = r->params.name = r->optim.name = r->work.name = "t";
-    r->cfg = (struct reel_params_cfg){ "student", def, n, units, REEL_F32, trainable };
+    r->cfg = (struct reel_params_cfg){ "student", def, n, units, REEL_F32, trainable, reel_model_wan.naming };
     if (reel_mesh_open(&r->mesh, &W, &d)) abort();
     rig_params(r, 1);
     reel_params_close(r->ps);

@@ -73,15 +73,15 @@ static void names(void)
 
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) {
         for (int k = 0; k < 3; k++) {
-            reel_name_diffusers(out, row[i][k]);
+            reel_name_own(reel_model_wan.naming, out, row[i][k]);
             bad += strcmp(out, row[i][0]) != 0;
             if (strcmp(out, row[i][0]) != 0) printf("# %s -> %s\n", row[i][k], out);
         }
-        reel_name_fastvideo(out, row[i][0]);
+        reel_name_ckpt(reel_model_wan.naming, out, row[i][0]);
         bad += strcmp(out, row[i][1]) != 0;
     }
     TAP_OK(bad == 0, "names of the three namings");
-    reel_name_diffusers(out, "blocks.0._checkpoint_wrapped_module.to_q.weight");
+    reel_name_own(reel_model_wan.naming, out, "blocks.0._checkpoint_wrapped_module.to_q.weight");
     TAP_OK(strcmp(out, "blocks.0.attn1.to_q.weight") == 0, "wrapper components are dropped");
 }
 
@@ -256,7 +256,7 @@ static void rewrite(const char *to, int damage)
         const struct reel_st_entry *e = reel_st_entry(st, i);
         void *p = malloc(e->bytes);
         if (reel_st_read(st, e, 0, e->bytes, p)) abort();
-        reel_name_fastvideo(name[i], e->name);
+        reel_name_ckpt(reel_model_wan.naming, name[i], e->name);
         it[i] = (struct reel_st_item){ .name = name[i], .dt = e->dt, .nd = e->nd, .data = p };
         memcpy(it[i].n, e->n, sizeof it[i].n);
         if (damage && !strcmp(e->name, "proj_out.bias")) it[i].name = "proj_in.bias";

@@ -150,7 +150,7 @@ static int student_of(const char *dir, struct reel_param_def *def)
         const char *name = e->key + strlen(prefix);
         if (strncmp(e->key, prefix, strlen(prefix)) != 0) continue;
         def[n] = (struct reel_param_def){ .nd = e->nd, .unit = !strncmp(name, "blocks.", 7) };
-        reel_name_diffusers(own, name);
+        reel_name_own(reel_model_wan.naming, own, name);
         snprintf(def[n].name, sizeof def[n].name, "%.111s", own);
         memcpy(def[n++].n, e->n, sizeof def[n].n);
     }
@@ -195,7 +195,7 @@ static int as_in_truth(struct rig *r)
         struct reel_shard sh = reel_param_shard(r->ps, i);
         char key[200], name[REEL_NAME_MAX];
         float *want = malloc(reel_bytes(sh.w) + 1);
-        reel_name_fastvideo(name, r->cfg.def[i].name);
+        reel_name_ckpt(reel_model_wan.naming, name, r->cfg.def[i].name);
         snprintf(key, sizeof key, "callbacks.ema.student_ema.%s", name);
         if (reel_st_read_f32(st, reel_st_find(st, key), sh.row0, sh.rows, want)) abort();
         good &= !memcmp(want, sh.w.p, reel_bytes(sh.w));
@@ -216,7 +216,7 @@ static void save_wrapped(struct rig *r)
         struct reel_ckpt_tensor x = { .dt = REEL_F32, .nd = sh.w.nd, .row0 = sh.row0, .rows = sh.rows, .host = sh.w.p };
         char name[REEL_NAME_MAX];
         int block = !strncmp(r->cfg.def[i].name, "blocks.0.", 9);
-        reel_name_fastvideo(name, r->cfg.def[i].name);
+        reel_name_ckpt(reel_model_wan.naming, name, r->cfg.def[i].name);
         memcpy(x.n, r->cfg.def[i].n, sizeof x.n);
         e = reel_tree_tensor(&t, &x, "callbacks.ema.student_ema.%s%s", block ? "blocks.0._checkpoint_wrapped_module." : "",
                              name + (block ? 9 : 0));

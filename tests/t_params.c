@@ -86,7 +86,7 @@ static struct reel_params *plan(struct rig *r, const struct reel_params_cfg *cfg
 static void rig_open(struct rig *r, int replicate, int shard, reel_dtype compute, int trainable)
 {
     struct reel_mesh_dims d = { W.size, replicate, shard, 1, 1 };
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, compute, trainable };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, compute, trainable, NULL };
 
     if (reel_mesh_open(&r->mesh, &W, &d)) abort();
     reel_params_close(plan(r, &cfg));
@@ -286,7 +286,7 @@ static int64_t unit_numel(int unit)
 /* What a table whose parameters are frozen for the most part takes, beside the whole one. */
 static void savings(void)
 {
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1 };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
     int64_t trained = 0, block = 0;
     size_t masters;
     struct rig r;
@@ -317,7 +317,7 @@ static void savings(void)
 
 static void memory(void)
 {
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1 };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
     struct rig r;
     int64_t total = 0, root = unit_numel(0), block = unit_numel(1);
 
@@ -351,7 +351,7 @@ static void rows(void)
         { "head.weight", { 75, 75, 75, 75 } },    { "blocks.2.to_q.weight", { 513, 513, 513, 512 } },
         { "blocks.2.norm.weight", { 3, 3, 3, 1 } },
     };
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1 };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
     struct reel_mesh_dims d = { 8, 2, 4, 1, 1 };
     struct rig r;
     int ok = 1;
@@ -376,7 +376,7 @@ static void rows(void)
 /* A planned step counts the bytes that the real one moves. */
 static void traffic(void)
 {
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1 };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
     struct rig r, p;
     struct reel_params *ps;
     int replicas = W.size % 2 ? 1 : 2;

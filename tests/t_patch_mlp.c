@@ -89,7 +89,7 @@ static void text_path(const double *rows, double *y)
 
 static void block(double x[S][D], const double *text, double tproj[T][3 * D], int i)
 {
-    const double *table = named(i, "table", "");
+    const double *table = named(i, "modulation", "");
     double g[D], q[3 * D];
 
     for (int j = 0; j < D; j++) g[j] = text[j];

@@ -91,6 +91,13 @@ same "sharded and replicated" "$(log "$TMPDIR/ex1")" "$(log "$TMPDIR/ex2r")"
 same "the same weights" "$(weights "$TMPDIR/ex1/checkpoint-6")" "$(weights "$TMPDIR/ex2/checkpoint-6")"
 log "$TMPDIR/ex1" | head -n 1 | grep -q '"critic_loss": 1.0, .*"update_ratio/critic/average": '
 verdict $? "an ignorant critic's loss is 1"
+try "export" "$REEL_BUILD/tests/mpirun.sh" -n 2 "$REEL_BUILD/reel" export ex1/checkpoint-6 exported
+grep -qa '"blocks.1.modulation"' exported/transformer/*.safetensors # which Wan would call otherwise
+verdict $? "parameters keep their names"
+try "train what was exported" example 2 "$TMPDIR/again" --models.student.init_from exported --models.student.init load
+mv adversarial.so gone.so
+try "export needs the model's plugin alone" "$REEL_BUILD/tests/mpirun.sh" "$REEL_BUILD/reel" export ex2/checkpoint-6 exported2
+mv gone.so adversarial.so
 for n in 1 2; do
     mkdir -p "$TMPDIR/re$n"
     cp -r "$TMPDIR/ex$n/checkpoint-3" "$TMPDIR/re$n/"

@@ -146,7 +146,7 @@ static int same_file(const char *a, const char *b)
 static void exports(const char *ckpt)
 {
     char base[PATH_MAX], out[PATH_MAX], from[PATH_MAX], *list;
-    struct reel_export x = { .checkpoint = from, .base = base, .out = out };
+    struct reel_export x = { .checkpoint = from, .naming = reel_model_wan.naming, .base = base, .out = out };
     struct reel_weights w;
     struct reel_st *f;
     size_t n;
@@ -154,7 +154,7 @@ static void exports(const char *ckpt)
 
     if (W.rank) return;
     snprintf(from, sizeof from, "%s", ckpt);
-    TAP_OK(!reel_export_base(from, NULL, base, sizeof base) && strstr(base, "hf-layout/pipeline"), "the base is in metadata.json");
+    TAP_OK(!reel_export_key(from, NULL, "init_from", base, sizeof base) && strstr(base, "hf-layout/pipeline"), "the base is in metadata.json");
     snprintf(out, sizeof out, "%s/out", tmp);
     TAP_OK(!reel_export(&x), "exported %s", reel_errrec()->msg);
     TAP_OK(same_file(path(out, "transformer/diffusion_pytorch_model.safetensors"),

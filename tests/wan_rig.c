@@ -21,7 +21,7 @@ static void io_new(struct rig *r)
 static reel_err params_open(struct rig *r)
 {
     struct reel_params_cfg cfg = { .role = r->m.role, .def = r->m.def, .n = r->m.n_def, .n_units = r->m.n_units,
-                                   .compute = r->m.compute, .trainable = 1 };
+                                   .compute = r->m.compute, .trainable = 1, .naming = r->m.ops->naming };
 
     return reel_params_open(&r->m.ps, &cfg, &r->mesh, &r->s, &r->params, &r->optim, &r->work);
 }

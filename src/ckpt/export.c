@@ -39,8 +39,8 @@ static reel_err is_whole(const struct job *j, const struct reel_dcp_entry *e, co
     char own[REEL_NAME_MAX], fv[REEL_NAME_MAX], key[384];
     const struct reel_dcp_entry *w;
 
-    reel_name_diffusers(own, name);
-    reel_name_fastvideo(fv, own);
+    reel_name_own(j->x->naming, own, name);
+    reel_name_ckpt(j->x->naming, fv, own);
     snprintf(key, sizeof key, "roles.%s.transformer.%s", j->x->role, fv);
     w = reel_dcp_find(j->d, key);
     if (w && w->nd == e->nd && memcmp(w->n, e->n, (size_t)e->nd * sizeof *e->n) == 0) return REEL_OK;
@@ -67,7 +67,7 @@ static reel_err choose(struct job *j)
         if (e->nd > REEL_MAXDIM || e->type->dt != REEL_F32)
             return REEL_FAIL(REEL_EDATA, "%s: %s is %s; f32 was expected", j->x->checkpoint, e->key, e->type->name);
         j->t[j->n].e = e;
-        reel_name_diffusers(j->t[j->n++].name, e->key + k);
+        reel_name_own(j->x->naming, j->t[j->n++].name, e->key + k);
         if (j->x->ema) REEL_TRY(is_whole(j, e, e->key + k));
     }
     if (!j->n)
@@ -87,7 +87,7 @@ static reel_err compare(const struct job *j, const struct reel_weights *w)
         for (int i = 0; i < reel_st_count(w->file[f]); i++, total++) {
             const struct reel_st_entry *b = reel_st_entry(w->file[f], i);
             struct one key = { .e = NULL }, *hit;
-            reel_name_diffusers(key.name, b->name);
+            reel_name_own(j->x->naming, key.name, b->name);
             hit = bsearch(&key, j->t, (size_t)j->n, sizeof key, by_name);
             if (!hit) missing++, which = b->name;
             else if (hit->e->nd != b->nd || memcmp(hit->e->n, b->n, (size_t)b->nd * sizeof *b->n) != 0)
@@ -306,18 +306,18 @@ reel_err reel_export(const struct reel_export *x)
     return e;
 }
 
-reel_err reel_export_base(const char *checkpoint, const char *role, char *init_from, size_t size)
+reel_err reel_export_key(const char *checkpoint, const char *role, const char *key, char *value, size_t size)
 {
     char path[PATH_MAX];
-    const char *from;
+    const char *v;
     json_t *js;
 
     REEL_TRY(reel_join(path, sizeof path, checkpoint, "metadata.json"));
     REEL_TRY(reel_json_file(&js, path));
-    from = json_string_value(json_object_get(
-        json_object_get(json_object_get(json_object_get(js, "config"), "models"), role ? role : "student"), "init_from"));
-    if (from) snprintf(init_from, size, "%s", from);
+    v = json_string_value(json_object_get(
+        json_object_get(json_object_get(json_object_get(js, "config"), "models"), role ? role : "student"), key));
+    if (v) snprintf(value, size, "%s", v);
     json_decref(js);
-    return from ? REEL_OK : REEL_FAIL(REEL_EDATA, "%s: no models.%s.init_from: say which model the role started from", path,
-                                      role ? role : "student");
+    return v ? REEL_OK : REEL_FAIL(REEL_EDATA, "%s: no models.%s.%s, which says what the role's model is", path,
+                                   role ? role : "student", key);
 }

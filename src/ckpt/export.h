@@ -2,12 +2,13 @@
 #define REEL_CKPT_EXPORT_H
 
 #include "base/err.h"
-#include "tensor/tensor.h"
+#include "nn/params.h"
 
 struct reel_export {
     const char *checkpoint; /* checkpoint folder */
     const char *role;       /* NULL: student */
     int ema;                /* the averaged student instead of its weights */
+    const struct reel_naming *naming; /* of the role's model */
     const char *base;       /* Diffusers folder the role started from: its config.json and other components */
     const char *out;        /* folder to make */
     reel_dtype dt;          /* REEL_F32 or REEL_BF16 */
@@ -23,7 +24,7 @@ struct reel_export {
  */
 reel_err reel_export(const struct reel_export *x);
 
-/** reel_export_base - `models.<role>.init_from` from the checkpoint's metadata.json. Local. REEL_EIO, REEL_EDATA. */
-reel_err reel_export_base(const char *checkpoint, const char *role, char *init_from, size_t size);
+/** reel_export_key - `models.<role>.<key>` from the checkpoint's metadata.json, a string. Local. REEL_EIO, REEL_EDATA. */
+reel_err reel_export_key(const char *checkpoint, const char *role, const char *key, char *value, size_t size);
 
 #endif

@@ -10,7 +10,7 @@
 
 #define NAMES_SHOWN 6
 
-/* A tensor of the files under its Diffusers name. */
+/* A tensor of the files under our name. */
 struct found {
     char name[REEL_NAME_MAX];
     const struct reel_st_entry *e;
@@ -36,7 +36,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct found *)a)->name, ((const struct found *)b)->name);
 }
 
-static reel_err index_names(const struct reel_weights *w, struct found **out, int *n)
+static reel_err index_names(const struct reel_weights *w, const struct reel_naming *naming, struct found **out, int *n)
 {
     struct found *f;
     int total = 0, k = 0;
@@ -49,7 +49,7 @@ static reel_err index_names(const struct reel_weights *w, struct found **out, in
         for (int t = 0; t < reel_st_count(w->file[i]); t++, k++) {
             f[k].e = reel_st_entry(w->file[i], t);
             f[k].file = w->file[i];
-            reel_name_diffusers(f[k].name, f[k].e->name);
+            reel_name_own(naming, f[k].name, f[k].e->name);
         }
     qsort(f, (size_t)total, sizeof *f, by_name);
     for (k = 1; k < total; k++)
@@ -155,7 +155,7 @@ static reel_err load_files(const char *list, size_t bytes, struct reel_params *p
     reel_err e = reel_weights_open(&w, list, bytes);
 
     if (e) return e;
-    e = index_names(&w, &f, &n);
+    e = index_names(&w, reel_params_cfg(ps)->naming, &f, &n);
     if (!e) e = check_set(reel_params_cfg(ps), f, n, list);
     if (!e) e = read_shards(ps, f, n, s);
     free(f);

@@ -284,7 +284,7 @@ void reel_io_shadow(struct reel_io *io, const char *name, const struct reel_para
     const struct reel_param_def *d = &reel_params_cfg(ps)->def[i];
     char fv[REEL_NAME_MAX], wrapped[REEL_NAME_MAX], key[KEY_MAX], alias[KEY_MAX];
 
-    reel_name_fastvideo(fv, d->name);
+    reel_name_ckpt(reel_params_cfg(ps)->naming, fv, d->name);
     snprintf(key, sizeof key, "%s.%s", name, fv);
     reel_name_wrapped(wrapped, fv);
     snprintf(alias, sizeof alias, "%s.%s", name, wrapped);

@@ -181,7 +181,7 @@ reel_err reel_tree_shadow(struct reel_tree *t, const struct reel_params *ps, con
         char name[REEL_NAME_MAX];
         if (!is_saved(ps, i)) continue;
         x.optional = optional;
-        reel_name_fastvideo(name, cfg->def[i].name);
+        reel_name_ckpt(cfg->naming, name, cfg->def[i].name);
         REEL_TRY(reel_tree_tensor(t, &x, "%s.%s", prefix, name));
         p += shard_len(ps, i);
     }
@@ -198,7 +198,7 @@ static reel_err moments(struct reel_tree *t, const struct reel_params *ps, unsig
         struct reel_ckpt_tensor step = { .dt = REEL_F32, .rows = 1, .host = step_slots(ps, what, host) + i };
         char name[REEL_NAME_MAX];
         if (!is_saved(ps, i)) continue;
-        reel_name_fastvideo(name, cfg->def[i].name);
+        reel_name_ckpt(cfg->naming, name, cfg->def[i].name);
         for (int which = M; which <= V; which++) {
             struct reel_ckpt_tensor x = part(ps, i, p[which]);
             REEL_TRY(reel_tree_tensor(t, &x, "optimizers.%s.state.transformer.%s.%s", cfg->role, name, moment[which]));
@@ -231,7 +231,7 @@ static reel_err param_groups(struct reel_tree *t, const struct reel_params *ps, 
     for (int i = 0; i < cfg->n; i++) {
         char name[REEL_NAME_MAX];
         if (!is_saved(ps, i)) continue;
-        reel_name_fastvideo(name, cfg->def[i].name);
+        reel_name_ckpt(cfg->naming, name, cfg->def[i].name);
         for (size_t k = 0; k < sizeof row / sizeof row[0]; k++)
             REEL_TRY(reel_tree_object(t, row[k].v, 0, "optimizers.%s.param_groups.transformer.%s.%s", cfg->role, name,
                                       row[k].option));

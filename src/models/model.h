@@ -36,6 +36,7 @@ struct reel_model_ops {
     const char *name, *help;
     const char *targets; /* FastVideo _target_ strings, '|' between; NULL: none */
     int causal;          /* attends to earlier chunks of frames only */
+    const struct reel_naming *naming; /* what other programs call its parameters; NULL: as its table does */
     size_t priv_size; /* of m->priv, which the caller provides zeroed before init */
     /* config_json: the text of transformer/config.json. Fills priv and the parameter table. Symmetric. */
     reel_err (*init)(struct reel_model *m, const char *config_json, const char *where);

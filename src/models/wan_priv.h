@@ -26,6 +26,10 @@ reel_err reel_wan_cfg_read(struct wan_cfg *c, const char *text, const char *wher
 /** reel_wan_cfg_read_causal - the causal fields, where the options leave them to config.json. Errors: the same. */
 reel_err reel_wan_cfg_read_causal(struct wan_cfg *c, const char *text, const char *where, const struct reel_model_opts *o);
 
+/* ---- wan_names.c ---- */
+
+extern const struct reel_naming reel_wan_naming;
+
 /* ---- wan_params.c ---- */
 
 /** reel_wan_define - m->def, its counts and the sizes that callers see. Errors: REEL_ENOMEM. */

@@ -21,12 +21,23 @@
 
 struct reel_params; /* opaque; tensors live in the arenas given, bookkeeping in one malloc at open */
 
+/* What other programs call a model's parameters. A row: the same parameter, or prefix of parameters (ends
+ * in '.'), under each naming; NULL: that one has none. Names that no row matches are the same everywhere. */
+enum { REEL_NAMING_OWN, REEL_NAMING_CKPT, REEL_NAMING_ORIGINAL, REEL_N_NAMINGS }; /* Diffusers', FastVideo's, the authors' */
+struct reel_naming {
+    const struct reel_name_row {
+        const char *name[REEL_N_NAMINGS];
+    } *root, *block; /* outside of blocks; behind "blocks.<i>." */
+    int n_root, n_block;
+};
+
 struct reel_params_cfg {
     const char *role;                 /* "student" */
     const struct reel_param_def *def; /* table, kept by reference */
     int n, n_units;
     reel_dtype compute; /* REEL_F32 or REEL_BF16 */
     int trainable;      /* gradients and AdamW moments exist, of parameters that are not frozen */
+    const struct reel_naming *naming; /* NULL: files use the table's names */
 };
 
 /**

@@ -200,7 +200,7 @@ static reel_err open_params(struct reel_run *r, int i)
 {
     struct reel_model *m = &r->role[i];
     struct reel_params_cfg pc = { .role = m->role, .def = m->def, .n = m->n_def, .n_units = m->n_units,
-                                  .compute = m->compute, .trainable = m->trainable };
+                                  .compute = m->compute, .trainable = m->trainable, .naming = m->ops->naming };
 
     return reel_params_open(&m->ps, &pc, &r->mesh, &r->s, &r->mem[i].params, &r->mem[i].optim, &r->mem[i].work);
 }

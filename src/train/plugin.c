@@ -151,17 +151,16 @@ reel_err reel_plugins_load(struct reel_all_kinds *all, struct reel_config *cfg, 
     return REEL_OK;
 }
 
-reel_err reel_plugin_topic(struct reel_all_kinds *all, const char *target, struct reel_comm *world, char *topic,
-                           size_t size)
+reel_err reel_plugin_find(struct reel_all_kinds *all, const char *target, struct reel_comm *world,
+                          enum reel_plugin_kind *kind, const struct reel_kind **found)
 {
-    static const char *const section[] = { [REEL_KIND_MODEL] = "models", [REEL_KIND_METHOD] = "method",
-                                           [REEL_KIND_CALLBACK] = "callbacks" };
     size_t n = reel_target_split(target);
     char path[PATH_MAX];
     struct reel_cfg_plugin p = { .target = target, .path = path, .name = target + n + 1 };
+
     snprintf(path, sizeof path, "%.*s", (int)n, target);
     REEL_TRY(load(all, &p, world));
-    if (p.kind == REEL_KIND_MODEL) snprintf(topic, size, "%s", section[p.kind]); /* roles of all models have the same keys */
-    else snprintf(topic, size, "%s.%s", section[p.kind], loaded(all, &p)->name);
+    *kind = p.kind;
+    *found = loaded(all, &p);
     return REEL_OK;
 }

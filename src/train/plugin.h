@@ -16,11 +16,11 @@
 reel_err reel_plugins_load(struct reel_all_kinds *all, struct reel_config *cfg, struct reel_comm *world);
 
 /**
- * reel_plugin_topic - the plugin of a target joins `all`; what reel_doc_reference calls its keys. Collective(world).
- * @topic  out: "method.my_method"
+ * reel_plugin_find - the plugin of a target, of any kind, joins `all`. Collective(world).
+ * @target  path.so:name, kept by reference    @kind, @found  out
  * Errors as above.
  */
-reel_err reel_plugin_topic(struct reel_all_kinds *all, const char *target, struct reel_comm *world, char *topic,
-                           size_t size);
+reel_err reel_plugin_find(struct reel_all_kinds *all, const char *target, struct reel_comm *world,
+                          enum reel_plugin_kind *kind, const struct reel_kind **found);
 
 #endif

@@ -84,7 +84,7 @@ static reel_err read_config(struct shape *c, const char *text, const char *where
     X(HEAD_TABLE, "head.table", 1, NORMAL, 2, D)                                                   \
     LINEAR(X, HEAD, "head", 0, ZERO, c->channels * c->patch * c->patch, D)
 #define BLOCK(X)                                                                                   \
-    X(TABLE, "table", 1, NORMAL, 3, D)                                                             \
+    X(TABLE, "modulation", 1, NORMAL, 3, D)                                                        \
     LINEAR(X, CONTEXT, "context", 1, NORMAL, 3 * D, D)                                             \
     LINEAR(X, FC1, "fc1", 0, NORMAL, c->hidden, D)                                                 \
     LINEAR(X, FC2, "fc2", 0, NORMAL, D, c->hidden)
