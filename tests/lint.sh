@@ -60,13 +60,25 @@ calls() { # calls PATTERN ALLOWED-PATH-PATTERN: uses outside of where they belon
     done
 }
 
+names() { # names PATTERN FILE...: of files in the lists of makefiles that begin with a line like PATTERN
+    pat=$1
+    shift
+    for f in "$@"; do [ ! -f "$f" ] || awk -v pat="$pat" '$0 ~ pat { on = 1 } on { print; on = /\\$/ }' "$f"; done |
+        grep -oE '(src|kernels)/[a-z_0-9/]+\.(c|h|def)'
+}
+
 not_public() { # what an installed header includes and src/public.mk does not install
-    [ -f src/public.mk ] || return 0
-    list=$(sed -n '/_HEADERS = /,/[^\\]$/p' src/public.mk | grep -oE '(src|kernels)/[a-z_/]+\.(h|def)' | grep -v base/abi.h)
+    list=$(names '_HEADERS = ' src/public.mk | grep -v base/abi.h)
     for f in $list; do
         sed -n 's|^[ \t]*#[ \t]*include[ \t]*"\([^"]*\)".*|\1|p' "$f" | while read -r h; do
             case " base/abi.h $(echo $list) " in *" $h "* | *" src/$h "*) ;; *) echo "$f: $h" ;; esac
         done
+    done
+}
+
+not_exported() { # a file of a registry that could not be built as a plugin
+    for f in $(names '^[A-Z]+ = src' src/models/local.mk src/methods/local.mk src/callbacks/local.mk); do
+        grep -q '^REEL_EXPORT(REEL_KIND_' "$f" || echo "$f"
     done
 }
 
@@ -107,6 +119,7 @@ findings() {
         finding "a CUDA include outside kernels/cuda and src/be"
     calls '(^|[^A-Za-z_0-9])(secure_)?getenv *\(' '^src/config/' | finding "getenv outside src/config"
     not_public | finding "includes a header that is not installed, add it to src/public.mk"
+    not_exported | finding "does not end with REEL_EXPORT(REEL_KIND_..., name)"
     too_long | finding "more than 800, split it"
     grep -nE '(^|[^A-Za-z_])(TO[D]O|FIX[M]E)([^A-Za-z_]|$)' $every /dev/null | cut -d: -f1,2 | finding "unfinished work"
     grep -nP '[^\x00-\x7F]' $every /dev/null | cut -d: -f1,2 | finding "not ASCII"

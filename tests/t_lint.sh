@@ -34,6 +34,13 @@ planted src/nn/env.c 'char *f(void) { return getenv("HOME"); }\n' "getenv"
 planted src/nn/later.c "int x; /* TO""DO: more */\n" "unfinished"
 planted src/nn/utf.c 'char *s = "\0303\0244";\n' "ASCII"
 fresh
+mkdir -p "$top/src/methods"
+printf 'METHODS = src/methods/one.c \\\n  src/methods/two2.c\nother = src/methods/three.c\n' > "$top/src/methods/local.mk"
+echo 'REEL_EXPORT(REEL_KIND_METHOD, one);' > "$top/src/methods/one.c"
+echo 'int x;' > "$top/src/methods/two2.c"
+[ "$(sh "$lint" "$top")" = "src/methods/two2.c: does not end with REEL_EXPORT(REEL_KIND_..., name)" ]
+verdict $? "a method that cannot be a plugin"
+fresh
 printf 'pub_HEADERS = src/base/p.h\n' > "$top/src/public.mk"
 printf '#include "base/q.h"\n' > "$top/src/base/p.h"
 sh "$lint" "$top" | grep -q 'src/base/p.h: base/q.h: includes a header that is not installed'

@@ -116,6 +116,7 @@ fails "a callback's" "callbacks.ratio.betta: unknown key; did you mean 'beta'?" 
 fails "a value out of bounds" "callbacks.ratio.beta: " example 2 "$TMPDIR/n" --callbacks.ratio.beta 2
 fails "a check of a plugin" "method.critic_learning_rate: must be above 0" example 2 "$TMPDIR/n" --method.critic_learning_rate 0
 fails "a callback that ends the run" "step 3: the update of the critic is .* above callbacks.ratio.stop_above 0.002" example 2 "$TMPDIR/n" --callbacks.ratio.stop_above 0.002
+fails "what a model cannot do" "models.student: patch_mlp has no attention that could be sparse" example 2 "$TMPDIR/n" --training.vsa.sparsity 0.5
 fails "a role that the method wants" "the method adversarial needs a role 'critic'" train 2 "$TMPDIR/n" --method._target_ ./adversarial.so:adversarial
 
 # the manual shows these very files

@@ -110,3 +110,5 @@ const struct reel_callback_ops reel_callback_validation = {
     .later = 1,
     .check = validation_check,
 };
+
+REEL_EXPORT(REEL_KIND_CALLBACK, validation);

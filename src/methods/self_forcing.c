@@ -248,3 +248,5 @@ const struct reel_method_ops reel_method_self_forcing = {
     .optimizer = reel_dmd_optimizer,
     .step = self_forcing_step,
 };
+
+REEL_EXPORT(REEL_KIND_METHOD, self_forcing);

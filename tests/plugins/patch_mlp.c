@@ -111,6 +111,7 @@ static reel_err patch_mlp_init(struct reel_model *m, const char *config_json, co
     struct patch_mlp *p = m->priv;
     const struct shape *c = &p->c;
 
+    if (m->opts.sparse) return REEL_FAIL(REEL_ECONFIG, "models.%s: patch_mlp has no attention that could be sparse", m->role);
     REEL_TRY(read_config(&p->c, config_json, where));
     const int64_t D = c->width;
     const struct row root[] = { ROOT(ROW) }, block[] = { BLOCK(ROW) };
