@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/sampler.h"
 #include "models/wan_priv.h"
 #include "tap.h"
 #include "wan_rig.h"
@@ -51,7 +52,7 @@ struct act {
     void (*run)(struct rig *r, struct act *a);
     void (*then)(struct rig *r, struct act *a); /* after run, with memory alone */
     /* of rollouts */
-    int64_t cap;      /* frames of the cache; 0: the clip */
+    int64_t cap;      /* frames of the cache; 0: the clip (sampling: 0 what the window needs) */
     enum { IN_ORDER, REVERSED, AT_ONCE } order; /* of backward passes; AT_ONCE: each after its forward pass */
     int full_context; /* context passes go through the whole model */
     float *v, *dx, *dtext, *grad[T]; /* [B,T,...], [B,T,...], [chunks,B,L,TEXT]; per chunk all gradients */
@@ -407,6 +408,46 @@ static void parity(void)
     drop(&with), drop(&without);
 }
 
+/* ---- sampling ---- */
+
+static void fresh_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+{
+    float *host = malloc(reel_bytes(eps));
+
+    (void)ctx;
+    for (int64_t i = 0; i < reel_numel(eps); i++) host[i] = (float)(4 * rig_u(910 + k, i));
+    reel_put(s, eps, host);
+    free(host);
+}
+
+static void sample(struct rig *r, struct act *a)
+{
+    static const float sigma[] = { 1, 0.7f, 0.3f, 0 };
+    static struct reel_arena steps;
+    struct reel_sampling_io io = { .x = put(r, a, noisy, 0, T, FRAME), .t = reel_new(&r->act, REEL_F32, REEL_DIMS(a->B)),
+                                   .text = r->io.text };
+    struct reel_sampler s = { .kind = REEL_SAMPLER_STREAMING, .model = &r->m, .a = &steps, .sigma = sigma, .steps = 3,
+                              .guidance = 1, .noise = fresh_noise };
+
+    if (r->s.planning) steps = (struct reel_arena){ .name = "steps" };
+    else REEL_BUG_IF(reel_arena_open(&steps, r->be, "steps", steps.peak) != REEL_OK, "no memory");
+    if (a->cap) r->m.window = -1; /* the sampler's cache holds the clip; the model sees no further than before */
+    reel_sample(&s, &io);
+    get(r, a, a->v, io.x, 0, T);
+    if (!r->s.planning) reel_arena_close(&steps, r->be);
+}
+
+static void sampling(size_t k)
+{
+    struct act a = { .policy = kinds[k].policy, .opts = kinds[k].opts, .B = 2, .run = sample };
+    struct act small = rolled(a), large;
+
+    a.cap = T;
+    large = rolled(a);
+    TAP_OK(equal(small.v, large.v, 2 * N), "%s: a sampled clip does not depend on the cache's size", kinds[k].what);
+    drop(&small), drop(&large);
+}
+
 /* ---- precision ---- */
 
 /* See t_wan_props: 0.6 % of rounding noise expected, three times that allowed. */
@@ -612,6 +653,7 @@ int main(int argc, char **argv)
             rollouts(k, REEL_F32);
             rollouts(k, REEL_BF16);
             batches(k);
+            sampling(k);
         }
         parity();
         narrow();

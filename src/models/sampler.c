@@ -123,14 +123,24 @@ static void sample_chunk(const struct rollout *r, int64_t lo, int64_t hi)
                  reel_reshape(x, REEL_DIMS(1, d[0], hi - lo, frames.n[2])));
 }
 
+/* Frames that the cache holds: what a window looks back on, and a chunk whole. */
+static int64_t cached_frames(int64_t T, int64_t window, int64_t first)
+{
+    int64_t n = window > first ? window : first;
+
+    return window > 0 && n < T ? n : T;
+}
+
 static void sample_stream(const struct reel_sampler *s, const struct reel_sampling_io *io)
 {
     struct rollout r = { .s = s, .io = io };
-    int64_t T = io->x.n[1], c = s->model->chunk, first = T < c ? T : T % c + c;
+    const int64_t *d = io->x.n;
+    int64_t T = d[1], c = s->model->chunk, first = T < c ? T : T % c + c;
+    int64_t shape[5] = { d[0], cached_frames(T, s->model->window, first), d[2], d[3], d[4] };
 
     REEL_BUG_IF(!s->model->ops->kv_open || c < 1, "%s cannot stream", s->model->ops->name);
     reel_arena_reset(s->a, 0);
-    r.kv = s->model->ops->kv_open(s->model, s->a, io->x.n);
+    r.kv = s->model->ops->kv_open(s->model, s->a, shape);
     r.clips = frame_major(s->a, s->model->s, io->x);
     r.mark = s->a->used;
     for (int64_t lo = 0, hi = first; lo < T; lo = hi, hi += c) {
