@@ -1,4 +1,4 @@
-/* The files of configs/: each parses, dumps and parses again; example.yaml is what the program writes. */
+/* The files of configs/ and of the bench: each parses, dumps and parses again; example.yaml is what the program writes. */
 #include <dirent.h>
 
 #include "config/doc.h"
@@ -26,9 +26,9 @@ static int check_file(const char *rel)
     return ok;
 }
 
-static void all_files(void)
+static void all_files(const char *folder, int least)
 {
-    DIR *d = opendir(cfg_path("configs"));
+    DIR *d = opendir(cfg_path(folder));
     struct dirent *e;
     char rel[512];
     int n = 0;
@@ -37,11 +37,11 @@ static void all_files(void)
         size_t len = strlen(e->d_name);
 
         if (len < 6 || strcmp(e->d_name + len - 5, ".yaml") != 0) continue;
-        snprintf(rel, sizeof rel, "configs/%s", e->d_name);
+        snprintf(rel, sizeof rel, "%s/%s", folder, e->d_name);
         n += check_file(rel);
     }
     if (d) closedir(d);
-    TAP_OK(n >= 5, "%d files", n);
+    TAP_OK(n >= least, "%d files in %s", n, folder);
 }
 
 static void example(void)
@@ -143,7 +143,8 @@ static void reference(void)
 int main(void)
 {
     reel_schema_init(&cfg_kinds);
-    all_files();
+    all_files("configs", 5);
+    all_files("bench/distill_quality.d", 8);
     example();
     tables();
     reference();
