@@ -43,7 +43,7 @@ static inline int64_t reel_rows_run_tok(struct reel_rows r)
 
 #define REEL_MAX_HEAD 1024 /* widest head that rotation takes */
 
-enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU }; /* gelu_tanh */
+enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU, REEL_EPI_ADD }; /* gelu_tanh; y += (after the whole sum) */
 
 /* A latent x[b,t,c,h,w] cut into patches (1,ph,pw): token (t,h/ph,w/pw), w fastest. */
 struct reel_grid {

@@ -18,3 +18,7 @@ tests_t_wan_stream_np2_SOURCES = $(tests_t_wan_stream_SOURCES)
 tests_t_wan_stream_np4_SOURCES = $(tests_t_wan_stream_SOURCES)
 check_PROGRAMS += tests/t_vsa_schedule
 tests_t_vsa_schedule_SOURCES = tests/t_vsa_schedule.c tests/cfg.h
+# adapters
+check_PROGRAMS += tests/t_lora tests/t_lora_lin
+tests_t_lora_SOURCES = tests/t_lora.c tests/wan_rig.h tests/wan_rig.c
+tests_t_lora_lin_SOURCES = tests/t_lora_lin.c

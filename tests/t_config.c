@@ -149,7 +149,7 @@ static void ready(void)
     reel_err_clear();
     TAP_OK(c && !reel_config_ready(c), "SFT is ready");
     reel_config_free(c);
-    c = WITH("--models.student.lora.enable=true", "--models.student.lora.rank=4");
+    c = WITH("--pipeline.ti2v_task=true", "--models.student.lora.enable=false");
     TAP_OK(c && c->n_later == 1 && reel_config_ready(c) == REEL_ECONFIG, "checked and not done yet: %s", reel_errrec()->msg);
     reel_config_free(c);
     reel_err_clear();

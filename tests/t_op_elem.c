@@ -67,6 +67,10 @@ static void ew_body(struct op *t, const void *ctx)
     reel_axpby(&t->s, g, -0.75, f, 0.3);
     op_close_to(t, "axpby", g, ref, 1e-6);
     lerp(t, a);
+    for (int64_t i = 0; i < n; i++) ref[i] = 1.5 * a->dy[i];
+    reel_copy(&t->s, y, dy);
+    reel_scale(&t->s, y, 1.5);
+    op_close_to(t, "scale", y, ref, op_tol(a->dt, 1e-7));
     reel_cast(&t->s, c, x);
     op_close_to(t, "cast to f32", c, a->x, 0);
     reel_cast(&t->s, x, c);

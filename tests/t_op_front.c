@@ -44,6 +44,7 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_add(s, x, y);
     reel_axpby(s, vd, 1, vd, 1);
     reel_lerp_to(s, vd, vd, 1);
+    reel_scale(s, x, 2);
     reel_adamw(s, vd, vd, vd, vd, (struct reel_adamw){ .step = 1 });
     reel_sinusoid(s, rot, st1.nd ? reel_slice(st1, 0, S) : st1);
     reel_patch(s, x, lat, 2, 2);

@@ -83,6 +83,9 @@ static void mod_body(struct op *t, const void *ctx)
     reel_mod_bwd(&t->s, dtable, a->pacc, dt, de);
     op_grad(t, "dtable", dtable, mod_L, a, a->table, w, a->pacc ? was : NULL, 1e-5);
     op_grad(t, "dt", dt, mod_L, a, a->t, nt, twas, 1e-5);
+    dt = op_put(t, REEL_F32, twas, dt.n, dt.nd);
+    reel_mod_bwd(&t->s, (reel_tensor){ 0 }, 0, dt, de);
+    op_grad(t, "dt of a frozen table", dt, mod_L, a, a->t, nt, twas, 1e-5);
     free(ref), free(was), free(twas);
 }
 

@@ -96,6 +96,19 @@ static void differences(void)
     }
 }
 
+/* y += x w^T */
+static void adds(const struct lin *l)
+{
+    reel_tensor y0 = t_rand(l->y.dt, l->y.n, 2), y = t_copy(y0), plain = t_copy(y0);
+    int bad = 0;
+
+    reel_linear_fwd(&three->s, y, t_none(), l->x, l->w, t_none(), l->r, REEL_EPI_ADD);
+    reel_linear_fwd(&one->s, plain, t_none(), l->x, l->w, t_none(), l->r, REEL_EPI_NONE);
+    for (int64_t i = 0; i < reel_numel(y); i++)
+        bad += !(fabs(t_get(y, i) - t_get(y0, i) - t_get(plain, i)) <= (y.dt == REEL_F32 ? 1e-5 : 0.2));
+    TAP_OK(!bad, "%s: a product is added to what was there", reel_dtype_name(y.dt));
+}
+
 static void accumulates(reel_dtype dt)
 {
     struct lin l = lin_new(dt, 2, 45, 70, 33);
@@ -111,6 +124,7 @@ static void accumulates(reel_dtype dt)
     for (int64_t i = 0; i < reel_numel(dx); i++)
         bad += fabs(t_get(dx, i) - t_get(dx0, i) - t_get(l.dx, i)) > (dt == REEL_F32 ? 1e-5 : 0.2);
     TAP_OK(!bad, "%s: += adds the whole sum once to what was there", reel_dtype_name(dt));
+    adds(&l);
 }
 
 static void any_threads(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t n)

@@ -58,6 +58,7 @@ static void affine_body(struct op *t, const void *ctx)
 {
     const struct ln *a = ctx;
     struct shape c = a->c;
+    const reel_tensor frozen = { 0 };
     int64_t rows = c.b * c.s;
     struct reel_rows r = reel_rows_make(c.b, c.s, c.s);
     double *ref = malloc((size_t)(rows * c.d) * sizeof *ref), *was = op_rand(rows * c.d, 5, 1, c.dt), *wwas = op_rand(c.d, 6, 1, REEL_F32);
@@ -74,6 +75,9 @@ static void affine_body(struct op *t, const void *ctx)
     op_grad(t, "dx", dx, ln_L, a, a->x, rows * c.d, c.acc ? was : NULL, op_tol(c.dt, 1e-5));
     op_grad(t, "dw", dw, ln_L, a, a->mod, c.d, c.acc ? wwas : NULL, 1e-5);
     op_grad(t, "db", db, ln_L, a, a->mod + 2 * c.d, c.d, c.acc ? wwas : NULL, 1e-5);
+    dx = op_put(t, c.dt, c.acc ? was : NULL, REEL_DIMS(rows, c.d));
+    reel_ln_affine_bwd(&t->s, dx, c.acc, frozen, frozen, dy, x, mean, rstd, w, r, c.acc);
+    op_grad(t, "dx of a frozen layer", dx, ln_L, a, a->x, rows * c.d, c.acc ? was : NULL, op_tol(c.dt, 1e-5));
     free(ref), free(was), free(wwas);
 }
 

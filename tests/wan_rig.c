@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/lora.h"
+
 static void io_new(struct rig *r)
 {
     const struct rig_shape *h = &r->shape;
@@ -76,6 +78,8 @@ reel_err rig_open(struct rig *r, struct reel_comm *world, struct reel_mesh_dims 
 reel_err rig_open_plan(struct rig *r, struct reel_comm *world, struct reel_mesh_dims dims, const char *config,
                        reel_dtype compute, int checkpointing, struct rig_shape shape, const struct rig_plan *p)
 {
+    int adapters;
+
     memset(r, 0, sizeof *r);
     r->world = world;
     r->shape = shape;
@@ -85,6 +89,7 @@ reel_err rig_open_plan(struct rig *r, struct reel_comm *world, struct reel_mesh_
                                 .checkpointing = checkpointing, .compute = compute, .trainable = 1 };
     r->m.priv = calloc(1, r->m.ops->priv_size);
     REEL_TRY(r->m.ops->init(&r->m, config, "config.json"));
+    if (r->m.opts.lora.rank) REEL_TRY(reel_lora_define(&r->m, &adapters));
     REEL_TRY(reel_mesh_check(&dims, r->m.heads));
     REEL_TRY(reel_mesh_open(&r->mesh, world, &dims));
     REEL_TRY(reel_backend_open(&r->be, "cpu", 1));
@@ -152,7 +157,7 @@ float *rig_grad(struct rig *r, int i, int64_t *n, int64_t *first)
     struct reel_shard sh = reel_param_shard(r->m.ps, i);
     float *host = malloc(reel_bytes(sh.g) + 4);
 
-    *n = reel_numel(sh.g);
+    *n = sh.g.nd ? reel_numel(sh.g) : 0;
     *first = sh.rows ? *n / sh.rows * sh.row0 : 0;
     if (*n) reel_get(&r->s, host, sh.g);
     return host;

@@ -200,7 +200,7 @@ void reel_cpu_linear_fwd(struct reel_stream *s, int dt, void *y, void *pre, cons
     };
 
     (void)r;
-    j.g.out = (struct reel_gemm_out){ y, pre, bias, n, dt, epi == REEL_EPI_GELU, 0 };
+    j.g.out = (struct reel_gemm_out){ y, pre, bias, n, dt, epi == REEL_EPI_GELU, epi == REEL_EPI_ADD };
     run(s, &j, tmp, ceil_div(k, REEL_KSEG));
 }
 

@@ -52,6 +52,7 @@ void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel
     check(s, __func__, "w", w, x.dt, z.n * z.k);
     check_opt(s, __func__, "bias", bias, REEL_F32, z.n);
     check_opt(s, __func__, "pre", pre, x.dt, z.m * z.n);
+    REEL_BUG_IF(epi == REEL_EPI_ADD && (bias.nd || pre.nd), "%s: a sum is added to, without bias", __func__);
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
     tmp = check_tmp(s, __func__, s->ops->linear_fwd_tmp(s, (int)x.dt, z.m, z.n, z.k, r), &mark);
     if (!s->planning)
@@ -282,11 +283,12 @@ void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_ten
 
     check(s, __func__, "dy", dy, x.dt, r.b * r.s * d);
     check(s, __func__, "w", w, REEL_F32, d);
-    check(s, __func__, "dw", dw, REEL_F32, d);
-    check(s, __func__, "db", db, REEL_F32, d);
+    check_opt(s, __func__, "dw", dw, REEL_F32, d);
+    check_opt(s, __func__, "db", db, REEL_F32, d);
+    REEL_BUG_IF(!dw.nd != !db.nd, "%s: dw and db come together", __func__);
     tmp = check_tmp(s, __func__, sums_bytes(r, 0, 2, d), &mark);
     if (!s->planning)
-        s->ops->ln_affine_bwd(s, (int)x.dt, dx.p, acc, dw.p, db.p, dy.p, x.p, mean.p, rstd.p, w.p, d, r, pacc, tmp);
+        s->ops->ln_affine_bwd(s, (int)x.dt, dx.p, acc, dw.nd ? dw.p : NULL, db.nd ? db.p : NULL, dy.p, x.p, mean.p, rstd.p, w.p, d, r, pacc, tmp);
     check_tmp_end(s, mark);
 }
 
@@ -418,8 +420,8 @@ void reel_mod_bwd(struct reel_stream *s, reel_tensor dtable, int pacc, reel_tens
     REEL_BUG_IF(de.nd != 3 && de.nd != 4, "%s: de is %s, wanted [nmod,R,D] or [B,F,R,D]", __func__, check_show(is, de));
     b = de.n[0], f = de.nd == 4 ? de.n[1] : 1, rows = de.n[de.nd - 2], d = de.n[de.nd - 1];
     check(s, __func__, "de", de, REEL_F32, b * f * rows * d);
-    check(s, __func__, "dtable", dtable, REEL_F32, rows * d);
+    check_opt(s, __func__, "dtable", dtable, REEL_F32, rows * d);
     wide = check_wide(__func__, dt, b * f, rows, d);
     check(s, __func__, "dt", dt, REEL_F32, reel_numel(dt));
-    if (!s->planning) s->ops->mod_bwd(s, dtable.p, pacc, dt.p, de.p, b, f, rows, d, wide);
+    if (!s->planning) s->ops->mod_bwd(s, dtable.nd ? dtable.p : NULL, pacc, dt.p, de.p, b, f, rows, d, wide);
 }

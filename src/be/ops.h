@@ -25,7 +25,7 @@ struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod);
 struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank, int size);
 
 /* y[M,N] = epi(x[M,K] w[N,K]^T + bias[N]); bias may be null (p NULL, nd 0). pre: where the value
- * before epi is kept for the backward pass, or nd 0. */
+ * before epi is kept for the backward pass, or nd 0. REEL_EPI_ADD: y += x w^T, without bias and pre. */
 void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel_tensor x, reel_tensor w,
                      reel_tensor bias, struct reel_rows r, enum reel_epi epi);
 /* dx[M,K] (= or +=) dy[M,N] w[N,K] */
@@ -44,7 +44,7 @@ void reel_ln_mod_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, ree
 void reel_ln_mod_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dmod, reel_tensor dy,
                      reel_tensor x, reel_tensor mean, reel_tensor rstd, reel_tensor mod, int shift_row,
                      int scale_row, struct reel_rows r);
-/* the same with y = xhat*w + b; w, b [D] f32. bwd: dw, db (= or += by pacc). */
+/* the same with y = xhat*w + b; w, b [D] f32. bwd: dw, db (= or += by pacc), or both nd 0. */
 void reel_ln_affine_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, reel_tensor rstd,
                         reel_tensor x, reel_tensor w, reel_tensor b, struct reel_rows r, double eps);
 void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor dw, reel_tensor db,
@@ -104,7 +104,7 @@ void reel_gate_bwd(struct reel_stream *s, reel_tensor du, reel_tensor dmod, reel
 
 /* e[nmod,R,D] = table[R,D] + t[nmod, R*D or D broadcast over R]; all f32 */
 void reel_mod_fwd(struct reel_stream *s, reel_tensor e, reel_tensor table, reel_tensor t);
-/* dtable[R,D] (= or +=) sum over nmod of de, tree order; dt += de (summed over R if dt is [nmod,D]).
+/* dtable[R,D] (= or +=; nd 0: none) sum over nmod of de, tree order; dt += de (summed over R if dt is [nmod,D]).
  * de [nmod,R,D], or [B,F,R,D]: then the tree goes over the F frames of a sample first, so that
  * ranks holding whole samples hold subtrees (dt [B*F,...] or [B,F,...]). */
 void reel_mod_bwd(struct reel_stream *s, reel_tensor dtable, int pacc, reel_tensor dt, reel_tensor de);
@@ -161,6 +161,7 @@ void reel_adamw(struct reel_stream *s, reel_tensor p, reel_tensor m, reel_tensor
 void reel_fill(struct reel_stream *s, reel_tensor y, double value);
 void reel_cast(struct reel_stream *s, reel_tensor dst, reel_tensor src);            /* f32 <-> bf16, f16 -> f32 */
 void reel_add(struct reel_stream *s, reel_tensor y, reel_tensor x);                  /* y += x */
+void reel_scale(struct reel_stream *s, reel_tensor y, double a);                     /* y *= a */
 void reel_axpby(struct reel_stream *s, reel_tensor y, double a, reel_tensor x, double b); /* y = a x + b y, f32 */
 void reel_lerp_to(struct reel_stream *s, reel_tensor y, reel_tensor x, double w);    /* y += w (x - y), f32 */
 /* out[n] (= or +=) tree sum over the first dimension of in[P,n], f32: ((0+1)+(2+3))+... holes skipped */

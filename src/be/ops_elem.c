@@ -71,6 +71,13 @@ void reel_add(struct reel_stream *s, reel_tensor y, reel_tensor x)
     if (!s->planning) s->ops->add(s, (int)x.dt, y.p, x.p, n);
 }
 
+void reel_scale(struct reel_stream *s, reel_tensor y, double a)
+{
+    check_float(__func__, "y", y);
+    check(s, __func__, "y", y, y.dt, reel_numel(y));
+    if (!s->planning) s->ops->scale(s, (int)y.dt, y.p, (float)a, reel_numel(y));
+}
+
 void reel_axpby(struct reel_stream *s, reel_tensor y, double a, reel_tensor x, double b)
 {
     int64_t n = reel_numel(x);

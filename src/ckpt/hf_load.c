@@ -103,6 +103,7 @@ static reel_err check_set(const struct reel_params_cfg *cfg, struct found *f, in
 
     for (int i = 0; i < cfg->n; i++) {
         struct found *hit = find(f, n, cfg->def[i].name);
+        if (cfg->def[i].part != REEL_PARAM_OWN) continue; /* adapters are no part of the model's files */
         if (hit) hit->used = 1, check_shape(&shape, &cfg->def[i], hit->e);
         else if (!may_be_absent(cfg->def[i].name)) complain(&missing, "%s%s", cfg->def[i].name, "");
     }
@@ -137,7 +138,7 @@ static reel_err read_shards(struct reel_params *ps, struct found *f, int n, stru
     for (int i = 0; i < cfg->n && !e; i++) {
         struct reel_shard sh = reel_param_shard(ps, i);
         struct found *hit = find(f, n, cfg->def[i].name);
-        if (!sh.rows) continue;
+        if (!sh.rows || cfg->def[i].part != REEL_PARAM_OWN) continue;
         if (hit) e = reel_st_read_f32(hit->file, hit->e, sh.row0, sh.rows, buf);
         else memset(buf, 0, reel_bytes(sh.w));
         if (!e) reel_put(s, sh.w, buf);

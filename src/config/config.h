@@ -50,6 +50,7 @@ struct reel_cfg_role {
         int64_t rank; /* REEL_INT_UNSET unless given */
         double alpha; /* resolved: rank when absent */
         struct reel_strs target_modules;
+        const char *init_from; /* NULL: none */
     } lora;
 };
 

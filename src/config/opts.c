@@ -31,7 +31,7 @@ const struct reel_opt reel_role_opts[] = {
     { "num_frames_per_block", REEL_OPT_INT, F(num_frames_per_block), .min = 1, .max = 3,
       .flags = REEL_OPT_NULLABLE, .unit = "latent frames",
       .help = "causal models: frames that are denoised together; null: the model's config.json" },
-    { "lora.enable", REEL_OPT_BOOL, F(lora.enable), .flags = REEL_OPT_LATER,
+    { "lora.enable", REEL_OPT_BOOL, F(lora.enable),
       .help = "train low-rank adapters of the linear layers, freeze the rest" },
     { "lora.rank", REEL_OPT_INT, F(lora.rank), .min = 1, .max = 65536, .flags = REEL_OPT_NULLABLE,
       .help = "rank r of the adapters; required when they are enabled" },
@@ -39,7 +39,9 @@ const struct reel_opt reel_role_opts[] = {
       .help = "the adapters are scaled by alpha/r; null: r" },
     { "lora.target_modules", REEL_OPT_STRS, F(lora.target_modules),
       .sdflt = "[q_proj, k_proj, v_proj, o_proj, to_q, to_k, to_v, to_out, to_qkv, to_gate_compress]",
-      .help = "a layer is adapted if its name contains one of these" },
+      .help = "a layer is adapted if its name contains one of these; never the embedders" },
+    { "lora.init_from", REEL_OPT_STR, F(lora.init_from),
+      .help = "adapters to start from: a folder or file of PEFT's or Diffusers'; absent: A drawn, B zero" },
     { .type = REEL_OPT_END },
 };
 #undef F

@@ -25,11 +25,20 @@ struct reel_model_in {
     int store_only;    /* streaming: the pass is wanted for its keys and values, no velocity is made (nd 0) */
 };
 
+/* Low-rank adapters of the layers that `wants` says ("blocks.0.attn1.to_q"). */
+struct reel_lora_opts {
+    int64_t rank; /* 0: none */
+    double scale; /* alpha / rank */
+    int (*wants)(const void *ctx, const char *layer);
+    const void *ctx;
+};
+
 /* What the configuration says of a role beside its config.json. */
 struct reel_model_opts {
     int64_t num_frames_per_block, local_attn_size, sink_size; /* latent frames; REEL_INT_UNSET: config.json decides */
     int sparse; /* blocks carry the gate of sparse attention */
     int parity; /* training.model.parity or method.parity: fastvideo */
+    struct reel_lora_opts lora; /* the caller adds the adapters to the table: models/lora.h */
 };
 
 struct reel_model_ops {
@@ -37,6 +46,7 @@ struct reel_model_ops {
     const char *targets; /* FastVideo _target_ strings, '|' between; NULL: none */
     int causal;          /* attends to earlier chunks of frames only */
     const struct reel_naming *naming; /* what other programs call its parameters; NULL: as its table does */
+    int adapters;        /* its linear layers take adapters (models/lora.h) */
     size_t priv_size; /* of m->priv, which the caller provides zeroed before init */
     /* config_json: the text of transformer/config.json. Fills priv and the parameter table. Symmetric. */
     reel_err (*init)(struct reel_model *m, const char *config_json, const char *where);

@@ -194,6 +194,7 @@ const struct reel_model_ops reel_model_wan_causal = {
     .targets = "fastvideo.train.models.wan.WanCausalModel|fastvideo.train.models.wan.wan_causal.WanCausalModel",
     .causal = 1,
     .naming = &reel_wan_naming,
+    .adapters = 1,
     .priv_size = sizeof(struct wan),
     .init = causal_init,
     .fini = reel_wan_fini,

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/lora.h"
 #include "models/wan_priv.h"
 
 /* X(id, name, f32 whatever the compute dtype, initial value, dims...); a weight is followed by its
@@ -110,11 +111,11 @@ static reel_tensor gradient(const struct reel_model *m, int i, int grad)
 
 static struct reel_lin linear(const struct reel_model *m, int i, int grad)
 {
-    struct reel_lin l = { .w = matrix(weight(m, i)), .b = weight(m, i + 1) };
+    struct reel_lin l = { .w = matrix(weight(m, i)), .b = weight(m, i + 1), .lora = reel_lora_of(m, i, grad) };
 
-    if (!grad) return l;
-    l.dw = matrix(gradient(m, i, 1));
-    l.db = gradient(m, i + 1, 1);
+    l.dw = gradient(m, i, grad);
+    l.db = gradient(m, i + 1, grad);
+    if (l.dw.nd) l.dw = matrix(l.dw);
     return l;
 }
 

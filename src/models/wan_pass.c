@@ -268,9 +268,9 @@ static void run_bwd(struct reel_model *m, struct reel_kept *k, reel_tensor dv, r
     reel_head_bwd(c, &head, g, sg.dtemb, dv, k->x[m->n_units - 1], k->time.temb);
     for (int i = m->n_units - 2; i >= 0; i--) run_block_bwd(m, k, i, g, &sg);
     reel_probe(c, "dact", "tokens", g);
-    reel_patch_embed_bwd(c, &patch, dx, g, k->in.x);
-    reel_text_bwd(c, &text, &k->text, sg.dctx, dtext);
-    reel_time_bwd(c, &time, &k->time, sg.dtemb, sg.dtproj);
+    if (dx.nd || patch.lin.dw.nd) reel_patch_embed_bwd(c, &patch, dx, g, k->in.x); /* frozen: nobody asks */
+    if (dtext.nd || text.l1.dw.nd) reel_text_bwd(c, &text, &k->text, sg.dctx, dtext);
+    if (time.l1.dw.nd) reel_time_bwd(c, &time, &k->time, sg.dtemb, sg.dtproj);
 }
 
 void reel_wan_bwd(struct reel_model *m, struct reel_arena *a, struct reel_kept *k, reel_tensor dv, reel_tensor dx,

@@ -13,7 +13,13 @@ void reel_ffn_fwd(const struct reel_pass *c, const struct reel_ffn *w, struct re
     size_t mark = c->a->used;
     reel_tensor act = reel_act(c, c->tok, w->in.w.n[0]);
 
-    reel_linear_fwd(c->s, act, k->pre, x, w->in.w, w->in.b, c->tok, REEL_EPI_GELU);
+    if (w->in.lora.a.nd) {
+        reel_tensor pre = k->pre.nd ? k->pre : act;
+        reel_lin_fwd(c, &w->in, pre, x, c->tok);
+        reel_gelu_fwd(c->s, act, pre);
+    } else {
+        reel_linear_fwd(c->s, act, k->pre, x, w->in.w, w->in.b, c->tok, REEL_EPI_GELU);
+    }
     reel_lin_fwd(c, &w->out, y, act, c->tok);
     reel_arena_reset(c->a, mark);
 }

@@ -15,15 +15,49 @@ void reel_probe(const struct reel_pass *c, const char *phase, const char *name, 
     if (c->probe && !c->s->planning) c->probe(c->probe_ctx, phase, c->block, name, x);
 }
 
+/* scale x a^T: what b multiplies. A product with r columns, made again in the backward pass. */
+static reel_tensor lowered(const struct reel_pass *c, const struct reel_lora *l, reel_tensor x, struct reel_rows r)
+{
+    reel_tensor h = reel_new(c->a, x.dt, REEL_DIMS(reel_rows_count(r), l->a.n[0]));
+
+    reel_linear_fwd(c->s, h, (reel_tensor){ 0 }, x, l->a, (reel_tensor){ 0 }, r, REEL_EPI_NONE);
+    if (l->scale != 1) reel_scale(c->s, h, l->scale);
+    return h;
+}
+
 void reel_lin_fwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor y, reel_tensor x,
                   struct reel_rows r)
 {
+    size_t mark = c->a->used;
+
     reel_linear_fwd(c->s, y, (reel_tensor){ 0 }, x, w->w, w->b, r, REEL_EPI_NONE);
+    if (!w->lora.a.nd) return;
+    reel_linear_fwd(c->s, y, (reel_tensor){ 0 }, lowered(c, &w->lora, x, r), w->lora.b, (reel_tensor){ 0 }, r, REEL_EPI_ADD);
+    reel_arena_reset(c->a, mark);
+}
+
+/* Gradients of a and b; returns scale dy b, which a takes on to x. */
+static reel_tensor lora_bwd(const struct reel_pass *c, const struct reel_lora *l, reel_tensor dy, reel_tensor x,
+                            struct reel_rows r)
+{
+    reel_tensor dh = reel_new(c->a, dy.dt, REEL_DIMS(reel_rows_count(r), l->a.n[0]));
+
+    if (l->db.nd) reel_linear_bwd_w(c->s, l->db, (reel_tensor){ 0 }, lowered(c, l, x, r), dy, r, 0);
+    reel_linear_bwd_x(c->s, dh, dy, l->b, r, 0);
+    if (l->scale != 1) reel_scale(c->s, dh, l->scale);
+    if (l->da.nd) reel_linear_bwd_w(c->s, l->da, (reel_tensor){ 0 }, x, dh, r, 0);
+    return dh;
 }
 
 void reel_lin_bwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor dx, int acc, reel_tensor dy,
                   reel_tensor x, struct reel_rows r)
 {
-    reel_linear_bwd_w(c->s, w->dw, w->db, x, dy, r, 0);
+    size_t mark = c->a->used;
+    reel_tensor dh = { 0 };
+
+    if (w->lora.a.nd) dh = lora_bwd(c, &w->lora, dy, x, r); /* before dx, which may be x */
+    if (w->dw.nd) reel_linear_bwd_w(c->s, w->dw, w->db, x, dy, r, 0);
     if (dx.nd) reel_linear_bwd_x(c->s, dx, dy, w->w, r, acc);
+    if (dx.nd && dh.nd) reel_linear_bwd_x(c->s, dx, dh, w->lora.a, r, 1);
+    reel_arena_reset(c->a, mark);
 }

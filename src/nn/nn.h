@@ -43,16 +43,22 @@ static inline reel_tensor reel_by_sample(const struct reel_pass *c, reel_tensor 
 }
 void reel_probe(const struct reel_pass *c, const char *phase, const char *name, reel_tensor x);
 
-/* ---- linear: y = x w^T + b ---- */
+/* ---- linear: y = x w^T + b, and with an adapter + scale (x a^T) b^T ---- */
+struct reel_lora {
+    reel_tensor a, b;   /* [r,K], [N,r]; nd 0: no adapter */
+    reel_tensor da, db; /* f32, as below */
+    double scale;       /* alpha / r */
+};
 struct reel_lin {
     reel_tensor w, b;   /* [N,K], f32 [N] */
-    reel_tensor dw, db; /* f32, overwritten by the backward pass; nd 0 in a forward pass */
+    reel_tensor dw, db; /* f32, overwritten by the backward pass; nd 0 in a forward pass, and of frozen layers */
+    struct reel_lora lora;
 };
 void reel_lin_fwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor y, reel_tensor x,
                   struct reel_rows r);
 /**
- * reel_lin_bwd - dw, db, and dx unless it is nd 0.
- * @dx  [M,K]  overwritten, or added to if acc
+ * reel_lin_bwd - dw, db, the adapter's gradients, and dx: each unless it is nd 0.
+ * @dx  [M,K]  overwritten, or added to if acc; may be x
  */
 void reel_lin_bwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor dx, int acc, reel_tensor dy,
                   reel_tensor x, struct reel_rows r);

@@ -8,6 +8,7 @@
 #include "be/ops.h"
 #include "train/data.h"
 #include "train/init.h"
+#include "train/lora.h"
 #include "train/report.h"
 #include "train/run.h"
 #include "train/save.h"
@@ -54,7 +55,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     }
     reel_err e = m->ops->init(m, json, where);
     free(json);
-    return e;
+    return e == REEL_OK ? reel_role_adapters(r, i, c) : e;
 }
 
 /* Roles see the same latents and the same text. */

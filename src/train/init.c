@@ -25,7 +25,8 @@ static void draw_chunk(const struct reel_param_def *d, uint64_t key, uint64_t e0
 
     for (int64_t i = 0; i < n; i++) {
         uint64_t e = e0 + (uint64_t)i;
-        out[i] = drawn(d, reel_normal(key, 0, 0, 0, e), e, row_len);
+        if (d->init == REEL_INIT_UNIFORM) out[i] = (2 * reel_rng_uniform(reel_rng_word(key, 0, 0, 0, e)) - 1) * d->init_scale;
+        else out[i] = drawn(d, reel_normal(key, 0, 0, 0, e), e, row_len);
     }
 }
 
@@ -50,13 +51,16 @@ static void random_param(struct reel_run *r, const struct reel_param_def *d, str
     }
 }
 
-static reel_err random_weights(struct reel_run *r, int role)
+/* The model's own parameters, or its adapters, from their draws. */
+static reel_err random_weights(struct reel_run *r, int role, int adapters)
 {
     const struct reel_params_cfg *pc = reel_params_cfg(r->role[role].ps);
     float *buf = malloc(CHUNK * sizeof *buf);
 
     if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory to draw the weights of the %s", pc->role);
-    for (int i = 0; i < pc->n; i++) random_param(r, &pc->def[i], reel_param_shard(r->role[role].ps, i), buf);
+    for (int i = 0; i < pc->n; i++)
+        if ((pc->def[i].part != REEL_PARAM_OWN) == adapters)
+            random_param(r, &pc->def[i], reel_param_shard(r->role[role].ps, i), buf);
     reel_sync(&r->s);
     free(buf);
     return REEL_OK;
@@ -119,6 +123,7 @@ reel_err reel_role_weights(struct reel_run *r, int role)
     const struct reel_cfg_role *c = reel_config_role(r->cfg, r->role[role].role);
     struct reel_hf_source src = source_of(r, c);
 
-    if (c->init == REEL_INIT_RANDOM) return reel_agree(r->world, random_weights(r, role));
-    return reel_hf_load(&src, r->role[role].ps, &r->s, r->world);
+    if (c->init == REEL_INIT_RANDOM) REEL_TRY(reel_agree(r->world, random_weights(r, role, 0)));
+    else REEL_TRY(reel_hf_load(&src, r->role[role].ps, &r->s, r->world));
+    return reel_agree(r->world, random_weights(r, role, 1));
 }

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "train/lora.h"
+
 #define MIB 1048576.0
 
 static const char *const phase_name[REEL_NPROF] = {
@@ -102,29 +104,43 @@ void reel_report_plan(struct reel_run *r)
                    reel_config_role(r->cfg, r->role[i].role)->init_from);
 }
 
-static int64_t parameters(const struct reel_model *m)
+static int64_t parameters(const struct reel_model *m, int trained)
 {
     int64_t n = 0;
 
     for (int i = 0; i < m->n_def; i++) {
         int64_t k = 1;
+        if (trained && m->def[i].frozen) continue;
         for (int d = 0; d < m->def[i].nd; d++) k *= m->def[i].n[d];
         n += k;
     }
     return n;
 }
 
+/* What of a role is trained, behind a comma. */
+static const char *trained_part(const struct reel_model *m, char *buf, size_t size)
+{
+    int n = reel_adapters_count(m);
+
+    if (!m->trainable) return "";
+    if (!n) return ", trainable";
+    snprintf(buf, size, ", %.2f M of them trained: adapters of rank %d beside %d layers", (double)parameters(m, 1) * 1e-6,
+             (int)m->opts.lora.rank, n);
+    return buf;
+}
+
 void reel_report_start(struct reel_run *r)
 {
     const int64_t *x = r->method.shape;
+    char part[128];
 
     if (r->flags.quiet || r->world->rank) return;
     printf("reel: %d rank%s, %s\n", r->world->size, r->world->size > 1 ? "s" : "", reel_backend_describe(r->be));
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->roles & REEL_ROLE(i))
             printf("reel: %s: %s, %.2f M parameters, %s%s\n", r->role[i].role, r->role[i].ops->name,
-                   (double)parameters(&r->role[i]) * 1e-6, r->role[i].compute == REEL_BF16 ? "bf16" : "f32",
-                   r->role[i].trainable ? ", trainable" : "");
+                   (double)parameters(&r->role[i], 0) * 1e-6, r->role[i].compute == REEL_BF16 ? "bf16" : "f32",
+                   trained_part(&r->role[i], part, sizeof part));
     printf("reel: latents [%ld,%ld,%ld,%ld,%ld] a rank, global micro-batch %ld, %d round%s a step\n", (long)x[0],
            (long)x[1], (long)x[2], (long)x[3], (long)x[4], (long)r->batch.b_global,
            (int)r->cfg->training.loop.gradient_accumulation_steps,
