@@ -11,27 +11,38 @@ static void parts(int d, int pairs[3])
     pairs[0] = d / 2 - 2 * (d / 6);
 }
 
-static void fill_row(float *cs, float *sn, const int64_t pos[3], const int pairs[3])
+static void turn(float *cs, float *sn, int64_t pos, int pairs)
 {
-    for (int axis = 0; axis < 3; axis++)
-        for (int j = 0; j < pairs[axis]; j++) {
-            double angle = (double)pos[axis] * pow(10000, -(double)j / pairs[axis]);
+    for (int j = 0; j < pairs; j++) {
+        double angle = (double)pos * pow(10000, -(double)j / pairs);
 
-            *cs++ = (float)cos(angle);
-            *sn++ = (float)sin(angle);
-        }
+        cs[j] = (float)cos(angle);
+        sn[j] = (float)sin(angle);
+    }
 }
 
+/* A position's numbers are made at the first token that has it and copied to the others. */
 void reel_rope_fill(float *cs, float *sn, const int64_t grid[3], int64_t first, int d)
 {
     int pairs[3];
-    int64_t s = 0, half = d / 2;
+    int64_t HW = grid[1] * grid[2], half = d / 2;
 
     parts(d, pairs);
-    for (int64_t t = 0; t < grid[0]; t++)
-        for (int64_t h = 0; h < grid[1]; h++)
-            for (int64_t w = 0; w < grid[2]; w++, s++)
-                fill_row(cs + s * half, sn + s * half, (int64_t[]){ first + t, h, w }, pairs);
+    for (int64_t s = 0; s < grid[0] * HW; s++) {
+        int64_t pos[3] = { s / HW, s / grid[2] % grid[1], s % grid[2] };
+        int64_t like[3] = { pos[0] * HW, pos[1] * grid[2], pos[2] }, at = 0;
+
+        for (int axis = 0; axis < 3; at += pairs[axis++]) {
+            float *c = cs + s * half + at, *n = sn + s * half + at;
+
+            if (s == like[axis]) {
+                turn(c, n, axis ? pos[axis] : first + pos[0], pairs[axis]);
+                continue;
+            }
+            memcpy(c, cs + like[axis] * half + at, (size_t)pairs[axis] * sizeof *c);
+            memcpy(n, sn + like[axis] * half + at, (size_t)pairs[axis] * sizeof *n);
+        }
+    }
 }
 
 static struct reel_rope_entry *find(struct reel_rope_cache *cache, const int64_t grid[3], int d)
