@@ -70,4 +70,22 @@ verdict $? "two kinds of attention at once are refused"
 try "clips of the sparse student" "$REEL_BUILD/tests/mpirun.sh" -n 1 "$REEL_BUILD/reel" generate --config "$tiny" --models.student.init_from \
     "$TMPDIR/sparse" --models.student.init load --training.vsa.sparsity 0.7 --training.data.num_height 80 --training.data.num_width 80 \
     --training.data.num_latent_t 5 --training.data.num_frames 17 --clips 1 --steps 2 --batch 1 --out "$TMPDIR/clip.png"
+
+# distribution matching: the student sparse, teacher and critic with all blocks
+cd "$REEL_SRC" || exit 1
+dmd() { # dmd RANKS OUT [override...]
+    d_n=$1 d_out=$2
+    shift 2
+    "$REEL_BUILD/tests/mpirun.sh" -n "$d_n" "$REEL_BUILD/reel" train --config "$REEL_SRC/configs/dmd2_tiny.yaml" --training.data.data_path "$TMPDIR/data.h5" \
+        --training.distributed.num_gpus "$d_n" --training.distributed.hsdp_shard_dim "$d_n" --training.data.train_batch_size $((4 / d_n)) \
+        --training.data.num_latent_t 5 --training.data.num_frames 17 --training.data.num_height 80 --training.data.num_width 80 \
+        --training.loop.max_train_steps 3 --method.generator_update_interval 2 --training.vsa.sparsity 0.7 --training.threads 1 \
+        --override-output-dir "$TMPDIR/$d_out" "$@"
+}
+try "a sparse DMD2 student" dmd 1 dmd1
+try "on four ranks" dmd 4 dmd4
+same "the same bits" "$(hash "$TMPDIR/dmd1/checkpoint-3")" "$(hash "$TMPDIR/dmd4/checkpoint-3")"
+try "activations made again" dmd 2 dmd2 --training.model.enable_gradient_checkpointing_type full
+same "the same bits again" "$(hash "$TMPDIR/dmd1/checkpoint-3")" "$(hash "$TMPDIR/dmd2/checkpoint-3")"
+same "the student's sparsity is logged" "$(series dmd1 vsa_sparsity)" "0.7 0.7 0.7 "
 plan
