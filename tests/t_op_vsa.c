@@ -298,7 +298,7 @@ static double apart(reel_tensor got, const double *want)
 
 static void against_f64(struct sparse x)
 {
-    double e[6], tol = x.q.dt == REEL_F32 ? 6e-6 : 0x1p-7, s;
+    double e[6], tol = x.q.dt == REEL_F32 ? 1e-5 : 0x1p-7, s;
     int ok = 1;
     struct ref r;
 

@@ -28,7 +28,7 @@ static void *at(void *p, int64_t elements, int dt)
     return p ? (char *)p + elements * (dt == REEL_BF16 ? 2 : 4) : NULL;
 }
 
-/* What attention has in 48 lanes is here in one panel of 64; products of bf16 pairs play no part. */
+/* Products of bf16 pairs play no part in attention. */
 static const struct reel_vsa_isa *vsa_isa(void)
 {
 #if defined(__x86_64__)
