@@ -14,6 +14,8 @@
 #include "optim/optim.h"
 #include "train/profile.h"
 
+extern const struct reel_model_ops reel_model_wan;
+
 struct bench {
     struct reel_comm world;
     struct reel_mesh mesh;

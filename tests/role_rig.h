@@ -10,6 +10,8 @@
 #include "nn/params.h"
 #include "tensor/safetensors.h"
 
+extern const struct reel_model_ops reel_model_wan; /* of the registry */
+
 static struct reel_comm W;
 static struct reel_backend *be;
 

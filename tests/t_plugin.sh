@@ -53,6 +53,8 @@ try "built-in" train 1 "$TMPDIR/in"
 # shellcheck disable=SC2086
 try "as plugins, on two ranks" train 2 "$TMPDIR/out2" $as_plugins
 same "the same weights" "$(weights "$TMPDIR/in/checkpoint-6")" "$(weights "$TMPDIR/out2/checkpoint-6")"
+[ "$(grep -cE '^# plugin .*(sft.so:sft|grad_clip.so:grad_clip|wan.so:wan): its file has FNV-1a [0-9a-f]{16}$' out2/config.yaml)" = 3 ]
+verdict $? "the resolved configuration says which bytes were loaded"
 try "the resolved configuration runs again" "$REEL_BUILD/tests/mpirun.sh" -n 2 "$REEL_BUILD/reel" train \
     --config "$TMPDIR/out2/config.yaml" --dry-run
 
@@ -91,6 +93,9 @@ same "sharded and replicated" "$(log "$TMPDIR/ex1")" "$(log "$TMPDIR/ex2r")"
 same "the same weights" "$(weights "$TMPDIR/ex1/checkpoint-6")" "$(weights "$TMPDIR/ex2/checkpoint-6")"
 log "$TMPDIR/ex1" | head -n 1 | grep -q '"critic_loss": 1.0, .*"update_ratio/critic/average": '
 verdict $? "an ignorant critic's loss is 1"
+try "bf16 on one rank" example 1 "$TMPDIR/bf1" --training.compute_dtype bf16
+try "and on two" example 2 "$TMPDIR/bf2" --training.compute_dtype bf16
+same "the same numbers in bf16" "$(log "$TMPDIR/bf1")" "$(log "$TMPDIR/bf2")"
 try "export" "$REEL_BUILD/tests/mpirun.sh" -n 2 "$REEL_BUILD/reel" export ex1/checkpoint-6 exported
 grep -qa '"blocks.1.modulation"' exported/transformer/*.safetensors # which Wan would call otherwise
 verdict $? "parameters keep their names"

@@ -6,6 +6,8 @@
 
 #include "models/model.h"
 
+extern const struct reel_model_ops reel_model_wan, reel_model_wan_causal; /* of the registry */
+
 struct rig_shape {
     int64_t B, T, H, W, L; /* of this rank */
     int per_frame;         /* timesteps [B,T] */

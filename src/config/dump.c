@@ -59,9 +59,19 @@ static void dump_callbacks(const struct reel_config *cfg, FILE *f)
     }
 }
 
+/* Which bytes a run was made with: a target alone names a file that may have changed since. */
+static void dump_plugins(const struct reel_kind *k, FILE *f)
+{
+    for (; k->name; k++)
+        if (k->plugin) fprintf(f, "# plugin %s: its file has FNV-1a %016llx\n", k->plugin, (unsigned long long)k->hash);
+}
+
 void reel_config_dump(const struct reel_config *cfg, const struct reel_env *env, FILE *f)
 {
     fprintf(f, "# resolved from %s: every key with the value that counts\n", cfg->name);
+    dump_plugins(cfg->schema->models, f);
+    dump_plugins(cfg->schema->methods, f);
+    dump_plugins(cfg->schema->callbacks, f);
     fputs("models:\n", f);
     for (int i = 0; i < cfg->n_roles; i++) {
         dump_name(f, cfg->role[i].name);

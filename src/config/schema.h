@@ -17,6 +17,7 @@ struct reel_kind {
     const char *name, *help;
     const char *targets;         /* accepted `_target_` strings, '|' between; NULL: only the name */
     const char *plugin;          /* came with this `_target_`, which alone finds it; NULL: of this program */
+    uint64_t hash;               /* of the plugin's bytes */
     const void *ops;             /* the registry's entry, for who knows its type */
     const struct reel_opt *opts; /* NULL: no keys of its own */
     size_t priv_size;

@@ -95,8 +95,6 @@ struct reel_model {
     float gscale;      /* a callback may lower it; the update multiplies gradients by it */
 };
 
-extern const struct reel_model_ops reel_model_wan, reel_model_wan_causal;
-
 /* The registry, generated from MODELS of local.mk; NULL-terminated. */
 extern const struct reel_model_ops *const reel_models[];
 

@@ -51,7 +51,7 @@ static reel_err fingerprint(const struct reel_cfg_plugin *p, uint64_t *hash)
 }
 
 /* Nothing of the file has run yet when this returns. Collective(world). */
-static reel_err same_everywhere(const struct reel_cfg_plugin *p, struct reel_comm *world)
+static reel_err same_everywhere(const struct reel_cfg_plugin *p, struct reel_comm *world, uint64_t *hash)
 {
     uint64_t mine = 0, root;
     reel_err e = fingerprint(p, &mine);
@@ -59,6 +59,7 @@ static reel_err same_everywhere(const struct reel_cfg_plugin *p, struct reel_com
     REEL_TRY(reel_agree(world, e));
     root = mine;
     reel_comm_bcast(world, &root, sizeof root, 0);
+    *hash = root;
     if (mine != root) e = fail(p, "this rank's file is not the one of rank 0; copy one file to all nodes");
     return reel_agree(world, e);
 }
@@ -103,16 +104,17 @@ static reel_err judge(const struct reel_cfg_plugin *p, const struct reel_plugin 
     return REEL_OK;
 }
 
-static reel_err add(struct reel_all_kinds *all, const struct reel_cfg_plugin *p, const void *ops)
+static reel_err add(struct reel_all_kinds *all, const struct reel_cfg_plugin *p, const void *ops, uint64_t hash)
 {
-    const struct reel_kind *k = reel_schema_add(all, p->kind, ops, p->target);
+    struct reel_kind *k = reel_schema_add(all, p->kind, ops, p->target);
 
     if (!k) return fail(p, "more plugins than %d", REEL_MAX_KINDS);
+    k->hash = hash;
     if (!k->name || !k->help || !k->ready) return fail(p, "'%s' is incomplete: it has no name, help or work", p->name);
     return REEL_OK;
 }
 
-static reel_err open_plugin(struct reel_all_kinds *all, struct reel_cfg_plugin *p)
+static reel_err open_plugin(struct reel_all_kinds *all, struct reel_cfg_plugin *p, uint64_t hash)
 {
     char symbol[512];
     const struct reel_plugin *d;
@@ -123,14 +125,16 @@ static reel_err open_plugin(struct reel_all_kinds *all, struct reel_cfg_plugin *
     d = dlsym(handle, symbol);
     REEL_TRY(judge(p, d));
     p->kind = d->kind;
-    return add(all, p, d->ops);
+    return add(all, p, d->ops, hash);
 }
 
 /* Collective(world). */
 static reel_err load(struct reel_all_kinds *all, struct reel_cfg_plugin *p, struct reel_comm *world)
 {
-    REEL_TRY(same_everywhere(p, world));
-    return reel_agree(world, open_plugin(all, p));
+    uint64_t hash = 0;
+
+    REEL_TRY(same_everywhere(p, world, &hash));
+    return reel_agree(world, open_plugin(all, p, hash));
 }
 
 static const struct reel_kind *loaded(const struct reel_all_kinds *all, const struct reel_cfg_plugin *p)

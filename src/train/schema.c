@@ -39,8 +39,8 @@ static struct reel_kind *vacant(struct reel_kind *k)
     return n + 1 < REEL_MAX_KINDS ? &k[n] : NULL;
 }
 
-const struct reel_kind *reel_schema_add(struct reel_all_kinds *all, enum reel_plugin_kind kind, const void *ops,
-                                        const char *target)
+struct reel_kind *reel_schema_add(struct reel_all_kinds *all, enum reel_plugin_kind kind, const void *ops,
+                                  const char *target)
 {
     const struct {
         struct reel_kind *list;

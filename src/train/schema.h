@@ -18,7 +18,7 @@ const struct reel_schema *reel_schema_init(struct reel_all_kinds *all);
  * @target  the only `_target_` that finds it; kept by reference
  * Returns the entry, NULL if the array is full.
  */
-const struct reel_kind *reel_schema_add(struct reel_all_kinds *all, enum reel_plugin_kind kind, const void *ops,
-                                        const char *target);
+struct reel_kind *reel_schema_add(struct reel_all_kinds *all, enum reel_plugin_kind kind, const void *ops,
+                                  const char *target);
 
 #endif
