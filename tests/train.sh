@@ -1,12 +1,14 @@
-# Running `reel train` on tests/tiny.yaml; source it after lib.sh.
+# Running `reel train` on tests/tiny.yaml, or another $tiny with other $roles; source it after lib.sh.
 # train RANKS OUT [override...]: replicate 1 x shard RANKS with the global micro-batch of 4 unless overridden.
 tiny=$REEL_SRC/tests/tiny.yaml
+roles=student
 train() {
     tr_n=$1
     tr_out=$2
     shift 2
+    for tr_role in $roles; do set -- "--models.$tr_role.init_from" "$REEL_SRC/tests/tiny" "$@"; done
     "$REEL_BUILD/tests/mpirun.sh" -n "$tr_n" "$REEL_BUILD/reel" train --config "$tiny" \
-        --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.data_path "$TMPDIR/data.h5" \
+        --training.data.data_path "$TMPDIR/data.h5" \
         --training.distributed.num_gpus "$tr_n" --training.distributed.hsdp_shard_dim "$tr_n" \
         --training.data.train_batch_size $((4 / tr_n)) --training.threads 1 \
         --override-output-dir "$tr_out" "$@"
@@ -14,3 +16,31 @@ train() {
 
 # state DIR: a digest of every shard file of a checkpoint
 state() { cat "$1"/dcp/*.distcp 2> /dev/null | sha256sum | cut -d' ' -f1; }
+
+# suite [override...]: what a method shows on $tiny: the same bits in every layout and after a resume in another one,
+# from recorded draws, in bf16; six steps with a checkpoint at 3.
+suite() {
+    su_d=--training.distributed
+    bits() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
+    run() { su_n=$1 su_out=$TMPDIR/$2 && shift 2 && rm -rf "$su_out" && train "$su_n" "$su_out" "$@"; }
+    try "six steps" run 1 one "$@" --record "$TMPDIR/draws.safetensors"
+    su_want=$(bits "$TMPDIR/one/checkpoint-6")
+    for su_layout in "2 $su_d.hsdp_replicate_dim 2 $su_d.hsdp_shard_dim 1" "2 --training.threads 2" \
+        "4 $su_d.hsdp_replicate_dim 2 $su_d.hsdp_shard_dim 2" "4" "1 --training.model.enable_gradient_checkpointing_type full"; do
+        # shellcheck disable=SC2086 # the number of ranks, then overrides
+        try "another layout: $su_layout" run ${su_layout%% *} other "$@" ${su_layout#"${su_layout%% *}"}
+        same "the same bits" "$su_want" "$(bits "$TMPDIR/other/checkpoint-6")"
+    done
+    rm -rf "$TMPDIR/resumed"
+    mkdir "$TMPDIR/resumed" && cp -r "$TMPDIR/one/checkpoint-3" "$TMPDIR/resumed/"
+    try "step 3 of one rank resumed on two" train 2 "$TMPDIR/resumed" "$@" --resume-from-checkpoint latest
+    same "as if never stopped" "$su_want" "$(bits "$TMPDIR/resumed/checkpoint-6")"
+    try "recorded draws on two ranks" run 2 replayed "$@" --replay "$TMPDIR/draws.safetensors" --replay-strict
+    same "the same bits" "$su_want" "$(bits "$TMPDIR/replayed/checkpoint-6")"
+    bf16="--training.compute_dtype bf16"
+    # shellcheck disable=SC2086 # two words
+    try "bf16" run 1 half "$@" $bf16
+    # shellcheck disable=SC2086
+    try "bf16 on four ranks" run 4 halves "$@" $bf16
+    same "the same bits" "$(bits "$TMPDIR/half/checkpoint-6")" "$(bits "$TMPDIR/halves/checkpoint-6")"
+}

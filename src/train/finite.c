@@ -41,19 +41,19 @@ static const char *bad_param(struct reel_run *r, int role, int grad)
     return (int)min < n ? reel_params_cfg(ps)->def[(int)min].name : NULL;
 }
 
+/* A weight was there before the gradients it spoils, whatever its role. */
 static void describe(struct reel_run *r, const struct reel_step *st, char *buf, size_t size)
 {
     snprintf(buf, size, "no parameter and no gradient holds one: the batch or the forward pass made it");
-    for (int i = 0; i < REEL_NROLE; i++) {
-        if (!(st->trained & REEL_ROLE(i))) continue;
-        for (int grad = 0; grad < 2; grad++) { /* a weight was there before the gradient it spoils */
-            const char *name = bad_param(r, i, grad);
+    for (int grad = 0; grad < 2; grad++)
+        for (int i = 0; i < REEL_NROLE; i++) {
+            const char *name;
+            if (!((grad ? st->trained : r->roles) & REEL_ROLE(i))) continue;
+            name = bad_param(r, i, grad);
             if (!name) continue;
-            snprintf(buf, size, "first in the %s of %s of the %s", grad ? "gradient" : "weight", name,
-                     r->role[i].role);
+            snprintf(buf, size, "first in the %s of %s of the %s", grad ? "gradient" : "weight", name, r->role[i].role);
             return;
         }
-    }
 }
 
 reel_err reel_check_finite(struct reel_run *r, struct reel_step *st)
