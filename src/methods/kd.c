@@ -81,36 +81,6 @@ reel_err reel_kd_path_init(struct reel_kd_path *p, const struct reel_config *cfg
     return REEL_OK;
 }
 
-static void walk_step(const struct reel_kd_walk *w, reel_tensor x, reel_tensor t, reel_tensor text, reel_tensor uncond, int i)
-{
-    struct reel_model *m = w->teacher;
-    struct reel_model_in in = { .x = x, .t = t, .text = text };
-    const float *sigma = w->path->sigma;
-    reel_tensor c;
-
-    reel_arena_reset(w->a, 0);
-    reel_fill(m->s, t, (double)(1000.0f * sigma[i]));
-    c = m->ops->fwd(m, w->a, &in, NULL);
-    if (w->guidance != 1) { /* c <- g c + (1-g) u */
-        in.text = uncond;
-        reel_axpby(m->s, c, 1 - w->guidance, m->ops->fwd(m, w->a, &in, NULL), w->guidance);
-    }
-    reel_axpby(m->s, x, (double)(sigma[i + 1] - sigma[i]), c, 1);
-}
-
-void reel_kd_walk(const struct reel_kd_walk *w, reel_tensor x, reel_tensor t, reel_tensor text, reel_tensor uncond)
-{
-    const struct reel_kd_path *p = w->path;
-
-    for (int i = 0, k = 0; i <= p->steps; i++) {
-        if (i == p->at[k]) {
-            if (w->state) w->state(w->ctx, k, x);
-            k++;
-        }
-        if (i < p->steps) walk_step(w, x, t, text, uncond, i);
-    }
-}
-
 /* ---- the method ---------------------------------------------------------------------------- */
 
 static reel_err kd_check(const struct reel_config *cfg, const void *priv)

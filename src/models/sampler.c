@@ -53,11 +53,13 @@ static void sample_clips(const struct reel_sampler *s, const struct reel_samplin
                          void (*step)(const struct reel_sampler *, const struct reel_sampling_io *, int))
 {
     for (int i = 0; i < s->steps; i++) {
+        if (s->look) s->look(s->ctx, i, io->x);
         reel_arena_reset(s->a, 0);
         set_level(s, io->t, s->sigma[i]);
         step(s, io, i);
     }
     reel_arena_reset(s->a, 0);
+    if (s->look) s->look(s->ctx, s->steps, io->x);
 }
 
 /* ---- streaming ----------------------------------------------------------------------------- */

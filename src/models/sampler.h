@@ -18,6 +18,8 @@ struct reel_sampler {
     double guidance;      /* euler: 1: one call per step with the prompt alone */
     /* Local: normals of these clips for step k, [B,T,C,H,W] f32; 0 is what they start from */
     void (*noise)(void *ctx, struct reel_stream *s, reel_tensor eps, int k);
+    /* euler and fewstep: sees the clips before step i, and after the last (i = steps); NULL: nobody looks. Local */
+    void (*look)(void *ctx, int i, reel_tensor x);
     void *ctx;
 };
 

@@ -551,8 +551,7 @@ static void rehearse_sampling(struct reel_run *r, struct reel_sampling *g)
     g->sampler.model = &r->role[g->role];
     g->sampler.a = &r->step_mem;
     g->sampler.sparsity = reel_method_target_sparsity(r->cfg, (enum reel_role)g->role);
-    g->sampler.noise = sampling_noise;
-    g->sampler.ctx = g;
+    if (!g->sampler.noise) g->sampler.noise = sampling_noise, g->sampler.ctx = g;
     g->where = (struct reel_where){ .nb = g->batch, .b_global = g->batch };
     reel_sample(&g->sampler, &g->io);
 }

@@ -85,7 +85,7 @@ struct reel_sampling {
     const char *checkpoint; /* where the weights come from; NULL: init_from */
     int ema;                /* the average of the checkpoint instead of its weights */
     uint64_t seed;          /* of the noise */
-    struct reel_sampler sampler; /* in: kind, steps, sigma, guidance; out: the rest */
+    struct reel_sampler sampler; /* in: kind, steps, sigma, guidance; out: the rest, unless `noise` is given */
     struct reel_sampling_io io;  /* out */
     struct reel_draws *draws;    /* out */
     struct reel_where where;     /* which clips a batch is: its noise; set before sampling */

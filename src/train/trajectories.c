@@ -110,6 +110,7 @@ struct maker {
     size_t clip;          /* elements of a state */
     float *states;        /* [B][states][T,C,H,W] normalised, of one batch */
     float *raw;           /* [C,states*T,H,W] of one sample */
+    int64_t *index;       /* [B] samples of the batch */
     float *text, *padded; /* [text_rows, D] as read; [L, D] */
     int64_t done, todo;   /* samples of this run */
     double began, said;
@@ -192,12 +193,40 @@ static void put_uncond(struct maker *k)
     reel_sync(&k->r->s);
 }
 
-static void keep_state(void *ctx, int state, reel_tensor x)
+/* The walk starts from noise of the sample, not of its place in a batch. */
+static void draw_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int step)
+{
+    const struct maker *k = ctx;
+
+    (void)step;
+    if (s->planning) {
+        reel_draw_normal(NULL, s, eps, "kd/noise", (struct reel_where){ .nb = eps.n[0], .b_global = eps.n[0] });
+        return;
+    }
+    for (int64_t b = 0; b < eps.n[0]; b++) {
+        struct reel_where w = { .b0 = k->index[b], .nb = 1, .b_global = k->index[b] + 1 };
+        reel_draw_normal(k->g.draws, s, reel_slice(eps, b, b + 1), "kd/noise", w);
+    }
+}
+
+static void keep_state(void *ctx, int step, reel_tensor x)
 {
     struct maker *k = ctx;
+    int state = 0;
 
+    while (state < k->path.states && k->path.at[state] != step) state++;
+    if (state == k->path.states || k->r->s.planning) return;
     for (int64_t b = 0; b < x.n[0]; b++)
         reel_get(&k->r->s, k->states + (size_t)(b * k->path.states + state) * k->clip, reel_at(x, b));
+}
+
+/* The deterministic flow ODE of the guided teacher, from noise to clean. Source: FastVideo
+ * fastvideo/train/methods/knowledge_distillation/kd.py:_teacher_ode_rollout @2f3d4074, whose guidance is not applied and whose
+ * timesteps are truncated to integers. */
+static struct reel_sampler walker(struct maker *k)
+{
+    return (struct reel_sampler){ .kind = REEL_SAMPLER_EULER, .sigma = k->path.sigma, .steps = k->path.steps,
+                                  .guidance = k->o->teacher_guidance_scale, .noise = draw_noise, .look = keep_state, .ctx = k };
 }
 
 /* States [states][T,C,H,W] of row b, normalised, as one raw latent [C,states*T,H,W]. */
@@ -243,21 +272,17 @@ static reel_err walk_batch(struct maker *k, const struct wave *v, int64_t p0)
     struct reel_run *r = k->r;
     int64_t B = k->g.batch, at = p0 + r->mesh.dp_rank * B, writer;
     int writes = r->mesh.sp.rank == 0 && r->mesh.tp.rank == 0, rows;
-    struct reel_kd_walk walk = { .path = &k->path, .teacher = &r->role[REEL_TEACHER], .a = &r->step_mem,
-                                 .guidance = k->o->teacher_guidance_scale, .state = keep_state, .ctx = k };
     reel_err e = REEL_OK;
 
     for (int64_t b = 0; b < B; b++) {
-        int64_t i = item(k, v, at + b, &writer);
-        struct reel_where w = { .b0 = i, .nb = 1, .b_global = i + 1 };
-        reel_draw_normal(r->draws, &r->s, reel_slice(k->g.io.x, b, b + 1), "kd/noise", w);
-        if (!e) e = put_text(k, i, b, &rows);
+        k->index[b] = item(k, v, at + b, &writer);
+        if (!e) e = put_text(k, k->index[b], b, &rows);
     }
     REEL_TRY(reel_agree(k->c, e));
-    reel_kd_walk(&walk, k->g.io.x, k->g.io.t, k->g.io.text, k->g.io.uncond);
+    reel_sample(&k->g.sampler, &k->g.io);
     for (int64_t b = 0; b < B && at + b < v->items && writes && !e; b++) {
-        int64_t i = item(k, v, at + b, &writer);
-        e = store(k, v->w[writer], i, b);
+        item(k, v, at + b, &writer);
+        e = store(k, v->w[writer], k->index[b], b);
     }
     return reel_agree(k->c, e);
 }
@@ -423,7 +448,8 @@ static reel_err allocate(struct maker *k)
     k->raw = malloc(S * k->clip * sizeof *k->raw);
     k->text = malloc(((size_t)k->info->text_rows * dim + 1) * sizeof *k->text);
     k->padded = malloc((size_t)k->g.io.text.n[1] * dim * sizeof *k->padded);
-    if (k->states && k->raw && k->text && k->padded) return REEL_OK;
+    k->index = malloc(B * sizeof *k->index);
+    if (k->states && k->raw && k->text && k->padded && k->index) return REEL_OK;
     return REEL_FAIL(REEL_ENOMEM, "no host memory for the states of %zu trajectories", B);
 }
 
@@ -457,7 +483,6 @@ static int64_t batch_of(const struct maker *k) /* no larger than a part gives to
 
 static reel_err make_all(struct maker *k, const struct reel_env *env)
 {
-    static const float one_step[] = { 1, 0 };
 
     REEL_TRY(reel_open_data(&k->src, k->cfg, k->f->quiet, k->c));
     k->info = reel_set_info(k->src);
@@ -465,7 +490,8 @@ static reel_err make_all(struct maker *k, const struct reel_env *env)
     k->per_file = k->f->samples_per_file;
     k->parts = (k->info->n + k->per_file - 1) / k->per_file;
     /* what sampling rehearses takes as much memory as the walk: two calls in one arena */
-    k->g = (struct reel_sampling){ .sampler = { .steps = 1, .sigma = one_step, .guidance = 2 }, .role = REEL_TEACHER, .info = k->info, .batch = batch_of(k), .seed = (uint64_t)k->cfg->training.data.seed };
+    k->g = (struct reel_sampling){ .role = REEL_TEACHER, .info = k->info, .batch = batch_of(k), .sampler = walker(k),
+                                   .seed = (uint64_t)k->cfg->training.data.seed };
     REEL_TRY(reel_agree(k->c, k->c->rank ? REEL_OK : take_folder(k)));
     REEL_TRY(reel_run_open_sampling(k->r, k->cfg, &k->g, env, k->c));
     REEL_TRY(fits_text(k));
@@ -491,7 +517,7 @@ reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel
         e = make_all(k, env);
         reel_set_close(k->src);
         if (k->lock >= 0) close(k->lock);
-        free(k->states), free(k->raw), free(k->text), free(k->padded);
+        free(k->states), free(k->raw), free(k->text), free(k->padded), free(k->index);
     }
     if (k) free(k->r);
     free(k);
@@ -500,19 +526,18 @@ reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel
 
 reel_err reel_trajectories_plan(const struct reel_config *cfg, const struct reel_env *env, struct reel_comm *world)
 {
-    struct reel_run *r;
-    struct reel_sampling g = { .role = REEL_TEACHER, .batch = cfg->training.data.train_batch_size };
+    struct reel_run r;
+    struct maker k = { .r = &r, .o = reel_trajectories_of(cfg) };
     reel_err e;
 
-    if (!reel_trajectories_of(cfg) || !reel_config_role(cfg, "teacher")) return REEL_OK;
-    r = calloc(1, sizeof *r);
-    if (!r) return REEL_FAIL(REEL_ENOMEM, "no memory for a run");
-    e = reel_run_plan_sampling(r, cfg, &g, env, world);
+    if (!k.o || !reel_config_role(cfg, "teacher")) return REEL_OK;
+    REEL_TRY(reel_kd_path_init(&k.path, cfg, k.o));
+    k.g = (struct reel_sampling){ .role = REEL_TEACHER, .batch = cfg->training.data.train_batch_size, .sampler = walker(&k) };
+    e = reel_run_plan_sampling(&r, cfg, &k.g, env, world);
     if (e == REEL_OK && world->rank == 0) {
         printf("before it, the teacher's trajectories:\n");
-        reel_report_plan(r);
+        reel_report_plan(&r);
     }
-    free(r);
     return e;
 }
 
