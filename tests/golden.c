@@ -26,7 +26,7 @@ static const struct { const char *kind; golden_fn *run; } kinds[] = { /* run NUL
     { "vsa", golden_vsa },
     { "umt5", NULL },
     { "wan-vae", NULL },
-    { "lora", NULL },
+    { "lora", golden_lora },
 };
 
 /* The word in the folder's file `kind`; without one, a folder with a config.yaml is a run. */

@@ -9,7 +9,7 @@ for kind in "$g"/*/kind "$g"/*/*/kind; do
     d=$(dirname "$kind")
     try "${d#"$g/"}" golden 1 "$d"
     grep -qs 'parity: fastvideo' "$d/config.yaml" && continue # some draws are one per group: other groups, other draws
-    case $(cat "$kind") in method | adamw | hf-layout | draws | vsa) try "${d#"$g/"} on two ranks" golden 2 "$d" ;; esac
+    case $(cat "$kind") in method | adamw | hf-layout | draws | vsa | lora) try "${d#"$g/"} on two ranks" golden 2 "$d" ;; esac
 done
 
 # damaged FOLDER FILE: a copy with other last bytes in FILE must be noticed, in a line and in the exit code.
@@ -34,6 +34,9 @@ damaged dcp truth.safetensors
 damaged sft expect.safetensors
 damaged wan-dit/a case.safetensors
 damaged vsa model.safetensors
+cp -R "$g/wan-dit" "$TMPDIR/wan-dit" # the base of lora
+chmod -R u+w "$TMPDIR/wan-dit"
+damaged lora case.safetensors
 
 mkdir "$TMPDIR/strange" && echo strange > "$TMPDIR/strange/kind"
 golden 1 "$TMPDIR/strange" > "$TMPDIR/out" 2>&1

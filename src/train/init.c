@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "ckpt/adapters.h"
 #include "kernels/scalar.h"
 
 #define CHUNK 65536 /* values drawn on the host at a time */
@@ -125,5 +126,7 @@ reel_err reel_role_weights(struct reel_run *r, int role)
 
     if (c->init == REEL_INIT_RANDOM) REEL_TRY(reel_agree(r->world, random_weights(r, role, 0)));
     else REEL_TRY(reel_hf_load(&src, r->role[role].ps, &r->s, r->world));
-    return reel_agree(r->world, random_weights(r, role, 1));
+    REEL_TRY(reel_agree(r->world, random_weights(r, role, 1)));
+    if (!c->lora.enable || !c->lora.init_from) return REEL_OK;
+    return reel_adapters_load(c->lora.init_from, r->role[role].opts.lora.scale, r->role[role].ps, &r->s, r->world);
 }

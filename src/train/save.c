@@ -9,6 +9,8 @@
 #include "base/file.h"
 #include "ckpt/io.h"
 #include "ckpt/tree.h"
+#include "train/init.h"
+#include "train/lora.h"
 
 #define SAVED (REEL_TREE_WEIGHTS | REEL_TREE_OPTIM)
 
@@ -268,6 +270,7 @@ reel_err reel_load_student(struct reel_run *r, const char *from, int ema)
     REEL_TRY(reel_ckpt_resolve(out, from, dir, sizeof dir, &step, r->world));
     if (step < 0) return REEL_FAIL(REEL_ECONFIG, "no checkpoint below %s", out);
     if (r->world->rank == 0) printf("reel: the student's %s of %s\n", ema ? "average" : "weights", dir);
+    if (reel_adapters_count(&r->role[REEL_STUDENT])) REEL_TRY(reel_role_weights(r, REEL_STUDENT)); /* checkpoints leave the base out */
     if (ema) return load_average(r, dir);
     host = malloc(reel_tree_bytes(r->role[REEL_STUDENT].ps, REEL_TREE_WEIGHTS) + 1);
     e = load_weights(r, dir, host);
