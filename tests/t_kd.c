@@ -5,6 +5,7 @@
 #include "methods/kd.h"
 #include "tests/cfg.h"
 #include "train/run.h"
+#include "train/trajectories.h"
 
 static struct reel_comm world;
 static char *yaml;
@@ -151,6 +152,70 @@ static void central(const char *folder)
     reel_config_free(cfg);
 }
 
+/* ---- a source of texts alone ---------------------------------------------------------------- */
+
+static reel_err texts(const char *path, const char *family)
+{
+    struct reel_set_desc d = { .kind = "text_only", .text_dim = 24, .pad_to = 24, .dtype = REEL_BF16, .family = family };
+    struct reel_set_writer *w;
+    reel_err e = reel_set_create(&w, path, &d, &world);
+
+    for (int64_t i = 0; i < 5 && !e; i++) {
+        float v[3 * 24];
+        struct reel_set_sample s = { .key = i, .text = v, .rows = (int)(i % 4) };
+        for (int j = 0; j < 3 * 24; j++) v[j] = (float)sin((double)(i * 31 + j));
+        e = reel_set_add(w, &s);
+    }
+    return e ? e : reel_set_commit(w, e, NULL);
+}
+
+/* Walks for a set of texts; the message of a failure, or NULL and the set in *out. */
+static const char *walk_texts(const char *family, const char *guidance, struct reel_set **out)
+{
+    char set[4200], cache[4200], tmp[3][4300];
+    const char *over[] = { tmp[0], tmp[1], tmp[2], guidance, "--training.data.preprocessed_data_type=text_only", "--training.data.train_batch_size=2" };
+    struct reel_trajectories_flags f = { .output = cache, .samples_per_file = 2, .quiet = 1 };
+    size_t len;
+    char *text = cfg_read("tests/golden/kd/config.yaml", &len);
+    struct reel_config *cfg;
+    reel_err e;
+
+    snprintf(set, sizeof set, "%s/texts-%s.h5", getenv("TMPDIR"), family);
+    snprintf(cache, sizeof cache, "%s/walks-%s", getenv("TMPDIR"), family);
+    snprintf(tmp[0], sizeof tmp[0], "--training.data.data_path=%s", set);
+    snprintf(tmp[1], sizeof tmp[1], "--models.student.init_from=%s/student", cfg_path("tests/golden/kd"));
+    snprintf(tmp[2], sizeof tmp[2], "--models.teacher.init_from=%s/teacher", cfg_path("tests/golden/kd"));
+    cfg = cfg_parse(text, "texts", 6, over, 0);
+    if (!cfg || texts(set, family)) {
+        reel_err_print(reel_errrec());
+        exit(99);
+    }
+    e = reel_trajectories_make(cfg, &f, NULL, &world);
+    if (!e) e = reel_set_open(out, cache, &world);
+    reel_config_free(cfg);
+    free(text);
+    return e ? reel_errrec()->msg : NULL;
+}
+
+static void from_texts(void)
+{
+    const struct reel_set_info *f;
+    struct reel_set *s = NULL;
+    const char *msg = walk_texts("reel-dct", "--method.teacher_guidance_scale=1", &s);
+
+    f = s ? reel_set_info(s) : NULL;
+    TAP_OK(f && f->n == 5 && f->n_files == 3 && f->states == 4 && f->channels == 16 && f->frames == 12 && f->dtype == REEL_BF16 && f->std[1] == 0.2f,
+           "texts alone are enough: noise makes the latents, the family their constants%s%s", msg ? ": " : "", msg ? msg : "");
+    reel_set_close(s);
+    reel_err_clear();
+    msg = walk_texts("reel-dct", "--method.teacher_guidance_scale=2", &s);
+    TAP_OK(msg && strstr(msg, "method.teacher_guidance_scale: 2 needs the negative prompt"), "%s", msg ? msg : "accepted");
+    reel_err_clear();
+    msg = walk_texts("strange", "--method.teacher_guidance_scale=1", &s);
+    TAP_OK(msg && strstr(msg, "family \"strange\", whose constants are not known"), "%s", msg ? msg : "accepted");
+    reel_err_clear();
+}
+
 int main(int argc, char **argv)
 {
     size_t len;
@@ -159,6 +224,7 @@ int main(int argc, char **argv)
     yaml = cfg_read("tests/tiny_kd.yaml", &len);
     points();
     refusals();
+    from_texts();
     central("kd");
     central("kd-causal");
     free(yaml);

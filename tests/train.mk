@@ -22,5 +22,5 @@ dist_check_SCRIPTS += tests/t_ema.sh tests/t_vsa.sh tests/t_golden_all.sh tests/
 # knowledge distillation
 check_PROGRAMS += tests/t_kd
 tests_t_kd_SOURCES = tests/t_kd.c
-EXTRA_DIST += tests/cfg.h tests/tiny_kd.yaml tests/golden/kd tests/golden/kd-causal tests/oracle/kd_golden.py
-dist_check_SCRIPTS += tests/t_kd.sh tests/t_configs.sh
+EXTRA_DIST += tests/cfg.h tests/tiny_kd.yaml tests/golden/kd tests/golden/kd-causal tests/oracle/kd_golden.py tests/oracle/kd_torch.py
+dist_check_SCRIPTS += tests/t_kd.sh tests/t_kd_torch.sh tests/t_configs.sh
