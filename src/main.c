@@ -159,20 +159,25 @@ static reel_err find_naming(struct program *p, const struct reel_naming **out)
 static reel_err export_checkpoint(struct program *p, const struct reel_naming *naming)
 {
     const struct reel_export_flags *f = p->cli.flags;
-    char from[4096], base[4096];
+    char from[4096], base[4096], weights[4096];
     struct reel_hf_source src;
     struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
-                             .naming = naming, .ema = f->ema, .dt = f->dtype ? REEL_BF16 : REEL_F32 };
+                             .naming = naming, .ema = f->ema, .lora = f->lora, .merge = f->merge, .dt = f->dtype ? REEL_BF16 : REEL_F32 };
 
     if (!x.base) {
         REEL_TRY(reel_export_key(x.checkpoint, x.role, "init_from", from, sizeof from));
         x.base = from;
+        if (!reel_export_key(x.checkpoint, x.role, "transformer_override_safetensor", weights, sizeof weights)) x.weights = weights;
+        reel_err_clear(); /* most runs have none */
     }
     src = reel_model_source(x.base, &p->env);
-    REEL_TRY(reel_hf_resolve(&src, base, sizeof base));
-    x.base = base;
+    if (!x.lora) {
+        REEL_TRY(reel_hf_resolve(&src, base, sizeof base));
+        x.base = base;
+    }
     REEL_TRY(reel_export(&x));
-    printf("%s: %s%s of %s, ready for init_from\n", x.out, x.role, x.ema ? "'s average" : "", x.checkpoint);
+    printf("%s: %s%s%s of %s, ready for %sinit_from\n", x.out, x.role, x.ema ? "'s average" : "",
+           x.lora ? " adapters" : x.merge ? ", merged," : "", x.checkpoint, x.lora ? "lora." : "");
     return REEL_OK;
 }
 

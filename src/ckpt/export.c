@@ -1,7 +1,6 @@
 #include "ckpt/export.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,31 +9,21 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "ckpt/ckpt_priv.h"
-#include "ckpt/names.h"
+#include "ckpt/export_priv.h"
 #include "tensor/half.h"
-#include "tensor/weights.h"
 
 #define STEM        "diffusion_pytorch_model"
 #define SHARD_BYTES 5000000000LL /* what the field's tools take by default, decimal */
 
-struct one { const struct reel_dcp_entry *e; char name[REEL_NAME_MAX]; int file; };
-
-struct job {
-    const struct reel_export *x;
-    struct reel_dcp *d;
-    struct one *t;
-    int n, n_files;
-    int first; /* of the file being written */
-    char dir[PATH_MAX]; /* <out>/transformer */
-};
-
 /* ---- which tensors ---- */
 
-static int by_name(const void *a, const void *b) { return strcmp(((const struct one *)a)->name, ((const struct one *)b)->name); }
+int export_by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct export_one *)a)->name, ((const struct export_one *)b)->name);
+}
 
 /* FastVideo's averages of sharded runs are one rank's rows: other sizes than the weights of the same checkpoint. */
-static reel_err is_whole(const struct job *j, const struct reel_dcp_entry *e, const char *name)
+static reel_err is_whole(const struct export_job *j, const struct reel_dcp_entry *e, const char *name)
 {
     char own[REEL_NAME_MAX], fv[REEL_NAME_MAX], key[384];
     const struct reel_dcp_entry *w;
@@ -47,7 +36,7 @@ static reel_err is_whole(const struct job *j, const struct reel_dcp_entry *e, co
     return REEL_FAIL(REEL_EDATA, "%s: %s has another shape than the weight: not a whole average", j->x->checkpoint, e->key);
 }
 
-static reel_err choose(struct job *j)
+static reel_err choose(struct export_job *j)
 {
     char prefix[256], owner[128];
     size_t k;
@@ -66,19 +55,20 @@ static reel_err choose(struct job *j)
         if (!e->type || strncmp(e->key, prefix, k) != 0) continue;
         if (e->nd > REEL_MAXDIM || e->type->dt != REEL_F32)
             return REEL_FAIL(REEL_EDATA, "%s: %s is %s; f32 was expected", j->x->checkpoint, e->key, e->type->name);
-        j->t[j->n].e = e;
+        j->t[j->n] = (struct export_one){ .e = e, .nd = e->nd };
+        memcpy(j->t[j->n].n, e->n, sizeof j->t[j->n].n);
         reel_name_own(j->x->naming, j->t[j->n++].name, e->key + k);
         if (j->x->ema) REEL_TRY(is_whole(j, e, e->key + k));
     }
     if (!j->n)
         return REEL_FAIL(REEL_ECONFIG, "%s: no tensor %s*: only roles whose weights changed are in a checkpoint",
                          j->x->checkpoint, prefix);
-    qsort(j->t, (size_t)j->n, sizeof *j->t, by_name);
+    qsort(j->t, (size_t)j->n, sizeof *j->t, export_by_name);
     return REEL_OK;
 }
 
 /* The base's weights, where it has some, must be the same parameters. */
-static reel_err compare(const struct job *j, const struct reel_weights *w)
+static reel_err compare(const struct export_job *j, const struct reel_weights *w)
 {
     int total = 0, missing = 0;
     const char *which = "";
@@ -86,11 +76,11 @@ static reel_err compare(const struct job *j, const struct reel_weights *w)
     for (int f = 0; f < w->n_files; f++)
         for (int i = 0; i < reel_st_count(w->file[f]); i++, total++) {
             const struct reel_st_entry *b = reel_st_entry(w->file[f], i);
-            struct one key = { .e = NULL }, *hit;
+            struct export_one key = { .e = NULL }, *hit;
             reel_name_own(j->x->naming, key.name, b->name);
-            hit = bsearch(&key, j->t, (size_t)j->n, sizeof key, by_name);
+            hit = bsearch(&key, j->t, (size_t)j->n, sizeof key, export_by_name);
             if (!hit) missing++, which = b->name;
-            else if (hit->e->nd != b->nd || memcmp(hit->e->n, b->n, (size_t)b->nd * sizeof *b->n) != 0)
+            else if (hit->nd != b->nd || memcmp(hit->n, b->n, (size_t)b->nd * sizeof *b->n) != 0)
                 return REEL_FAIL(REEL_EDATA, "export: %s has another shape than in %s", hit->name, reel_st_path(w->file[f]));
         }
     if (missing)
@@ -99,7 +89,7 @@ static reel_err compare(const struct job *j, const struct reel_weights *w)
     return REEL_OK;
 }
 
-static reel_err check_base(const struct job *j)
+static reel_err check_base(const struct export_job *j)
 {
     struct reel_weights w;
     char dir[PATH_MAX], *list;
@@ -118,12 +108,12 @@ static reel_err check_base(const struct job *j)
 
 /* ---- files: a tensor beyond the limit stands alone; otherwise a file is closed when the next would not fit ---- */
 
-static int64_t bytes_of(const struct job *j, int i)
+static int64_t bytes_of(const struct export_job *j, int i)
 {
-    return reel_pt_numel(j->t[i].e->n, j->t[i].e->nd) * (int64_t)reel_dtype_size(j->x->dt);
+    return reel_pt_numel(j->t[i].n, j->t[i].nd) * (int64_t)reel_dtype_size(j->x->dt);
 }
 
-static void share_out(struct job *j)
+static void share_out(struct export_job *j)
 {
     int64_t limit = j->x->shard_bytes ? j->x->shard_bytes : SHARD_BYTES, sum = 0;
 
@@ -136,7 +126,7 @@ static void share_out(struct job *j)
     j->n_files++;
 }
 
-static void file_name(const struct job *j, int file, char *name, size_t size)
+static void file_name(const struct export_job *j, int file, char *name, size_t size)
 {
     if (j->n_files == 1) snprintf(name, size, STEM ".safetensors");
     else snprintf(name, size, STEM "-%05d-of-%05d.safetensors", file + 1, j->n_files);
@@ -144,22 +134,22 @@ static void file_name(const struct job *j, int file, char *name, size_t size)
 
 static reel_err fill(void *ctx, int item, void *dst)
 {
-    struct job *j = ctx;
-    const struct reel_dcp_entry *e = j->t[j->first + item].e;
-    int64_t zero[REEL_PT_MAXDIM] = { 0 }, n = reel_pt_numel(e->n, e->nd);
+    struct export_job *j = ctx;
+    const struct export_one *t = &j->t[j->first + item];
+    int64_t n = reel_pt_numel(t->n, t->nd);
     float *f;
     reel_err err;
 
-    if (j->x->dt == REEL_F32) return reel_dcp_read(j->d, e, zero, e->n, dst);
+    if (j->x->dt == REEL_F32) return export_read(j, t, dst);
     f = malloc((size_t)n * sizeof *f + 1);
-    if (!f) return REEL_FAIL(REEL_ENOMEM, "export: no memory for %s", e->key);
-    err = reel_dcp_read(j->d, e, zero, e->n, f);
+    if (!f) return REEL_FAIL(REEL_ENOMEM, "export: no memory for %s", t->name);
+    err = export_read(j, t, f);
     for (int64_t i = 0; i < n && !err; i++) ((uint16_t *)dst)[i] = reel_f32_bf16(f[i]);
     free(f);
     return err;
 }
 
-static reel_err write_file(struct job *j, int file)
+static reel_err write_file(struct export_job *j, int file)
 {
     struct reel_st_item *it;
     char name[64], path[PATH_MAX];
@@ -171,9 +161,9 @@ static reel_err write_file(struct job *j, int file)
     it = calloc((size_t)n, sizeof *it);
     if (!it) return REEL_FAIL(REEL_ENOMEM, "export: no memory");
     for (int i = 0; i < n; i++) {
-        const struct one *t = &j->t[j->first + i];
-        it[i] = (struct reel_st_item){ .name = t->name, .dt = j->x->dt, .nd = t->e->nd };
-        memcpy(it[i].n, t->e->n, (size_t)t->e->nd * sizeof *it[i].n);
+        const struct export_one *t = &j->t[j->first + i];
+        it[i] = (struct reel_st_item){ .name = t->name, .dt = j->x->dt, .nd = t->nd };
+        memcpy(it[i].n, t->n, sizeof it[i].n);
     }
     file_name(j, file, name, sizeof name);
     e = reel_join(path, sizeof path, j->dir, name);
@@ -182,7 +172,7 @@ static reel_err write_file(struct job *j, int file)
     return e;
 }
 
-static reel_err write_index(const struct job *j)
+static reel_err write_index(const struct export_job *j)
 {
     char path[PATH_MAX], name[64], *text = NULL;
     int64_t total = 0;
@@ -265,16 +255,18 @@ static reel_err find_config(const struct reel_export *x, char *path, size_t size
                      x->base, x->role);
 }
 
-static reel_err run(struct job *j)
+static reel_err run(struct export_job *j)
 {
     char dcp[PATH_MAX], index[PATH_MAX], config[PATH_MAX], to[PATH_MAX];
 
-    REEL_TRY(find_config(j->x, config, sizeof config));
+    if (!j->x->lora) REEL_TRY(find_config(j->x, config, sizeof config));
     REEL_TRY(ckpt_complete(j->x->checkpoint));
     REEL_TRY(ckpt_dcp_dir(j->x->checkpoint, dcp, sizeof dcp));
     REEL_TRY(reel_dcp_open(&j->d, dcp));
     REEL_TRY(choose(j));
-    REEL_TRY(check_base(j));
+    REEL_TRY(export_judge(j));
+    if (j->x->lora) return export_lora(j);
+    REEL_TRY(j->x->merge ? export_merge(j) : check_base(j));
     share_out(j);
     REEL_TRY(reel_mkdirs(j->dir));
     for (int f = 0; f < j->n_files; f++) REEL_TRY(write_file(j, f));
@@ -288,7 +280,7 @@ static reel_err run(struct job *j)
 reel_err reel_export(const struct reel_export *x)
 {
     struct reel_export full = *x;
-    struct job j = { .x = &full };
+    struct export_job j = { .x = &full };
     reel_err e;
 
     if (!full.role) full.role = "student";
@@ -302,6 +294,7 @@ reel_err reel_export(const struct reel_export *x)
         *reel_errrec() = first;
     }
     reel_dcp_close(j.d);
+    reel_weights_close(&j.base);
     free(j.t);
     return e;
 }

@@ -46,6 +46,8 @@ static const struct reel_cmd generate = {
 static const struct reel_opt export_flags[] = {
     { "role", REEL_OPT_STR, F(role), .sdflt = "student", .help = "whose weights" },
     { "ema", REEL_OPT_BOOL, F(ema), .help = "the student's average, which the callback ema keeps, instead of its weights" },
+    { "lora", REEL_OPT_BOOL, F(lora), .help = "of a checkpoint of adapters: these alone, as PEFT and Diffusers load them" },
+    { "merge", REEL_OPT_BOOL, F(merge), .help = "of a checkpoint of adapters: the base with the adapters added to its weights" },
     { "base", REEL_OPT_STR, F(base), .unit = "DIR",
       .help = "Diffusers folder or repository id that gives config.json and the other components; absent: the role's init_from" },
     { "dtype", REEL_OPT_ENUM, F(dtype), .choices = "f32|bf16", .help = "type of the stored weights" },

@@ -8,7 +8,7 @@
 
 struct reel_export_flags {
     const char *role, *base;
-    int ema;
+    int ema, lora, merge;
     int dtype; /* f32, bf16 */
 };
 
