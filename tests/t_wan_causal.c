@@ -43,7 +43,7 @@ static void start(struct rig *r, const struct reel_model_opts *opts, int frames,
     struct rig_shape shape = { .B = 1, .T = frames, .H = H, .W = W, .L = L, .per_frame = 1 };
     struct rig_plan plan = { &reel_model_wan_causal, *opts, scenario, ctx };
 
-    REEL_BUG_IF(rig_open_plan(r, &world, (struct reel_mesh_dims){ 1, 1, 1, 1, 1 }, config, REEL_F32, 1, shape, &plan) !=
+    REEL_BUG_IF(rig_open_plan(r, &world, (struct reel_mesh_dims)RIG_OPTS(1, 1, 1, 1), config, REEL_F32, 1, shape, &plan) !=
                     REEL_OK, "%s", reel_errrec()->msg);
     sorted = rig_sorted(&r->m);
     rig_fill(r, weight, r);
@@ -62,21 +62,21 @@ struct numbers {
 };
 
 static const struct numbers clips[] = {
-    { "block-causal", { 2, -1, 0, 0, 0 }, 4, 0, -57.810978, 1600.439437,
+    { "block-causal", RIG_OPTS(2, -1, 0, 0), 4, 0, -57.810978, 1600.439437,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { -0.5141135, 1.1881847, 0.8620162 } },
-    { "teacher forcing", { 2, -1, 0, 0, 0 }, 4, 1, -56.913123, 1591.897762,
+    { "teacher forcing", RIG_OPTS(2, -1, 0, 0), 4, 1, -56.913123, 1591.897762,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { -0.5172055, 1.0987360, 0.8758385 } },
-    { "short last chunk", { 2, -1, 0, 0, 0 }, 3, 0, -34.214698778, 1286.812759645,
+    { "short last chunk", RIG_OPTS(2, -1, 0, 0), 3, 0, -34.214698778, 1286.812759645,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { 0.36407429, 0.33125674, 1.55570171 } },
-    { "short last chunk, teacher forcing", { 2, -1, 0, 0, 0 }, 3, 1, -34.346135662, 1285.333773292,
+    { "short last chunk, teacher forcing", RIG_OPTS(2, -1, 0, 0), 3, 1, -34.346135662, 1285.333773292,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { 0.4440664, 0.20906802, 1.5705544 } },
-    { "short last chunk, window", { 2, 2, 0, 0, 0 }, 3, 0, -34.325997737, 1286.315875291,
+    { "short last chunk, window", RIG_OPTS(2, 2, 0, 0), 3, 0, -34.325997737, 1286.315875291,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { 0.35144834, 0.2947031, 1.53160428 } },
-    { "parity, short last chunk", { 2, -1, 0, 0, 1 }, 3, 0, -34.210386244, 1286.552983404,
+    { "parity, short last chunk", RIG_OPTS(2, -1, 0, 1), 3, 0, -34.210386244, 1286.552983404,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { 0.3674885, 0.31922107, 1.57241037 } },
-    { "parity, short last chunk, teacher forcing", { 2, -1, 0, 0, 1 }, 3, 1, -34.362343290, 1285.484638143,
+    { "parity, short last chunk, teacher forcing", RIG_OPTS(2, -1, 0, 1), 3, 1, -34.362343290, 1285.484638143,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { 0.44104502, 0.22026798, 1.58274834 } },
-    { "parity, short last chunk, window", { 2, 2, 0, 0, 1 }, 3, 0, -33.690959849, 1287.672029036,
+    { "parity, short last chunk, window", RIG_OPTS(2, 2, 0, 1), 3, 0, -33.690959849, 1287.672029036,
       { 1.2408477, 0.4633252, 0.7284992, 0.6178339, -0.6784058, -1.8269308 }, { 0.3636492, 0.33637591, 1.55195994 } },
 };
 
@@ -140,7 +140,7 @@ static void one_timestep(struct rig *r, void *ctx)
 
 static void stream_numbers(struct rig *r, void *ctx)
 {
-    static const struct numbers want = { "second chunk, streaming", { 2, -1, 0, 0, 0 }, 2, 0, -37.970131, 602.996688,
+    static const struct numbers want = { "second chunk, streaming", RIG_OPTS(2, -1, 0, 0), 2, 0, -37.970131, 602.996688,
         { -0.0348614, -1.1863417, 1.3485158, 0.5115584, 0.8460555, 1.7303660 }, { -0.5172055, 1.0987360, 0.8758385 } };
     static const double cached[4] = { 0.9534692, 0.3327644, -0.6422818, -0.3586850 };
     size_t mark = r->act.used;
@@ -199,7 +199,7 @@ static void settings(void)
     w = m.priv;
     TAP_OK(!e && m.chunk == 2 && m.window == 7 && w->c.sink == 1 && w->c.relativistic, "config.json's own");
     model_free(&m);
-    m = model_of("{\"num_frames_per_block\": 2, \"local_attn_size\": 7, \"sink_size\": 1}", (struct reel_model_opts){ 5, -1, 3, 0, 0 }, &e);
+    m = model_of("{\"num_frames_per_block\": 2, \"local_attn_size\": 7, \"sink_size\": 1}", (struct reel_model_opts)RIG_OPTS(5, -1, 3, 0), &e);
     w = m.priv;
     TAP_OK(!e && m.chunk == 5 && m.window == -1 && w->c.sink == 3, "the run's configuration comes first");
     model_free(&m);
@@ -215,10 +215,10 @@ static void refusals(void)
           { 2, REEL_INT_UNSET, 0, 0, 0 } },
         { "{\"sink_size\": -1}", "sink_size must be a number of latent frames from 0", { 2, 4, REEL_INT_UNSET, 0, 0 } },
         { "{}", "a local_attn_size of 4 latent frames does not hold a chunk of 3 (num_frames_per_block) and a sink of 2 "
-          "(sink_size): 5 are needed, or -1 for all", { 3, 4, 2, 0, 0 } },
-        { "{\"rope_cache_policy\": \"relative\"}", "rope_cache_policy must be \"absolute\" or \"relativistic\"", { 2, -1, 0, 0, 0 } },
-        { "{\"rope_cache_policy\": 3}", "rope_cache_policy must be", { 2, -1, 0, 0, 0 } },
-        { "{\"qk_norm\": \"rms_norm\"}", "qk_norm must be", { 2, -1, 0, 0, 0 } },
+          "(sink_size): 5 are needed, or -1 for all", RIG_OPTS(3, 4, 2, 0) },
+        { "{\"rope_cache_policy\": \"relative\"}", "rope_cache_policy must be \"absolute\" or \"relativistic\"", RIG_OPTS(2, -1, 0, 0) },
+        { "{\"rope_cache_policy\": 3}", "rope_cache_policy must be", RIG_OPTS(2, -1, 0, 0) },
+        { "{\"qk_norm\": \"rms_norm\"}", "qk_norm must be", RIG_OPTS(2, -1, 0, 0) },
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -237,9 +237,9 @@ static const char small[] = "{\"num_layers\": 30, \"num_attention_heads\": 12, \
 static void cost(void)
 {
     reel_err e;
-    struct reel_model all = model_of(small, (struct reel_model_opts){ 21, -1, 0, 0, 0 }, &e);
-    struct reel_model m = model_of(small, (struct reel_model_opts){ 3, -1, 0, 0, 0 }, &e);
-    struct reel_model w = model_of(small, (struct reel_model_opts){ 3, 6, 0, 0, 0 }, &e);
+    struct reel_model all = model_of(small, (struct reel_model_opts)RIG_OPTS(21, -1, 0, 0), &e);
+    struct reel_model m = model_of(small, (struct reel_model_opts)RIG_OPTS(3, -1, 0, 0), &e);
+    struct reel_model w = model_of(small, (struct reel_model_opts)RIG_OPTS(3, 6, 0, 0), &e);
     double S = 32760, D = 1536, pair = 4 * D * 30, full = all.ops->flops(&all, 1, 21, 60, 104);
 
     TAP_OK(fabs(full / 2.830e14 - 1) < 1e-3, "one chunk costs what a bidirectional pass does");
@@ -252,7 +252,7 @@ static void cost(void)
 
 int main(int argc, char **argv)
 {
-    static const struct reel_model_opts plain = { 2, -1, 0, 0, 0 };
+    static const struct reel_model_opts plain = RIG_OPTS(2, -1, 0, 0);
     struct rig r;
     int bad;
 

@@ -325,11 +325,11 @@ static int same(const struct act *a, const struct act *b, int chunks)
 enum { CHUNKS = 3 }; /* 3, 2 and 2 of 7 frames */
 
 static const struct { const char *what, *policy; struct reel_model_opts opts; } kinds[] = {
-    { "all frames", "absolute", { 2, -1, 0, 0, 0 } },
-    { "window of 4", "absolute", { 2, 4, 0, 0, 0 } },
-    { "window of 4, sink of 1", "absolute", { 2, 4, 1, 0, 0 } },
-    { "window of 4, sink of 1, relativistic", "relativistic", { 2, 4, 1, 0, 0 } },
-    { "window of 3, sink of 1 (the first chunk fills it)", "absolute", { 2, 3, 1, 0, 0 } },
+    { "all frames", "absolute", RIG_OPTS(2, -1, 0, 0) },
+    { "window of 4", "absolute", RIG_OPTS(2, 4, 0, 0) },
+    { "window of 4, sink of 1", "absolute", RIG_OPTS(2, 4, 1, 0) },
+    { "window of 4, sink of 1, relativistic", "relativistic", RIG_OPTS(2, 4, 1, 0) },
+    { "window of 3, sink of 1 (the first chunk fills it)", "absolute", RIG_OPTS(2, 3, 1, 0) },
 };
 
 static struct act rolled(struct act a)
@@ -392,10 +392,10 @@ static void batches(size_t k)
 /* Under parity a training rollout's window is the last frames: as without a sink. */
 static void parity(void)
 {
-    struct act a = { .opts = { 2, 4, 1, 0, 1 }, .B = 1, .checkpointing = 1 }, b = a;
+    struct act a = { .opts = RIG_OPTS(2, 4, 1, 1), .B = 1, .checkpointing = 1 }, b = a;
     struct act with = rolled(a), without;
 
-    b.opts = (struct reel_model_opts){ 2, 4, 0, 0, 0 };
+    b.opts = (struct reel_model_opts)RIG_OPTS(2, 4, 0, 0);
     without = rolled(b);
     TAP_OK(same(&with, &without, CHUNKS), "parity: a cache of the clip has no sink");
     drop(&with), drop(&without);
@@ -456,7 +456,7 @@ static void narrow(void)
     static const struct { const char *what; void (*run)(struct rig *, struct act *); } run[] = {
         { "block-causal", whole }, { "teacher forcing", forced }, { "streaming", stream_clean },
     };
-    struct act a = { .opts = { 2, -1, 0, 0, 0 }, .B = 2, .checkpointing = 1 }, wide, slim;
+    struct act a = { .opts = RIG_OPTS(2, -1, 0, 0), .B = 2, .checkpointing = 1 }, wide, slim;
 
     for (size_t i = 0; i < sizeof run / sizeof *run; i++) {
         a.run = run[i].run;
@@ -597,7 +597,7 @@ static void exit_slopes(struct rig *r, struct act *a)
 
 static void slopes(void)
 {
-    struct act a = { .policy = "absolute", .opts = { 2, -1, 0, 0, 0 }, .B = 1, .checkpointing = 1, .run = forced_slopes };
+    struct act a = { .policy = "absolute", .opts = RIG_OPTS(2, -1, 0, 0), .B = 1, .checkpointing = 1, .run = forced_slopes };
     struct act done = rolled(a);
 
     drop(&done);

@@ -15,6 +15,10 @@ struct rig_shape {
 
 struct rig_io { reel_tensor x, t, text, dv, dx, dtext, v; };
 
+/* Options of a causal model: frames of a chunk, of the window (-1: all), of the sink; FastVideo's behaviour. */
+#define RIG_OPTS(chunk, window, sink, theirs) \
+    { .num_frames_per_block = chunk, .local_attn_size = window, .sink_size = sink, .parity = theirs }
+
 struct rig;
 
 /* Which model, and what is done with it: `rehearse` runs once without memory, so that every arena knows its size; NULL:
