@@ -43,7 +43,7 @@ static void start(struct rig *r, const struct reel_model_opts *opts, int frames,
     struct rig_shape shape = { .B = 1, .T = frames, .H = H, .W = W, .L = L, .per_frame = 1 };
     struct rig_plan plan = { &reel_model_wan_causal, *opts, scenario, ctx };
 
-    REEL_BUG_IF(rig_open_plan(r, &world, (struct reel_mesh_dims)RIG_OPTS(1, 1, 1, 1), config, REEL_F32, 1, shape, &plan) !=
+    REEL_BUG_IF(rig_open_plan(r, &world, (struct reel_mesh_dims){ 1, 1, 1, 1, 1 }, config, REEL_F32, 1, shape, &plan) !=
                     REEL_OK, "%s", reel_errrec()->msg);
     sorted = rig_sorted(&r->m);
     rig_fill(r, weight, r);
@@ -168,7 +168,7 @@ static void stream_numbers(struct rig *r, void *ctx)
 
 /* ---- configuration and cost ---- */
 
-static const struct reel_model_opts unset = { REEL_INT_UNSET, REEL_INT_UNSET, REEL_INT_UNSET, 0, 0 };
+static const struct reel_model_opts unset = RIG_OPTS(REEL_INT_UNSET, REEL_INT_UNSET, REEL_INT_UNSET, 0);
 
 static struct reel_model model_of(const char *json, struct reel_model_opts opts, reel_err *e)
 {
@@ -209,11 +209,11 @@ static void refusals(void)
 {
     static const struct { const char *json, *said; struct reel_model_opts opts; } bad[] = {
         { "{\"num_frames_per_block\": 0}", "num_frames_per_block must be a number of latent frames from 1 to 65536",
-          { REEL_INT_UNSET, REEL_INT_UNSET, REEL_INT_UNSET, 0, 0 } },
-        { "{\"num_frames_per_block\": 1.5}", "num_frames_per_block must be", { REEL_INT_UNSET, -1, 0, 0, 0 } },
+          RIG_OPTS(REEL_INT_UNSET, REEL_INT_UNSET, REEL_INT_UNSET, 0) },
+        { "{\"num_frames_per_block\": 1.5}", "num_frames_per_block must be", RIG_OPTS(REEL_INT_UNSET, -1, 0, 0) },
         { "{\"local_attn_size\": 0}", "local_attn_size must be a number of latent frames from 1 to 65536, or -1 for all",
-          { 2, REEL_INT_UNSET, 0, 0, 0 } },
-        { "{\"sink_size\": -1}", "sink_size must be a number of latent frames from 0", { 2, 4, REEL_INT_UNSET, 0, 0 } },
+          RIG_OPTS(2, REEL_INT_UNSET, 0, 0) },
+        { "{\"sink_size\": -1}", "sink_size must be a number of latent frames from 0", RIG_OPTS(2, 4, REEL_INT_UNSET, 0) },
         { "{}", "a local_attn_size of 4 latent frames does not hold a chunk of 3 (num_frames_per_block) and a sink of 2 "
           "(sink_size): 5 are needed, or -1 for all", RIG_OPTS(3, 4, 2, 0) },
         { "{\"rope_cache_policy\": \"relative\"}", "rope_cache_policy must be \"absolute\" or \"relativistic\"", RIG_OPTS(2, -1, 0, 0) },
