@@ -122,6 +122,8 @@ fails "a value out of bounds" "callbacks.ratio.beta: " example 2 "$TMPDIR/n" --c
 fails "a check of a plugin" "method.critic_learning_rate: must be above 0" example 2 "$TMPDIR/n" --method.critic_learning_rate 0
 fails "a callback that ends the run" "step 3: the update of the critic is .* above callbacks.ratio.stop_above 0.002" example 2 "$TMPDIR/n" --callbacks.ratio.stop_above 0.002
 fails "what a model cannot do" "models.student: patch_mlp has no attention that could be sparse" example 2 "$TMPDIR/n" --training.vsa.sparsity 0.5
+fails "nor adapters" "models.student.lora.target_modules: the layers of model patch_mlp take no adapters" example 2 "$TMPDIR/n" \
+    --models.student.lora.enable true --models.student.lora.rank 4
 fails "a role that the method wants" "the method adversarial needs a role 'critic'" train 2 "$TMPDIR/n" --method._target_ ./adversarial.so:adversarial
 
 # the manual shows these very files

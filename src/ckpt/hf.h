@@ -46,7 +46,7 @@ reel_err reel_hf_read_config(const struct reel_hf_source *src, struct reel_comm 
 /**
  * reel_hf_load - the component's weights into this rank's shards: every rank reads its own rows only.
  * Names may be Diffusers', FastVideo's or the original Wan's; F32, BF16 and F16 are widened to f32. Collective(world).
- * Parameters named *to_gate_compress* or *proj_l* start at zero when the files lack them.
+ * Parameters that the table calls optional start at zero when the files lack them.
  * Errors: REEL_EDATA: one message with the missing, unexpected and mis-shaped tensors; REEL_EIO; agreed.
  */
 reel_err reel_hf_load(const struct reel_hf_source *src, struct reel_params *ps, struct reel_stream *s,

@@ -67,8 +67,6 @@ static struct found *find(struct found *f, int n, const char *name)
     return bsearch(&key, f, (size_t)n, sizeof key, by_name);
 }
 
-static int may_be_absent(const char *name) { return strstr(name, "to_gate_compress") || strstr(name, "proj_l"); }
-
 static int may_be_extra(const char *name)
 {
     size_t n = strlen(name), k = strlen("_extra_state");
@@ -105,7 +103,7 @@ static reel_err check_set(const struct reel_params_cfg *cfg, struct found *f, in
         struct found *hit = find(f, n, cfg->def[i].name);
         if (cfg->def[i].part != REEL_PARAM_OWN) continue; /* adapters are no part of the model's files */
         if (hit) hit->used = 1, check_shape(&shape, &cfg->def[i], hit->e);
-        else if (!may_be_absent(cfg->def[i].name)) complain(&missing, "%s%s", cfg->def[i].name, "");
+        else if (!cfg->def[i].optional) complain(&missing, "%s%s", cfg->def[i].name, "");
     }
     for (int i = 0; i < n; i++)
         if (!f[i].used && !may_be_extra(f[i].name)) complain(&extra, "%s%s", f[i].e->name, "");

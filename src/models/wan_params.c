@@ -36,14 +36,15 @@
     X(NORM2_B, "norm2.bias", 1, ZERO, D)                                                                         \
     WAN_LINEAR(X, FFN1, "ffn.net.0.proj", 0, c->ffn, D)                                                          \
     WAN_LINEAR(X, FFN2, "ffn.net.2", 0, D, c->ffn)                                                               \
-    X(GATE, "to_gate_compress.weight", 0, ZERO, D, D) /* with its bias: last, and only in sparse models */       \
-    X(GATE_B, "to_gate_compress.bias", 1, ZERO, D)
+    X(GATE, "to_gate_compress.weight", 0, LATER, D, D) /* with its bias: last, and only in sparse models */      \
+    X(GATE_B, "to_gate_compress.bias", 1, LATER, D)
 
 #define WAN_ID(id, ...) P_##id,
 enum { WAN_ROOT(WAN_ID) N_ROOT };
 enum { WAN_BLOCK(WAN_ID) N_BLOCK };
 
-enum start { ZERO, ONE, FAN_IN, TABLE, GATES }; /* GATES: TABLE plus 1 in the rows of the two gates */
+/* GATES: TABLE plus 1 in the rows of the two gates; LATER: zero, and files of the released models lack it */
+enum start { ZERO, ONE, FAN_IN, TABLE, GATES, LATER };
 
 struct row {
     const char *name;
@@ -58,8 +59,9 @@ struct row {
 static struct reel_param_def define(const struct row *r, int unit)
 {
     static const enum reel_init init[] = { REEL_INIT_ZERO, REEL_INIT_ONE, REEL_INIT_NORMAL, REEL_INIT_NORMAL,
-                                           REEL_INIT_MODTABLE6 };
-    struct reel_param_def d = { .nd = r->nd, .unit = unit, .keep_f32 = r->keep_f32, .init = init[r->start] };
+                                           REEL_INIT_MODTABLE6, REEL_INIT_ZERO };
+    struct reel_param_def d = { .nd = r->nd, .unit = unit, .keep_f32 = r->keep_f32, .init = init[r->start],
+                                .optional = r->start == LATER };
     int64_t fan = 1;
 
     memcpy(d.n, r->n, sizeof d.n);

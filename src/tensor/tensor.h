@@ -67,6 +67,7 @@ struct reel_param_def {
     int keep_f32;       /* gathered in f32 whatever the compute dtype (vectors, tables, time path) */
     enum reel_init init;
     float init_scale;
+    int optional; /* files may lack it: then it starts at zero */
     int frozen;  /* not trained even in a trainable role: no gradient, no moments, not in checkpoints */
     int adapter; /* A, then B of a low-rank adapter follow at this index of the table; 0: none */
     enum reel_param_part { REEL_PARAM_OWN, REEL_PARAM_LORA_A, REEL_PARAM_LORA_B } part; /* of the model, or of an adapter */
