@@ -17,7 +17,7 @@ tests_t_track_SOURCES = tests/t_track.c
 dist_check_SCRIPTS += tests/t_track_readers.sh
 
 # plugins: each is built in here, and as a shared object by t_plugin.sh
-EXTRA_DIST += tests/plugins
+EXTRA_DIST += tests/plugins/README.md tests/plugins/patch_mlp/transformer/config.json
 check_PROGRAMS += tests/t_patch_mlp tests/t_plugins
 tests_t_plugins_SOURCES = tests/t_plugins.c tests/plugins/patch_mlp.c tests/plugins/adversarial.c \
   tests/plugins/update_ratio.c

@@ -116,5 +116,6 @@ void reel_doc_man(const struct reel_schema *schema, const struct reel_cmd *const
     fputs(".SH EXIT STATUS\n0: done. 1: an error that all ranks agreed on; one of them printed it. "
           "70: a rank died and took the others with it.\n"
           ".SH EXAMPLES\n.nf\nreel train \\-\\-config configs/sft_demo.yaml \\-\\-dry\\-run\n"
-          "mpiexec \\-n 4 reel train \\-\\-config run.yaml \\-\\-training.distributed.num_gpus 4 \\-\\-resume latest\n.fi\n", f);
+          "mpiexec \\-n 4 reel train \\-\\-config run.yaml \\-\\-training.distributed.num_gpus 4 \\-\\-resume latest\n.fi\n"
+          ".SH SEE ALSO\n.BR reel\\-plugin (7)\n", f);
 }
