@@ -242,21 +242,22 @@ static void starts(void)
     reel_err e;
     struct reel_model m = model_of("{\"num_layers\": 1, \"num_attention_heads\": 4, \"attention_head_dim\": 32,"
                                    " \"ffn_dim\": 512, \"text_dim\": 64, \"text_len\": 12}", &e);
-    static const struct { const char *name; enum reel_init init; double scale; } want[] = {
-        { "patch_embedding.weight", REEL_INIT_NORMAL, 0.125 },
-        { "condition_embedder.time_embedder.linear_1.weight", REEL_INIT_NORMAL, 0.0625 },
-        { "scale_shift_table", REEL_INIT_NORMAL, 0.088388347648318447 },
-        { "proj_out.weight", REEL_INIT_ZERO, -1 },
-        { "blocks.0.scale_shift_table", REEL_INIT_MODTABLE6, 0.088388347648318447 },
-        { "blocks.0.attn1.norm_q.weight", REEL_INIT_ONE, -1 },
-        { "blocks.0.attn2.to_k.bias", REEL_INIT_ZERO, -1 },
-        { "blocks.0.ffn.net.2.weight", REEL_INIT_NORMAL, 0.044194173824159223 },
+    static const struct { const char *name; enum reel_init init; double scale; uint32_t ones; } want[] = {
+        { "patch_embedding.weight", REEL_INIT_NORMAL, 0.125, 0 },
+        { "condition_embedder.time_embedder.linear_1.weight", REEL_INIT_NORMAL, 0.0625, 0 },
+        { "scale_shift_table", REEL_INIT_NORMAL, 0.088388347648318447, 0 },
+        { "proj_out.weight", REEL_INIT_ZERO, -1, 0 },
+        { "blocks.0.scale_shift_table", REEL_INIT_NORMAL, 0.088388347648318447, 1u << 2 | 1u << 5 },
+        { "blocks.0.attn1.norm_q.weight", REEL_INIT_ONE, -1, 0 },
+        { "blocks.0.attn2.to_k.bias", REEL_INIT_ZERO, -1, 0 },
+        { "blocks.0.ffn.net.2.weight", REEL_INIT_NORMAL, 0.044194173824159223, 0 },
     };
     int ok = 0;
 
     for (size_t k = 0; k < sizeof want / sizeof *want; k++)
         for (int i = 0; i < m.n_def; i++)
             ok += !strcmp(m.def[i].name, want[k].name) && m.def[i].init == want[k].init &&
+                  m.def[i].init_ones == want[k].ones &&
                   (want[k].scale < 0 || m.def[i].init_scale == (float)want[k].scale);
     TAP_OK(ok == (int)(sizeof want / sizeof *want), "initial values, %d of 8", ok);
     TAP_OK(m.text_len == 12 && m.text_dim == 64 && m.channels == 16 && m.heads == 4 && m.n_units == 2, "facts of a model");

@@ -59,9 +59,10 @@ struct row {
 static struct reel_param_def define(const struct row *r, int unit)
 {
     static const enum reel_init init[] = { REEL_INIT_ZERO, REEL_INIT_ONE, REEL_INIT_NORMAL, REEL_INIT_NORMAL,
-                                           REEL_INIT_MODTABLE6, REEL_INIT_ZERO };
+                                           REEL_INIT_NORMAL, REEL_INIT_ZERO };
     struct reel_param_def d = { .nd = r->nd, .unit = unit, .keep_f32 = r->keep_f32, .init = init[r->start],
-                                .optional = r->start == LATER };
+                                .optional = r->start == LATER,
+                                .init_ones = r->start == GATES ? 1u << 2 | 1u << 5 : 0 };
     int64_t fan = 1;
 
     memcpy(d.n, r->n, sizeof d.n);

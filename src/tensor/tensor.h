@@ -53,9 +53,8 @@ reel_tensor reel_reshape(reel_tensor t, const int64_t *n, int nd);
 enum reel_init {
     REEL_INIT_ZERO,
     REEL_INIT_ONE,
-    REEL_INIT_NORMAL,    /* normal * init_scale */
-    REEL_INIT_MODTABLE6, /* normal * init_scale, plus 1 in rows 2 and 5 */
-    REEL_INIT_UNIFORM,   /* uniform in [-init_scale, init_scale) */
+    REEL_INIT_NORMAL,  /* normal * init_scale, plus 1 in the rows of init_ones */
+    REEL_INIT_UNIFORM, /* uniform in [-init_scale, init_scale) */
 };
 
 /* One line of a model's parameter table: drives layout, init, checkpoint keys, loading. */
@@ -67,6 +66,7 @@ struct reel_param_def {
     int keep_f32;       /* gathered in f32 whatever the compute dtype (vectors, tables, time path) */
     enum reel_init init;
     float init_scale;
+    uint32_t init_ones; /* bit r: row r, of vectors along the last dimension */
     int optional; /* files may lack it: then it starts at zero */
     int frozen;  /* not trained even in a trainable role: no gradient, no moments, not in checkpoints */
     int adapter; /* A, then B of a low-rank adapter follow at this index of the table; 0: none */

@@ -14,9 +14,9 @@
 static float drawn(const struct reel_param_def *d, float normal, uint64_t e, int64_t row_len)
 {
     int64_t row = (int64_t)e / row_len;
+    int one = row < 32 && d->init_ones >> row & 1;
 
-    if (d->init != REEL_INIT_MODTABLE6) return normal * d->init_scale;
-    return normal * d->init_scale + (row == 2 || row == 5 ? 1.0f : 0.0f);
+    return one ? normal * d->init_scale + 1.0f : normal * d->init_scale;
 }
 
 /* Elements [e0, e0+n) of a parameter into a host buffer. */
