@@ -180,7 +180,7 @@ static void compare_shards(struct method_case *c, enum shards which, enum reel_r
         if (!reel_st_find(c->expect, key)) continue;
         want = expected(c, key, s.row0, s.rows, &n);
         got = malloc((size_t)(n + 1) * sizeof *got);
-        if (s.rows) reel_get(&c->run->s, got, rows_of(c, role, i, which));
+        if (s.rows && rows_of(c, role, i, which).nd) reel_get(&c->run->s, got, rows_of(c, role, i, which));
         golden_diff(&d, got, want, n);
         report(c, key, d, c->run->mesh.replicate.rank == 0);
         free(want);
@@ -376,7 +376,7 @@ static void hash_shards(struct method_case *c, enum reel_role role, enum shards 
         int64_t per = reel_numel(reel_view(NULL, REEL_F32, pc->def[i].n, pc->def[i].nd)) / pc->def[i].n[0];
         size_t chunk = (size_t)((pc->def[i].n[0] + sh->size - 1) / sh->size * per) * sizeof(float);
         float *mine = calloc(1, chunk), *all = malloc(chunk * (size_t)sh->size);
-        if (s.rows) reel_get(&c->run->s, mine, rows_of(c, role, i, which));
+        if (s.rows && rows_of(c, role, i, which).nd) reel_get(&c->run->s, mine, rows_of(c, role, i, which));
         reel_comm_gather(sh, mine, chunk, all, 0);
         if (c->g->world->rank == 0) golden_hash(c->g, all, (size_t)(per * pc->def[i].n[0]) * sizeof(float));
         free(mine);

@@ -23,7 +23,15 @@ static int wants(const void *ctx, const char *layer)
         if (strstr(layer, *part)) return !strstr(layer, "embedder");
     return 0;
 }
-static const char *const everything[] = { "to_q", "to_k", "to_v", "to_out", "ffn", "proj_out", "embedder", NULL };
+static const char *const everything[] = { "to_q", "to_k", "to_v", "to_out", "to_gate_compress", "ffn", "proj_out", "embedder", NULL };
+
+/* Every model that takes adapters. */
+static const struct kind { const char *name; const struct reel_model_ops *ops; struct reel_model_opts opts; int layers; } kinds[] = {
+    { "wan", &reel_model_wan, RIG_OPTS(0, 0, 0, 0), 21 },
+    { "wan, sparse attention", &reel_model_wan, { .sparse = 1 }, 23 },
+    { "wan_causal", &reel_model_wan_causal, RIG_OPTS(1, -1, 0, 0), 21 },
+};
+static const struct kind *kind = kinds;
 
 /* Base weights by the rule of the tests; adapters with a B that is not zero. */
 static double weight(void *ctx, int i, int64_t k)
@@ -36,7 +44,7 @@ static double weight(void *ctx, int i, int64_t k)
 static void start(struct rig *r, int adapters, int checkpointing, reel_dtype dt)
 {
     struct rig_shape shape = { .B = B, .T = T, .H = H, .W = W, .L = L };
-    struct rig_plan plan = { .ops = &reel_model_wan };
+    struct rig_plan plan = { .ops = kind->ops, .opts = kind->opts };
 
     if (adapters) plan.opts.lora = (struct reel_lora_opts){ RANK, SCALE, wants, everything };
     REEL_BUG_IF(rig_open_plan(r, &world, (struct reel_mesh_dims){ 1, 1, 1, 1, 1 }, config, dt, checkpointing, shape, &plan) != REEL_OK,
@@ -59,7 +67,8 @@ static void table(void)
         n++;
         good &= !d->frozen && reel_param_shard(r.m.ps, i).g.nd == 2 && (d->n[0] == RANK || d->n[1] == RANK);
     }
-    TAP_OK(good && n == 2 * (2 * 10 + 1), "two matrices beside each of 21 layers, everything else frozen (%d)", n);
+    TAP_OK(good && n == 2 * kind->layers, "%s: two matrices beside each of %d layers, everything else frozen (%d)", kind->name,
+           kind->layers, n);
     TAP_OK(!strcmp(r.m.def[r.m.def[reel_param_find(r.m.ps, "blocks.1.attn2.to_out.0.weight")].adapter].name,
                    "blocks.1.attn2.to_out.0.lora_A"),
            "their names");
@@ -120,7 +129,7 @@ static void differences(void)
         worst = fmax(worst, e), n++;
         if (!(e < 5e-3)) printf("# %s: %.2e\n", r.m.def[i].name, e);
     }
-    TAP_OK(worst < 5e-3, "gradients of %d adapter matrices are the slopes of the loss (%.1e)", n, worst);
+    TAP_OK(worst < 5e-3, "%s: gradients of %d adapter matrices are the slopes of the loss (%.1e)", kind->name, n, worst);
     rig_close(&r);
 }
 
@@ -151,7 +160,7 @@ static void merged(void)
         d += pow((double)v[i] - (double)w[i], 2), e += pow((double)w[i], 2);
         dd += pow((double)dx[i] - (double)dxm[i], 2), ee += pow((double)dxm[i], 2);
     }
-    TAP_OK(sqrt(d / e) < 2e-6 && sqrt(dd / ee) < 1e-5, "the merged model gives the same velocity (%.1e) and gradient at x (%.1e)",
+    TAP_OK(sqrt(d / e) < 2e-6 && sqrt(dd / ee) < 1e-5, "%s: the merged model gives the same velocity (%.1e) and gradient at x (%.1e)", kind->name,
            sqrt(d / e), sqrt(dd / ee));
     TAP_OK(r.optim.cap < m.optim.cap / 4 && r.work.cap < m.work.cap, "and takes %zu bytes of gradients and moments, not %zu",
            r.optim.cap, m.optim.cap);
@@ -175,8 +184,8 @@ static void bits(reel_dtype dt)
         same &= !memcmp(g, h, (size_t)n * sizeof *g);
         free(g), free(h);
     }
-    TAP_OK(same && !memcmp(v, w, sizeof v), "%s: recomputing activations changes no bit", reel_dtype_name(dt));
-    TAP_OK(r.act.peak == r.act.cap && r.scratch.peak == r.scratch.cap, "%s: a pass takes what planning counted", reel_dtype_name(dt));
+    TAP_OK(same && !memcmp(v, w, sizeof v), "%s, %s: recomputing activations changes no bit", kind->name, reel_dtype_name(dt));
+    TAP_OK(r.act.peak == r.act.cap && r.scratch.peak == r.scratch.cap, "%s, %s: a pass takes what planning counted", kind->name, reel_dtype_name(dt));
     rig_close(&r);
     rig_close(&k);
 }
@@ -186,11 +195,13 @@ int main(int argc, char **argv)
     if (reel_comm_start(&world, &argc, &argv)) return 1;
     for (int i = 0; i < N; i++) x[i] = (float)(4 * rig_u(900, i)), cot[i] = (float)rig_u(902, i);
     for (int i = 0; i < M; i++) text[i] = (float)(4 * rig_u(901, i));
-    table();
-    differences();
-    merged();
-    bits(REEL_F32);
-    bits(REEL_BF16);
+    for (; kind < kinds + sizeof kinds / sizeof *kinds; kind++) {
+        table();
+        differences();
+        merged();
+        bits(REEL_F32);
+        bits(REEL_BF16);
+    }
     reel_comm_stop();
     return tap_done();
 }

@@ -96,6 +96,13 @@ try "clips of fresh adapters" clips 1 f.png
 [ "$(png a.png)" != "$(png f.png)" ] && [ "$(png a.png)" != "$(png c.png)" ]
 verdict $? "others than those of the base and of the average"
 
+# Distilled into adapters, with a critic of adapters; the folder's own numbers are of whole models.
+distil() {
+    "$REEL_BUILD/tests/mpirun.sh" -n "$1" "$REEL_BUILD/tests/golden" "$REEL_SRC/tests/golden/dmd2-simulate" --models.student.lora.enable true \
+        --models.student.lora.rank 2 --models.critic.lora.enable true --models.critic.lora.rank 3 2> /dev/null | sed -n 's/^hash //p'
+}
+same "distribution matching with adapters, on one rank and on two" "$(distil 1)" "$(distil 2)"
+
 fails "another scale" "a scale of 1.5, but the role's lora.alpha / lora.rank is 2: set lora.alpha to 6" \
     lora 2 x --models.student.lora.alpha 8 --models.student.lora.init_from "$TMPDIR/adapters"
 fails "another rank" "32 of another rank or width, e.g. blocks.0.attn1.to_q.lora_A" \

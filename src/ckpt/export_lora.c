@@ -146,8 +146,8 @@ reel_err export_lora(struct export_job *j)
 
 /* ---- merge ---- */
 
-/* The adapter's matrices for a tensor of the base; 1 if it has one. */
-static reel_err find_adapter(const struct export_one *t, int n, struct export_one *w, int *used)
+/* The adapter's matrices, if it has any, for a tensor of the base. */
+static reel_err find_adapter(struct export_one *t, int n, struct export_one *w)
 {
     size_t layer = strlen(w->name), k = strlen(".weight");
     struct export_one key = { .nd = 0 }, *a, *b;
@@ -162,7 +162,7 @@ static reel_err find_adapter(const struct export_one *t, int n, struct export_on
         return REEL_FAIL(REEL_EDATA, "export: the adapter of %s does not fit the base's weight", w->name);
     w->a = a->e;
     w->b = b->e;
-    *used += 2;
+    a->used = b->used = 1;
     return REEL_OK;
 }
 
@@ -180,38 +180,62 @@ static reel_err list_base(struct export_job *j, struct export_one **out, int *to
     free(list);
     REEL_TRY(e);
     for (int f = 0; f < j->base.n_files; f++) n += reel_st_count(j->base.file[f]);
-    *out = calloc((size_t)n + 1, sizeof **out);
+    *out = calloc((size_t)(n + j->n) + 1, sizeof **out);
     if (!*out) return REEL_FAIL(REEL_ENOMEM, "export: no memory");
     *total = n;
     return REEL_OK;
 }
 
+static reel_err take_base(struct export_job *j, struct export_one *t)
+{
+    for (int f = 0; f < j->base.n_files; f++)
+        for (int i = 0; i < reel_st_count(j->base.file[f]); i++, t++) {
+            const struct reel_st_entry *w = reel_st_entry(j->base.file[f], i);
+            if (w->nd > REEL_MAXDIM)
+                return REEL_FAIL(REEL_EDATA, "%s: %s has %d dimensions", reel_st_path(j->base.file[f]), w->name, w->nd);
+            *t = (struct export_one){ .nd = w->nd, .w = w, .from = j->base.file[f] };
+            memcpy(t->n, w->n, sizeof t->n);
+            reel_name_own(j->x->naming, t->name, w->name);
+            REEL_TRY(find_adapter(j->t, j->n, t));
+        }
+    return REEL_OK;
+}
+
+/* Adapters of layers that start at zero where the base lacks them: the gates of sparse attention. */
+static reel_err add_absent(struct export_job *j, struct export_one *t, int *n)
+{
+    for (int i = 0; i < j->n; i++) {
+        struct export_one *a = &j->t[i], *w = &t[*n];
+        if (a->used || !is_a(a->name) || !strstr(a->name, "to_gate_compress") || i + 1 == j->n) continue;
+        *w = (struct export_one){ .nd = 2, .n = { a[1].n[0], a->n[1] } }; /* B stands behind A */
+        snprintf(w->name, sizeof w->name, "%.*s.weight", (int)(strlen(a->name) - strlen(A_TAIL)), a->name);
+        REEL_TRY(find_adapter(j->t, j->n, w));
+        ++*n;
+    }
+    for (int i = 0; i < j->n; i++)
+        if (!j->t[i].used)
+            return REEL_FAIL(REEL_EDATA, "export: the base has no layer for the adapter matrix %s; is it another model?", j->t[i].name);
+    return REEL_OK;
+}
+
 reel_err export_merge(struct export_job *j)
 {
-    struct export_one *t;
-    int n, used = 0, k = 0;
+    struct export_one *t = NULL;
     double alpha;
-    reel_err e = REEL_OK;
+    int n;
+    reel_err e;
 
     REEL_TRY(find_alpha(j, first_a(j)->n[0], &alpha));
     j->scale = alpha / (double)first_a(j)->n[0];
-    REEL_TRY(list_base(j, &t, &n));
-    for (int f = 0; f < j->base.n_files; f++)
-        for (int i = 0; i < reel_st_count(j->base.file[f]) && !e; i++, k++) {
-            const struct reel_st_entry *w = reel_st_entry(j->base.file[f], i);
-            if (w->nd > REEL_MAXDIM) e = REEL_FAIL(REEL_EDATA, "%s: %s has %d dimensions", reel_st_path(j->base.file[f]), w->name, w->nd);
-            t[k] = (struct export_one){ .nd = w->nd, .w = w, .from = j->base.file[f] };
-            memcpy(t[k].n, w->n, sizeof t[k].n);
-            reel_name_own(j->x->naming, t[k].name, w->name);
-            if (!e) e = find_adapter(j->t, j->n, &t[k], &used);
-        }
-    if (!e && used != j->n)
-        e = REEL_FAIL(REEL_EDATA, "export: the base has no layer for %d of the %d adapter matrices, e.g. of %s; is it another model?",
-                      j->n - used, j->n, first_a(j)->name);
-    if (!e) qsort(t, (size_t)n, sizeof *t, export_by_name);
-    free(e ? t : j->t);
-    if (!e) j->t = t, j->n = n;
-    return e;
+    e = list_base(j, &t, &n);
+    if (!e) e = take_base(j, t);
+    if (!e) e = add_absent(j, t, &n);
+    if (e) return free(t), e;
+    qsort(t, (size_t)n, sizeof *t, export_by_name);
+    free(j->t);
+    j->t = t;
+    j->n = n;
+    return REEL_OK;
 }
 
 /* Adds scale B A to a weight in memory. */
@@ -234,6 +258,7 @@ reel_err export_read(struct export_job *j, const struct export_one *t, float *f)
     int64_t zero[REEL_PT_MAXDIM] = { 0 };
 
     if (t->e) return reel_dcp_read(j->d, t->e, zero, t->e->n, f);
-    REEL_TRY(reel_st_read_f32(t->from, t->w, 0, t->nd ? t->n[0] : 1, f));
+    if (t->w) REEL_TRY(reel_st_read_f32(t->from, t->w, 0, t->nd ? t->n[0] : 1, f));
+    else memset(f, 0, (size_t)reel_pt_numel(t->n, t->nd) * sizeof *f);
     return t->a ? merge_one(j, t, f) : REEL_OK;
 }

@@ -13,10 +13,10 @@
 /* A tensor to write: from the checkpoint, or from the base with an adapter of the checkpoint on top. */
 struct export_one {
     char name[REEL_NAME_MAX]; /* ours */
-    int nd, file;
+    int nd, file, used;
     int64_t n[REEL_MAXDIM];
     const struct reel_dcp_entry *e;    /* of the checkpoint, or NULL: */
-    const struct reel_st_entry *w;     /* of the base */
+    const struct reel_st_entry *w;     /* of the base; NULL too: zero, a layer that the base may lack */
     struct reel_st *from;
     const struct reel_dcp_entry *a, *b; /* of its adapter, or NULL */
 };
