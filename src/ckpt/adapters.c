@@ -69,6 +69,10 @@ static reel_err index_names(struct files *x, const struct reel_naming *naming)
                 return REEL_FAIL(REEL_EDATA, "%s: %s is no part of a low-rank adapter", reel_st_path(f->file), f->e->name);
         }
     qsort(x->f, (size_t)x->n, sizeof *x->f, by_name);
+    for (int i = 1; i < x->n; i++)
+        if (by_name(&x->f[i - 1], &x->f[i]) == 0)
+            return REEL_FAIL(REEL_EDATA, "%s: %s and %s are the same matrix, %s", reel_st_path(x->f[i].file), x->f[i - 1].e->name,
+                             x->f[i].e->name, x->f[i].name);
     return REEL_OK;
 }
 
