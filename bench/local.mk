@@ -19,7 +19,7 @@ EXTRA_PROGRAMS += bench/b_step bench/b_read
 bench_b_read_SOURCES = bench/b_read.c
 bench_b_step_SOURCES = bench/b_step.c
 EXTRA_DIST += bench/distill_quality bench/distill_quality.d
-EXTRA_DIST += bench/step_torch.py bench/attn_torch.py
+EXTRA_DIST += bench/step_torch.py bench/attn_torch.py bench/dmd2_torch.py
 
 bench: $(EXTRA_PROGRAMS)
 .PHONY: bench
