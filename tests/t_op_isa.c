@@ -16,9 +16,13 @@
 
 static const struct reel_cpu_isa lanes16 = REEL_ISA_TABLE("16 lanes in plain C");
 
+/* Memory of no numbers. */
 static void *mem(size_t floats)
 {
-    return aligned_alloc(64, (floats * 4 + 127) / 64 * 64);
+    size_t bytes = (floats * 4 + 127) / 64 * 64;
+    void *p = aligned_alloc(64, bytes);
+
+    return memset(p, 0xff, bytes);
 }
 
 static double value(const void *p, int64_t i, int dt)
@@ -74,11 +78,24 @@ static void product(const struct reel_cpu_isa *isa, int dt, int ka, int kb)
 
 enum { SQ = 203, SK = 257, HD = 20 };
 
-static struct reel_attn attention(const struct reel_cpu_isa *isa, int dt, void *const in[4])
+/* Borders where no register tile of any set ends; the last one's gradients are those of rows 70..170. */
+static const struct reel_mask masks[] = {
+    { .see = REEL_SEE_ALL },
+    { .see = REEL_SEE_CHUNKS, .chunk = 101, .window = 131, .zeros = 9 },
+    { .see = REEL_SEE_CHUNKS, .chunk = 70, .window = 13 },
+    { .see = REEL_SEE_TEACHER, .half = 128, .chunk = 37, .zeros = 3 },
+    { .see = REEL_SEE_WINDOW, .sink = 5, .lo = 61, .hi = 219 },
+};
+static const char *const mask_name[] = { "full", "block-causal", "short windows", "teacher's halves", "cache" };
+enum { MASKS = sizeof masks / sizeof *masks };
+
+static struct reel_attn attention(const struct reel_cpu_isa *isa, int dt, void *const in[4], int mask)
 {
-    struct reel_attn a = { .q = in[0], .k = in[1], .v = in[2], .dout = in[3], .sq = SQ, .sk = SK, .ld = HD, .hd = HD, .dt = dt };
+    struct reel_attn a = { .q = in[0], .k = in[1], .v = in[2], .dout = in[3], .sq = SQ, .sk = SK, .ld = HD, .hd = HD, .dt = dt,
+                           .mask = masks[mask], .dk0 = mask == MASKS - 1 ? 70 : 0, .dkn = mask == MASKS - 1 ? 101 : SK };
     _Atomic int64_t done[3] = { 0 };
-    struct reel_attn_turn t = { .acc = mem(3 * REEL_ATTN_QB * 24), .done = done };
+    struct reel_attn_turn t = { .acc = mem(3 * REEL_ATTN_QB * 24), .done = done, .tiles = 2, .width = mask ? 144 : 0 };
+    int64_t k[4] = { 0, 144, 144, SK };
     float *delta = mem(SQ), *tmp = mem(isa->attn_bwd_mem(HD) + isa->attn_fwd_mem(HD, SQ));
 
     a.o = mem(SQ * HD), a.dq = mem(SQ * HD), a.dk = mem(SK * HD), a.dv = mem(SK * HD), a.lse = mem(SQ);
@@ -86,10 +103,8 @@ static struct reel_attn attention(const struct reel_cpu_isa *isa, int dt, void *
     isa->attn_fwd(&a, 96, SQ, tmp);
     isa->attn_delta(&a, delta, 0, SQ);
     a.delta = delta;
-    t.first = 1;
-    isa->attn_bwd(&a, &t, 0, 144, tmp);
-    t = (struct reel_attn_turn){ t.acc, done, 1, 0, 1 };
-    isa->attn_bwd(&a, &t, 144, SK, tmp);
+    if (a.mask.see == REEL_SEE_WINDOW) t.width = 0, k[1] = a.mask.sink, k[2] = a.mask.lo, k[3] = a.mask.hi;
+    for (; t.tile < t.tiles; t.tile++) isa->attn_bwd(&a, &t, k[2 * t.tile], k[2 * t.tile + 1], tmp);
     return a;
 }
 
@@ -106,34 +121,36 @@ static double apart(const void *x, const void *y, int64_t n, int dt)
 }
 
 /* The chosen set is tested against f64 by t_op_attn; the others against it. */
-static void same_attention(const struct reel_cpu_isa *isa, int dt)
+static void same_attention(const struct reel_cpu_isa *isa, int dt, int mask)
 {
     void *in[4] = { uniform(SQ * HD, dt), uniform(SK * HD, dt), uniform(SK * HD, dt), uniform(SQ * HD, dt) };
-    struct reel_attn x = attention(isa, dt, in), y = attention(reel_cpu_isa(), dt, in);
-    double o = apart(x.o, y.o, SQ * HD, dt), q = apart(x.dq, y.dq, SQ * HD, dt), k = apart(x.dk, y.dk, SK * HD, dt),
-           v = apart(x.dv, y.dv, SK * HD, dt), tol = dt == REEL_F32 ? 1e-5 : 4e-2;
+    struct reel_attn x = attention(isa, dt, in, mask), y = attention(reel_cpu_isa(), dt, in, mask);
+    double o = apart(x.o, y.o, SQ * HD, dt), q = apart(x.dq, y.dq, SQ * HD, dt),
+           k = apart(x.dk, y.dk, x.dkn * HD, dt), v = apart(x.dv, y.dv, x.dkn * HD, dt), tol = dt == REEL_F32 ? 1e-5 : 4e-2;
 
-    TAP_OK(o < tol && q < tol && k < tol && v < tol, "%s: %s attention as by %s: o %.1e dq %.1e dk %.1e dv %.1e", isa->name,
-           reel_dtype_name((reel_dtype)dt), reel_cpu_isa()->name, o, q, k, v);
+    TAP_OK(o < tol && q < tol && k < tol && v < tol, "%s: %s attention, %s, as by %s: o %.1e dq %.1e dk %.1e dv %.1e",
+           isa->name, reel_dtype_name((reel_dtype)dt), mask_name[mask], reel_cpu_isa()->name, o, q, k, v);
 }
 
-/* Neither unit fuses products and sums; they differ in lanes, register tiles and nothing else. */
-static void any_lanes(void)
+/* They differ in lanes, register tiles and nothing else: neither fuses products and sums, or both do. */
+static void any_lanes(const struct reel_cpu_isa *one, const struct reel_cpu_isa *two)
 {
     void *in[4] = { uniform(SQ * HD, REEL_F32), uniform(SK * HD, REEL_F32), uniform(SK * HD, REEL_F32),
                     uniform(SQ * HD, REEL_F32) };
-    struct reel_attn x = attention(&lanes16, REEL_F32, in), y = attention(&reel_isa_portable, REEL_F32, in);
     struct reel_gemm g = {
         .a = { in[0], 343, 1, REEL_F32 }, .b = { in[1], 11, 0, REEL_F32 }, .plan = { three_pieces, 4, 2 },
         .out = { .ld = 11, .dt = REEL_F32, .gelu = 1 },
     };
     void *c[2] = { mem(121), mem(121) };
 
-    TAP_OK(!memcmp(x.o, y.o, SQ * HD * 4) && !memcmp(x.lse, y.lse, SQ * 4) && !memcmp(x.dq, y.dq, SQ * HD * 4) &&
-               !memcmp(x.dk, y.dk, SK * HD * 4) && !memcmp(x.dv, y.dv, SK * HD * 4),
-           "attention has the same bits with 4 lanes and 16");
+    for (int m = 0; m < MASKS; m++) {
+        struct reel_attn x = attention(one, REEL_F32, in, m), y = attention(two, REEL_F32, in, m);
+        TAP_OK(!memcmp(x.o, y.o, SQ * HD * 4) && !memcmp(x.lse, y.lse, SQ * 4) && !memcmp(x.dq, y.dq, SQ * HD * 4) &&
+                   !memcmp(x.dk, y.dk, SK * HD * 4) && !memcmp(x.dv, y.dv, SK * HD * 4),
+               "attention, %s, has the same bits with %s and %s", mask_name[m], one->name, two->name);
+    }
     for (int i = 0; i < 2; i++) {
-        const struct reel_cpu_isa *isa = i ? &reel_isa_portable : &lanes16;
+        const struct reel_cpu_isa *isa = i ? two : one;
         g.out.y = c[i];
         isa->tile(&g, 0, 11, 0, 11, mem(isa->tile_mem(&g, 11, 11)));
     }
@@ -154,8 +171,9 @@ int main(void)
     for (int i = 0; i < n; i++)
         for (int dt = REEL_F32; dt <= REEL_BF16; dt++) {
             for (int layout = 0; layout < 4; layout++) product(all[i], dt, layout & 1, layout >> 1);
-            same_attention(all[i], dt);
+            for (int m = 0; m < MASKS; m++) same_attention(all[i], dt, m);
         }
-    any_lanes();
+    any_lanes(&lanes16, &reel_isa_portable);
+    if (n == 5) any_lanes(all[3], all[4]);
     return tap_done() || !(peak(1) > 0);
 }

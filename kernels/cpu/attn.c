@@ -1,4 +1,6 @@
 /* Attention over (sample, head): tasks, temporary memory, and the order of the sums of dq. */
+#include <string.h>
+
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/kernels.h"
@@ -48,6 +50,7 @@ static struct reel_attn pair(const struct job *j, int64_t bh)
     struct reel_attn a = j->a;
     int64_t q = bh / j->heads * a.sq * a.ld + bh % j->heads * a.hd;
     int64_t k = bh / j->heads * a.sk * a.ld + bh % j->heads * a.hd;
+    int64_t dk = bh / j->heads * a.dkn * a.ld + bh % j->heads * a.hd;
 
     a.q = at_const(a.q, q, a.dt);
     a.k = at_const(a.k, k, a.dt);
@@ -55,8 +58,8 @@ static struct reel_attn pair(const struct job *j, int64_t bh)
     a.dout = at_const(a.dout, q, a.dt);
     a.o = at(a.o, q, a.dt);
     a.dq = at(a.dq, q, a.dt);
-    a.dk = at(a.dk, k, a.dt);
-    a.dv = at(a.dv, k, a.dt);
+    a.dk = at(a.dk, dk, a.dt);
+    a.dv = at(a.dv, dk, a.dt);
     a.lse += bh * a.sq;
     a.delta = j->delta ? j->delta + bh * a.sq : NULL;
     return a;
@@ -67,106 +70,6 @@ static struct job new_job(int64_t b, int64_t sq, int64_t sk, int heads, int64_t 
     return (struct job){
         .a = { .sq = sq, .sk = sk, .hd = hd, .ld = heads * hd }, .isa = reel_cpu_isa(), .b = b, .heads = heads,
     };
-}
-
-/* ---- masks, plainly: one pair (sample, head) per task, f64 ---- */
-
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-struct plain {
-    const struct job *j;
-    struct reel_mask m;
-    int64_t dk0, g;
-};
-
-static double get(const void *p, int64_t i, int dt)
-{
-    uint32_t u;
-    float f;
-
-    if (dt == REEL_F32) return (double)((const float *)p)[i];
-    u = (uint32_t)((const uint16_t *)p)[i] << 16;
-    memcpy(&f, &u, sizeof f);
-    return (double)f;
-}
-
-static void set(void *p, int64_t i, int dt, double x)
-{
-    float f = (float)x;
-    uint32_t u;
-
-    memcpy(&u, &f, sizeof u);
-    if (dt == REEL_F32) ((float *)p)[i] = f;
-    else ((uint16_t *)p)[i] = (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
-}
-
-static double dots(const void *x, int64_t i, const void *y, int64_t j, int64_t n, int dt)
-{
-    double s = 0;
-
-    for (int64_t c = 0; c < n; c++) s += get(x, i + c, dt) * get(y, j + c, dt);
-    return s;
-}
-
-static void plain_fwd(void *arg, int64_t bh, int worker)
-{
-    const struct plain *x = arg;
-    struct reel_attn a = pair(x->j, bh);
-    double *o = malloc((size_t)a.hd * sizeof *o), scale = 1 / sqrt((double)a.hd);
-
-    (void)worker;
-    for (int64_t i = 0; i < a.sq; i++) {
-        struct reel_keys r = reel_mask_row(x->m, a.sk, i);
-        double m = r.zeros ? 0 : -INFINITY, l = 0;
-        for (int p = 0; p < 2; p++)
-            for (int64_t k = r.lo[p]; k < r.hi[p]; k++) m = fmax(m, scale * dots(a.q, i * a.ld, a.k, k * a.ld, a.hd, a.dt));
-        memset(o, 0, (size_t)a.hd * sizeof *o);
-        for (int p = 0; p < 2; p++)
-            for (int64_t k = r.lo[p]; k < r.hi[p]; k++) {
-                double e = exp(scale * dots(a.q, i * a.ld, a.k, k * a.ld, a.hd, a.dt) - m);
-                l += e;
-                for (int64_t c = 0; c < a.hd; c++) o[c] += e * get(a.v, k * a.ld + c, a.dt);
-            }
-        l += (double)r.zeros * exp(-m);
-        for (int64_t c = 0; c < a.hd; c++) set(a.o, i * a.ld + c, a.dt, o[c] / l);
-        a.lse[i] = (float)(m + log(l));
-    }
-    free(o);
-}
-
-static void plain_bwd(void *arg, int64_t bh, int worker)
-{
-    const struct plain *x = arg;
-    struct reel_attn a = pair(x->j, bh);
-    double *dk = calloc((size_t)((2 * a.sk + 1) * a.hd), sizeof *dk), *dv = dk + a.sk * a.hd, *dq = dv + a.sk * a.hd;
-    double scale = 1 / sqrt((double)a.hd);
-    int64_t at = bh / x->j->heads * x->g * a.ld + bh % x->j->heads * a.hd;
-
-    (void)worker;
-    for (int64_t i = 0; i < a.sq; i++) {
-        struct reel_keys r = reel_mask_row(x->m, a.sk, i);
-        double delta = dots(a.dout, i * a.ld, a.o, i * a.ld, a.hd, a.dt);
-        memset(dq, 0, (size_t)a.hd * sizeof *dq);
-        for (int s = 0; s < 2; s++)
-            for (int64_t k = r.lo[s]; k < r.hi[s]; k++) {
-                double p = exp(scale * dots(a.q, i * a.ld, a.k, k * a.ld, a.hd, a.dt) - (double)a.lse[i]);
-                double ds = scale * p * (dots(a.dout, i * a.ld, a.v, k * a.ld, a.hd, a.dt) - delta);
-                for (int64_t c = 0; c < a.hd; c++) {
-                    dq[c] += ds * get(a.k, k * a.ld + c, a.dt);
-                    dk[k * a.hd + c] += ds * get(a.q, i * a.ld + c, a.dt);
-                    dv[k * a.hd + c] += p * get(a.dout, i * a.ld + c, a.dt);
-                }
-            }
-        for (int64_t c = 0; c < a.hd; c++) set(a.dq, i * a.ld + c, a.dt, dq[c]);
-    }
-    for (int64_t k = 0; k < x->g; k++)
-        for (int64_t c = 0; c < a.hd; c++) {
-            set(x->j->a.dk, at + k * a.ld + c, a.dt, dk[(x->dk0 + k) * a.hd + c]);
-            set(x->j->a.dv, at + k * a.ld + c, a.dt, dv[(x->dk0 + k) * a.hd + c]);
-        }
-    free(dk);
 }
 
 /* ---- forward ---- */
@@ -186,7 +89,7 @@ static void fwd_task(void *arg, int64_t task, int worker)
 {
     const struct job *j = arg;
     struct reel_attn a = pair(j, task / j->tiles);
-    int64_t i0 = task % j->tiles * j->tile;
+    int64_t i0 = (j->tiles - 1 - task % j->tiles) * j->tile; /* the later tiles of a causal mask are the larger tasks */
 
     j->isa->attn_fwd(&a, i0, least(i0 + j->tile, a.sq), j->mem + (size_t)worker * j->mem_floats);
 }
@@ -198,11 +101,7 @@ void reel_cpu_attn_fwd(struct reel_stream *s, int dt, void *o, float *lse, const
 
     j.a.dt = dt;
     j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = o, j.a.lse = lse;
-    if (mask.see != REEL_SEE_ALL) {
-        struct plain x = { &j, mask, 0, 0 };
-        reel_pool_run(s->pool, b * heads, plain_fwd, &x);
-        return;
-    }
+    j.a.mask = mask;
     plan_fwd(&j, reel_pool_threads(s->pool));
     j.mem = tmp;
     reel_pool_run(s->pool, b * heads * j.tiles, fwd_task, &j);
@@ -235,14 +134,41 @@ static int64_t acc_floats(const struct job *j)
     return query_blocks(j) * REEL_ATTN_QB * up(j->a.hd, 8);
 }
 
-/* Tiles of keys depend on sk alone: they are the terms of dq. Returns the bytes of tmp. */
+/* Tiles of keys depend on sk alone, in a cache on the rows in use: they are the terms of dq. */
+static void cut_keys(struct job *j)
+{
+    const struct reel_mask *m = &j->a.mask;
+
+    if (m->see == REEL_SEE_WINDOW) {
+        j->tile = REEL_ATTN_KT;
+        j->tiles = ceil_div(m->sink, j->tile) + ceil_div(m->hi - m->lo, j->tile);
+        return;
+    }
+    j->tiles = ceil_div(j->a.sk, REEL_ATTN_KT);
+    j->tile = up(ceil_div(j->a.sk, j->tiles), 48);
+    j->tiles = ceil_div(j->a.sk, j->tile);
+}
+
+/* The first key of a tile and the end of its range of keys. */
+static void tile_keys(const struct job *j, int64_t tile, int64_t *k0, int64_t *end)
+{
+    const struct reel_mask *m = &j->a.mask;
+    int64_t of_sink = ceil_div(m->sink, j->tile);
+
+    if (m->see != REEL_SEE_WINDOW)
+        *k0 = tile * j->tile, *end = j->a.sk;
+    else if (tile < of_sink)
+        *k0 = tile * j->tile, *end = m->sink;
+    else
+        *k0 = m->lo + (tile - of_sink) * j->tile, *end = m->hi;
+}
+
+/* Returns the bytes of tmp. */
 static size_t plan_bwd(struct job *j, int threads)
 {
     size_t floats;
 
-    j->tiles = ceil_div(j->a.sk, REEL_ATTN_KT);
-    j->tile = up(ceil_div(j->a.sk, j->tiles), 48);
-    j->tiles = ceil_div(j->a.sk, j->tile);
+    cut_keys(j);
     j->slots = least(j->b * j->heads, 2 * threads);
     j->mem_floats = (size_t)up((int64_t)j->isa->attn_bwd_mem(j->a.hd), 64);
     floats = (size_t)threads * j->mem_floats + (size_t)(up(pairs_rows(j), 64) + j->slots * acc_floats(j));
@@ -271,17 +197,30 @@ static void delta_task(void *arg, int64_t task, int worker)
 static void bwd_task(void *arg, int64_t task, int worker)
 {
     const struct job *j = arg;
-    int64_t bh = task / j->tiles, tile = task % j->tiles, k0 = tile * j->tile, slot = bh % j->slots;
+    int64_t bh = task / j->tiles, tile = task % j->tiles, slot = bh % j->slots, k0, end;
     struct reel_attn a = pair(j, bh);
     struct reel_attn_turn t = {
         .acc = j->acc + slot * acc_floats(j),
         .done = j->done + slot * query_blocks(j),
-        .turn = bh / j->slots * j->tiles + tile,
-        .first = tile == 0,
-        .last = tile == j->tiles - 1,
+        .tile = tile,
+        .tiles = j->tiles,
+        .width = reel_mask_alike(a.mask) ? 0 : j->tile,
+        .round = bh / j->slots,
     };
 
-    j->isa->attn_bwd(&a, &t, k0, least(k0 + j->tile, a.sk), j->mem + (size_t)worker * j->mem_floats);
+    tile_keys(j, tile, &k0, &end);
+    j->isa->attn_bwd(&a, &t, k0, least(k0 + j->tile, end), j->mem + (size_t)worker * j->mem_floats);
+}
+
+/* No tile holds the rows of a cache that are not in use. */
+static void zero_unused(const struct job *j)
+{
+    const struct reel_mask *m = &j->a.mask;
+    size_t bytes = (size_t)(j->b * j->a.dkn * j->a.ld) * (j->a.dt == REEL_BF16 ? 2 : 4);
+
+    if (m->see != REEL_SEE_WINDOW || (m->lo <= j->a.dk0 && j->a.dk0 + j->a.dkn <= m->hi)) return;
+    memset(j->a.dk, 0, bytes);
+    memset(j->a.dv, 0, bytes);
 }
 
 void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *dv, const void *dout, const void *o,
@@ -294,13 +233,10 @@ void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *
     j.a.dt = dt;
     j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = (void *)(uintptr_t)o, j.a.lse = (float *)(uintptr_t)lse;
     j.a.dout = dout, j.a.dq = dq, j.a.dk = dk, j.a.dv = dv;
-    if (mask.see != REEL_SEE_ALL || g != sk) {
-        struct plain x = { &j, mask, dk0, g };
-        reel_pool_run(s->pool, b * heads, plain_bwd, &x);
-        return;
-    }
+    j.a.mask = mask, j.a.dk0 = dk0, j.a.dkn = g;
     plan_bwd(&j, threads);
     place_bwd(&j, threads, tmp);
+    zero_unused(&j);
     d = j;
     d.tile = 256;
     d.tiles = ceil_div(sq, d.tile);

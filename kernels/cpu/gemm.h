@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/mask.h"
 #include "tensor/tensor.h"
 
 #define REEL_KSEG 256
@@ -64,15 +65,17 @@ struct reel_attn {
     const float *delta; /* [sq] dout . o */
     int64_t sq, sk, ld, hd;
     int dt;
+    struct reel_mask mask;
+    int64_t dk0, dkn; /* dk and dv hold key rows [dk0,dk0+dkn) */
 };
 
-/* The order in which key tiles add to dq, whoever runs them: tile t adds to block b of queries when
- * done[b] == t, then sets t+1. acc is [block][REEL_ATTN_QB][hd up to 8] f32, in the kernel's order. */
+/* The order in which key tiles add to dq, whoever runs them: of the n tiles that a block of queries sees, the i-th adds when
+ * done[block] == round*n + i, then sets one more. acc is [block][REEL_ATTN_QB][hd up to 8] f32, in the kernel's order. */
 struct reel_attn_turn {
     float *acc;
     _Atomic int64_t *done;
-    int64_t turn;    /* this tile's */
-    int first, last; /* of the tiles of this (sample, head) */
+    int64_t tile, tiles;  /* this tile's index, and of how many */
+    int64_t width, round; /* keys of a tile, 0 if every query sees every tile; how often acc was used before */
 };
 
 /* What one instruction set offers. */
@@ -95,7 +98,7 @@ struct reel_cpu_isa {
     size_t (*attn_fwd_mem)(int64_t hd, int64_t nq);
     /** attn_delta - delta of queries [i0,i1). */
     void (*attn_delta)(const struct reel_attn *a, float *delta, int64_t i0, int64_t i1);
-    /** attn_bwd - dk, dv of keys [k0,k1) (at most REEL_ATTN_KT) and their part of dq, in turn. */
+    /** attn_bwd - dk, dv of keys [k0,k1) (at most REEL_ATTN_KT; of a cache, all of one range) and their part of dq, in turn. */
     void (*attn_bwd)(const struct reel_attn *a, struct reel_attn_turn *t, int64_t k0, int64_t k1, float *mem);
     size_t (*attn_bwd_mem)(int64_t hd);
 };

@@ -86,8 +86,9 @@ static void make_room(const struct reel_model *m, struct reel_arena *a, struct r
     kv->rolled += out;
 }
 
-/* The rows that frames [first, stop) see. FastVideo's training enlarges the cache to the clip, so that nothing is
- * evicted and its window is the last frames only, without a sink (parity). */
+/* The rows that frames [first, stop) see. The sink is named even where the window follows it at once, because attention
+ * sums the two ranges one after the other and shall do so in a cache of any capacity. FastVideo's training enlarges
+ * the cache to the clip, so that nothing is evicted and its window is the last frames only, without a sink (parity). */
 static struct reel_mask visible(const struct wan *w, const struct reel_kv *kv, int64_t first, int64_t stop)
 {
     struct reel_mask m = { .see = REEL_SEE_WINDOW, .hi = (stop - kv->rolled) * kv->frame };
@@ -98,7 +99,7 @@ static struct reel_mask visible(const struct wan *w, const struct reel_kv *kv, i
     lo = stop - (window - sink);
     if (lo > first) lo = first;
     lo -= kv->rolled;
-    if (lo <= sink) return m;
+    if (lo < sink) return m;
     m.sink = sink * kv->frame;
     m.lo = lo * kv->frame;
     return m;
