@@ -145,7 +145,7 @@ fails "another number of samples a file" "holds 4 samples where 8 belong" walk 1
 mkdir "$TMPDIR/clips" && cp "$TMPDIR/data.h5" "$TMPDIR/clips/part-00000.h5"
 fails "clips for trajectories" "clips holds clips, not trajectories" kd 1 "$TMPDIR/n" "$TMPDIR/clips"
 tiny=$REEL_SRC/tests/tiny.yaml
-fails "trajectories for clips" "the set holds trajectories, which method kd reads" train 1 "$TMPDIR/n" --training.data.data_path "$t"
+fails "trajectories for clips" "the set holds a teacher's trajectories; this method wants clips" train 1 "$TMPDIR/n" --training.data.data_path "$t"
 fails "another method" "sft reads no trajectories; kd does" "$REEL_BUILD/reel" trajectories --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny"
 tiny=$REEL_SRC/tests/tiny_kd.yaml
 

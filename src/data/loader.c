@@ -187,8 +187,7 @@ static reel_err judge_kind(const struct reel_loader_cfg *c, const struct reel_se
     if (c->states == f->states) return REEL_OK;
     if (!f->states) return REEL_FAIL(REEL_ECONFIG, "the data set holds clips; this method reads trajectories");
     if (!c->states)
-        return REEL_FAIL(REEL_ECONFIG, "training.data.data_path: the set holds trajectories, which method kd reads as its "
-                         "teacher_path_cache; this method wants clips");
+        return REEL_FAIL(REEL_ECONFIG, "training.data.data_path: the set holds a teacher's trajectories; this method wants clips");
     return REEL_FAIL(REEL_ECONFIG, "the trajectories have %d states, the run wants %d", f->states, c->states);
 }
 

@@ -483,7 +483,6 @@ static int64_t batch_of(const struct maker *k) /* no larger than a part gives to
 
 static reel_err make_all(struct maker *k, const struct reel_env *env)
 {
-
     REEL_TRY(reel_open_data(&k->src, k->cfg, k->f->quiet, k->c));
     k->info = reel_set_info(k->src);
     REEL_TRY(judge(k));
@@ -502,6 +501,15 @@ static reel_err make_all(struct maker *k, const struct reel_env *env)
     return reel_run_close(k->r);
 }
 
+static reel_err refuse_method(const struct reel_config *cfg)
+{
+    const struct reel_method_ops *const *m = reel_methods;
+
+    while (*m && !(*m)->trajectories) m++;
+    return reel_config_fail(cfg, "method", "%s reads no trajectories%s%s%s", cfg->method.kind->name, *m ? "; " : "",
+                            *m ? (*m)->name : "", *m ? " does" : "");
+}
+
 reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel_trajectories_flags *f,
                                 const struct reel_env *env, struct reel_comm *world)
 {
@@ -510,7 +518,7 @@ reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel
 
     e = reel_agree(world, e);
     if (!e && !reel_trajectories_of(cfg))
-        e = reel_config_fail(cfg, "method", "%s reads no trajectories; kd does", cfg->method.kind->name);
+        e = refuse_method(cfg);
     if (!e) {
         k->cfg = cfg, k->f = f, k->c = world, k->lock = -1, k->o = reel_trajectories_of(cfg);
         k->dir = f->output ? f->output : k->o->teacher_path_cache;
