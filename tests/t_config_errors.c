@@ -77,6 +77,7 @@ static const struct wrong cases[] = {
       "run.yaml:3:15: models.student: 'fastvideo.train.models.ltx2.LTX2Model' is not a model of this program", "wan_causal" },
     { 3, NULL, NULL, "run.yaml:3:5: models.student: missing key '_target_'", NULL },
     { 15, "  _target_: 5", NULL, "run.yaml:15:13: method: _target_: expected a string, got an integer", NULL },
+    { 15, "  _target_: ''", NULL, "run.yaml:15:13: method: _target_: expected a string, got an empty one", NULL },
     { 4, NULL, NULL, "run.yaml:3:5: models.student: missing key 'init_from'", NULL },
     { 39, "  grad_clips:", NULL, "run.yaml:40:5: callbacks.grad_clips: 'grad_clips' is not a callback of this program", "grad_clip" },
     { 40, "    # nothing", NULL, "run.yaml:39:13: callbacks.grad_clip: null is no callback; write 'grad_clip: {}'", NULL },

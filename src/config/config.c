@@ -68,7 +68,8 @@ static reel_err resolve(struct reel_config *cfg, const struct reel_kind *kinds, 
         return reel_fail_at(section, path, "expected a mapping, got %s", reel_node_kind(section));
     if (t && t->type == REEL_NODE_STR && *t->text) name = t->text;
     else if (t && t->type != REEL_NODE_NULL)
-        return reel_fail_at(t, path, "_target_: expected a string, got %s", reel_node_kind(t));
+        return reel_fail_at(t, path, "_target_: expected a string, got %s",
+                            t->type == REEL_NODE_STR ? "an empty one" : reel_node_kind(t));
     if (!name) return reel_fail_at(section, path, "missing key '_target_': the %s", what);
     *out = reel_kind_find(kinds, name);
     if (*out) return REEL_OK;
