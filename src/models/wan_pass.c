@@ -77,7 +77,7 @@ static struct reel_pass pass_of(const struct reel_model *m, struct reel_arena *a
     frame = grid[1] * grid[2];
 
     return (struct reel_pass){
-        .s = m->s, .a = a, .dt = m->compute, .heads = m->heads, .eps = w->c.eps,
+        .s = m->s, .a = a, .mesh = reel_params_mesh(m->ps), .dt = m->compute, .heads = m->heads, .eps = w->c.eps,
         .tok = reel_rows_make(B, T * frame, per_frame ? frame : T * frame),
         .txt = reel_rows_make(B, in->text.n[1], in->text.n[1]),
         .vec = reel_rows_make(B, per_frame ? T : 1, 1),

@@ -11,11 +11,13 @@
  * are made again in the backward pass. Every function gives back the scratch it took. */
 
 #include "be/ops.h"
+#include "comm/comm.h"
 
 /* What all layers of one pass share. */
 struct reel_pass {
     struct reel_stream *s;
     struct reel_arena *a; /* scratch on top of what is kept */
+    struct reel_mesh *mesh; /* its tp and sp ranks share the pass; NULL: this rank is alone */
     reel_dtype dt;        /* of activations: REEL_F32 or REEL_BF16 */
     struct reel_rows tok; /* latent tokens [B*S] */
     struct reel_rows txt; /* text rows [B*L] */

@@ -213,6 +213,8 @@ struct reel_shard reel_param_shard(const struct reel_params *ps, int i)
 
 const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps) { return &ps->cfg; }
 
+struct reel_mesh *reel_params_mesh(const struct reel_params *ps) { return ps->mesh; }
+
 int reel_param_find(const struct reel_params *ps, const char *name)
 {
     int i = 0;

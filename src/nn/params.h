@@ -88,5 +88,6 @@ void reel_grads_zero(struct reel_params *ps);
 struct reel_shard { int64_t row0, rows; reel_tensor w, g, m, v; };
 struct reel_shard reel_param_shard(const struct reel_params *ps, int i);
 const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps);
+struct reel_mesh *reel_params_mesh(const struct reel_params *ps);
 
 #endif
