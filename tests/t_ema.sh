@@ -68,12 +68,6 @@ try "clips of the exported weights" show_clips 1 c.png "$TMPDIR/weights"
 same "the average is the average" "$(png a.png)" "$(png b.png)"
 [ "$(png a.png)" != "$(png c.png)" ]
 verdict $? "and not the weights"
-fails() { # fails TEXT PATTERN COMMAND...
-    f_text=$1 f_want=$2
-    shift 2
-    "$@" > "$TMPDIR/out" 2>&1
-    if [ $? -eq 1 ] && grep -q "$f_want" "$TMPDIR/out"; then ok "$f_text"; else not_ok "$f_text"; show "$TMPDIR/out"; fi
-}
 fails "no average to generate from" "none/checkpoint-6 holds no average of the student" \
     show_clips 2 d.png "$REEL_SRC/tests/tiny" --checkpoint "$TMPDIR/none" --ema
 fails "no average to export" "checkpoint-6 holds no average of the student" \

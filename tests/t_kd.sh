@@ -35,19 +35,6 @@ walk() {
         --training.distributed.num_gpus "$w_n" --training.distributed.hsdp_shard_dim "$w_n" --training.threads 1 "$@"
 }
 parts() { cat "$1"/part-*.h5 2> /dev/null | sha256sum | cut -d' ' -f1; }
-fails() { # fails TEXT PATTERN COMMAND...: exit code 1, the pattern on one line of the output
-    f_text=$1
-    f_want=$2
-    shift 2
-    "$@" > "$TMPDIR/out" 2>&1
-    f_rc=$?
-    f_n=$(grep -c "$f_want" "$TMPDIR/out")
-    if [ $f_rc = 1 ] && [ "$f_n" = 1 ]; then ok "$f_text"; else
-        not_ok "$f_text"
-        echo "# exit code $f_rc, '$f_want' on $f_n lines"
-        show "$TMPDIR/out" | tail -n 15
-    fi
-}
 bytes() { # bytes FILE AT: overwrite two bytes
     printf 'XY' | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null
 }

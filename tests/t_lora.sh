@@ -5,12 +5,6 @@
 tool=$REEL_BUILD/tests/ckpt_tool
 d=--training.distributed
 hash() { "$tool" hash "$@"; }
-fails() { # fails TEXT PATTERN COMMAND...
-    f_text=$1 f_want=$2
-    shift 2
-    "$@" > "$TMPDIR/out" 2>&1
-    if [ $? -eq 1 ] && grep -q -e "$f_want" "$TMPDIR/out"; then ok "$f_text"; else not_ok "$f_text"; show "$TMPDIR/out"; fi
-}
 export_to() { "$REEL_BUILD/reel" export "$@"; }
 base=$TMPDIR/base
 lora() { # lora RANKS OUT [override...]: adapters on the base

@@ -4,20 +4,6 @@
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 
-# fails TEXT PATTERN COMMAND...: exit code 1, the pattern in the output, on one line only
-fails() {
-    f_text=$1
-    f_want=$2
-    shift 2
-    "$@" > "$TMPDIR/out" 2>&1
-    f_rc=$?
-    f_n=$(grep -c "$f_want" "$TMPDIR/out")
-    if [ $f_rc = 1 ] && [ "$f_n" = 1 ]; then ok "$f_text"; else
-        not_ok "$f_text"
-        echo "# exit code $f_rc, '$f_want' on $f_n lines"
-        show "$TMPDIR/out" | tail -n 15
-    fi
-}
 fault() {
     REEL_FAULT=$1
     export REEL_FAULT

@@ -43,6 +43,8 @@ const struct reel_kind *reel_kind_find(const struct reel_kind *kinds, const char
     return NULL;
 }
 
+enum { MAX_KIND_NAMES = 64 };
+
 static const char *known(struct reel_config *cfg, const struct reel_kind *kinds)
 {
     const char *list = "";
@@ -56,13 +58,29 @@ static const char *known(struct reel_config *cfg, const struct reel_kind *kinds)
     return reel_pool_printf(&cfg->pool, "%s, or a plugin ./FILE.so:NAME", list);
 }
 
+/* The registry name or `_target_` string that looks most like `name`, or NULL. */
+static const char *nearest_kind(struct reel_config *cfg, const struct reel_kind *kinds, const char *name)
+{
+    const char *names[MAX_KIND_NAMES], *target;
+    int n = 0, near;
+    char one[160];
+
+    for (const struct reel_kind *k = kinds; k->name; k++) {
+        if (n < MAX_KIND_NAMES) names[n++] = k->plugin ? k->plugin : k->name;
+        for (target = k->plugin ? NULL : k->targets; n < MAX_KIND_NAMES && reel_next_choice(&target, one, sizeof one);)
+            names[n++] = reel_pool_printf(&cfg->pool, "%s", one);
+    }
+    near = reel_nearest(name, names, n);
+    return near < 0 ? NULL : names[near];
+}
+
 /* The registry entry of a section's `_target_`, or of `fallback` when it has none. */
 static reel_err resolve(struct reel_config *cfg, const struct reel_kind *kinds, const char *what,
                         const struct reel_node *section, const char *path, const char *fallback,
                         const struct reel_kind **out)
 {
     const struct reel_node *t = section ? reel_node_get(section, "_target_", 8) : NULL;
-    const char *name = fallback;
+    const char *name = fallback, *near;
 
     if (section && section->type != REEL_NODE_MAP)
         return reel_fail_at(section, path, "expected a mapping, got %s", reel_node_kind(section));
@@ -73,8 +91,9 @@ static reel_err resolve(struct reel_config *cfg, const struct reel_kind *kinds, 
     if (!name) return reel_fail_at(section, path, "missing key '_target_': the %s", what);
     *out = reel_kind_find(kinds, name);
     if (*out) return REEL_OK;
-    return reel_fail_at(t ? t : section, path, "'%s' is not a %s of this program; known: %s", name, what,
-                        known(cfg, kinds));
+    near = nearest_kind(cfg, kinds, name);
+    return reel_fail_at(t ? t : section, path, "'%s' is not a %s of this program%s%s%s; known: %s", name, what,
+                        near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", known(cfg, kinds));
 }
 
 /* ---- sections ---- */
@@ -239,6 +258,18 @@ static void note_unused(struct reel_config *cfg, const struct reel_cfg_role *r)
                                reel_node_where(r->node, where, sizeof where), r->name, cfg->method.kind->name));
 }
 
+/* Causal models know no sparse attention; the reference ignores the wish silently. */
+static void note_dense(struct reel_config *cfg, const struct reel_cfg_role *r)
+{
+    int student = !strcmp(r->name, "student") && cfg->method.attn_kind == REEL_ATTN_KIND_VSA;
+    char where[256];
+
+    if (!r->kind->causal || (!student && r->attention_backend != REEL_ATTN_VSA)) return;
+    reel_note(cfg->warning, &cfg->n_warnings,
+              reel_pool_printf(&cfg->pool, "%s: models.%s: %s has dense attention only: sparse attention has no effect on it",
+                               reel_node_where(r->node, where, sizeof where), r->name, r->kind->name));
+}
+
 static void resolve_roles(struct reel_config *cfg)
 {
     for (int i = 0; i < cfg->n_roles; i++) {
@@ -248,6 +279,7 @@ static void resolve_roles(struct reel_config *cfg)
             r->checkpointing = cfg->training.model.checkpointing;
         if (!r->trainable) r->checkpointing = REEL_CKPTING_NONE;
         note_unused(cfg, r);
+        note_dense(cfg, r);
         if (isnan(r->lora.alpha) && r->lora.rank != REEL_INT_UNSET) r->lora.alpha = (double)r->lora.rank;
     }
 }

@@ -40,7 +40,7 @@ static void put_choices(const struct reel_opt *o, FILE *f)
 static void put_bounds(const struct reel_opt *o, FILE *f)
 {
     if (!(o->min < o->max) || (o->min <= -1e15 && o->max >= 1e15) || o->type == REEL_OPT_BETAS) return;
-    if (o->max >= 1e15) fprintf(f, ", at least %g", o->min);
+    if (o->max >= 1e15) fprintf(f, ", at least %.10g", o->min);
     else fprintf(f, ", %.10g to %.10g", o->min, o->max);
 }
 

@@ -110,9 +110,9 @@ static reel_err bounds(const struct reel_opt *o, const struct reel_node *v, cons
 {
     if (isnan(x) || isinf(x)) return reel_fail_at(v, where, "expected a finite number, got %s", v->text);
     if (!(o->min < o->max) || (x >= o->min && x <= o->max)) return REEL_OK;
-    if (o->max >= 1e15) return reel_fail_at(v, where, "%s is too small: at least %g", v->text, o->min);
-    if (o->min <= -1e15) return reel_fail_at(v, where, "%s is too large: at most %g", v->text, o->max);
-    return reel_fail_at(v, where, "%s is out of bounds: %g to %g", v->text, o->min, o->max);
+    if (o->max >= 1e15) return reel_fail_at(v, where, "%s is too small: at least %.10g", v->text, o->min);
+    if (o->min <= -1e15) return reel_fail_at(v, where, "%s is too large: at most %.10g", v->text, o->max);
+    return reel_fail_at(v, where, "%s is out of bounds: %.10g to %.10g", v->text, o->min, o->max);
 }
 
 /* A number, or a string that reads as one (1e-5 is a string in YAML 1.1). */

@@ -30,6 +30,7 @@ struct job {
     size_t clip_bytes, latent; /* of one clip: bytes of pixels, elements of latents */
     uint8_t *rgb;              /* rank 0: all clips; others: their own */
     float *z;                  /* normalised latents [C,T,h,w] per clip, in the same places */
+    float *host, *raw;         /* one batch of latents or texts; one clip's latents before decoding */
     float sigma[MAX_STEPS + 1];
     const struct reel_sampler *sampler;
 };
@@ -74,20 +75,20 @@ static reel_err fits_codec(const struct reel_model *m)
 static void put_texts(struct job *j, reel_tensor text, int64_t i0)
 {
     int64_t B = text.n[0], L = text.n[1];
-    float *host = calloc((size_t)reel_numel(text), sizeof *host), rows[REEL_TEXT_ROWS * REEL_TEXT_DIM];
+    float rows[REEL_TEXT_ROWS * REEL_TEXT_DIM];
     char line[1024];
 
+    memset(j->host, 0, reel_bytes(text));
     for (int64_t b = 0; b < B; b++) {
         int64_t i = i0 + b < j->n ? i0 + b : j->n - 1;
         int k;
         caption(j, i, line, sizeof line);
         k = reel_text_vectors(line, rows);
         if (k > L) k = (int)L;
-        memcpy(host + b * L * REEL_TEXT_DIM, rows, (size_t)(k * REEL_TEXT_DIM) * sizeof *host);
+        memcpy(j->host + b * L * REEL_TEXT_DIM, rows, (size_t)(k * REEL_TEXT_DIM) * sizeof *rows);
     }
-    reel_put(&j->r->s, text, host);
+    reel_put(&j->r->s, text, j->host);
     reel_sync(&j->r->s);
-    free(host);
 }
 
 /* Latents [T,C,h,w] of one clip to [C,T,h,w] */
@@ -104,11 +105,9 @@ static void decode(struct job *j, const float *z, uint8_t *rgb)
 {
     const int64_t *d = j->r->method.shape;
     size_t per = j->latent / (size_t)d[2];
-    float *raw = malloc(j->latent * sizeof *raw);
 
-    for (size_t k = 0; k < j->latent; k++) raw[k] = z[k] * reel_family_dct.std[k / per] + reel_family_dct.mean[k / per];
-    reel_codec_decode(rgb, raw, (int)d[1], (int)d[3], (int)d[4]);
-    free(raw);
+    for (size_t k = 0; k < j->latent; k++) j->raw[k] = z[k] * reel_family_dct.std[k / per] + reel_family_dct.mean[k / per];
+    reel_codec_decode(rgb, j->raw, (int)d[1], (int)d[3], (int)d[4]);
 }
 
 /* Not sampled at all: other clips of the same captions, what a perfect model would make. */
@@ -125,15 +124,13 @@ static void sample_batch(struct job *j, struct reel_sampling *g, int64_t i0, int
 {
     struct reel_run *r = j->r;
     int64_t B = g->batch;
-    float *host = malloc(reel_bytes(g->io.x));
 
     g->where = (struct reel_where){ .b0 = i0, .nb = B, .b_global = i0 + B };
     put_texts(j, g->io.text, i0);
     reel_fill(&r->s, g->io.uncond, 0);
     reel_sample(&g->sampler, &g->io);
-    reel_get(&r->s, host, g->io.x);
-    for (int64_t b = 0; b < B; b++) channels_first(j, host + (size_t)b * j->latent, j->z + (size_t)(at + b) * j->latent);
-    free(host);
+    reel_get(&r->s, j->host, g->io.x);
+    for (int64_t b = 0; b < B; b++) channels_first(j, j->host + (size_t)b * j->latent, j->z + (size_t)(at + b) * j->latent);
 }
 
 /* Everyone's clips on rank 0; groups hold equal, consecutive runs of them. */
@@ -191,8 +188,9 @@ static reel_err publish(struct job *j)
     return j->f->clips ? measure(j) : REEL_OK;
 }
 
-static void size_job(struct job *j)
+static void size_job(struct job *j, const struct reel_sampling *g)
 {
+    size_t batch = reel_bytes(g->io.x) > reel_bytes(g->io.text) ? reel_bytes(g->io.x) : reel_bytes(g->io.text);
     const int64_t *d = j->r->method.shape;
     int64_t groups = j->r->mesh.dp_size, B = d[0];
 
@@ -206,6 +204,8 @@ static void size_job(struct job *j)
     j->bench = (struct reel_benchmark){ (int)j->f->benchmark, j->n, (int)d[1], (int)d[3], (int)d[4] };
     j->rgb = malloc((size_t)j->per_group * j->clip_bytes);
     j->z = malloc((size_t)j->per_group * j->latent * sizeof *j->z);
+    j->host = malloc(batch);
+    j->raw = malloc(j->latent * sizeof *j->raw);
 }
 
 static reel_err make_clips(struct job *j, struct reel_sampling *g)
@@ -227,8 +227,8 @@ static reel_err make_clips(struct job *j, struct reel_sampling *g)
 static reel_err run(struct job *j, struct reel_sampling *g)
 {
     REEL_TRY(fits_codec(&j->r->role[REEL_STUDENT]));
-    size_job(j);
-    REEL_TRY(reel_agree(j->r->world, j->rgb && j->z ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the clips")));
+    size_job(j, g);
+    REEL_TRY(reel_agree(j->r->world, j->rgb && j->z && j->host && j->raw ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the clips")));
     reel_even_sigmas(j->sigma, g->sampler.steps, j->r->role[REEL_STUDENT].flow_shift);
     REEL_TRY(make_clips(j, g));
     REEL_TRY(collect(j));
@@ -260,6 +260,8 @@ reel_err reel_generate(const struct reel_config *cfg, const struct reel_generate
     if (e == REEL_OK) e = run(&j, &g);
     free(j.rgb);
     free(j.z);
+    free(j.host);
+    free(j.raw);
     if (e == REEL_OK) e = reel_run_close(r);
     free(r);
     return e;
