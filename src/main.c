@@ -23,6 +23,7 @@ struct program {
     struct reel_cli cli;
     struct reel_config *cfg;
     char target[4096]; /* of an exported role's model */
+    int requeue;       /* the run ended early, with a checkpoint */
 };
 
 static reel_err configure(struct program *p, const struct reel_config_src *src)
@@ -98,6 +99,7 @@ static reel_err do_train(struct program *p)
     REEL_TRY(reel_agree(&p->world, r ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a run")));
     e = reel_run_open(r, p->cfg, &flags, &p->world);
     if (e == REEL_OK) e = reel_run_loop(r);
+    p->requeue = e == REEL_OK && r->stopped;
     if (e == REEL_OK) e = reel_run_close(r);
     free(r);
     return e;
@@ -237,5 +239,5 @@ int main(int argc, char **argv)
     reel_cli_free(&p.cli);
     fflush(NULL);
     reel_comm_stop();
-    return e != REEL_OK;
+    return e ? 1 : p.requeue ? REEL_EXIT_REQUEUE : 0;
 }

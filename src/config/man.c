@@ -114,7 +114,10 @@ void reel_doc_man(const struct reel_schema *schema, const struct reel_cmd *const
     fputs(".SH ENVIRONMENT\n", f);
     environment(f);
     fputs(".SH EXIT STATUS\n0: done. 1: an error that all ranks agreed on; one of them printed it. "
-          "70: a rank died and took the others with it.\n"
+          "70: a rank died and took the others with it. 75: a signal or the wall clock ended training early; it is saved, and a requeue "
+          "with \\fB\\-\\-resume latest\\fP goes on.\n"
+          ".SH SIGNALS\nDuring training, to any rank: SIGUSR1, SIGTERM: save after the running step and exit with 75; a second one kills. "
+          "SIGUSR2: save and go on. The end of a Slurm allocation (SLURM_JOB_END_TIME) and \\fB\\-\\-max\\-wall\\fP do the same in time.\n"
           ".SH EXAMPLES\n.nf\nreel train \\-\\-config configs/sft_demo.yaml \\-\\-dry\\-run\n"
           "mpiexec \\-n 4 reel train \\-\\-config run.yaml \\-\\-training.distributed.num_gpus 4 \\-\\-resume latest\n.fi\n"
           ".SH SEE ALSO\n.BR reel\\-plugin (7)\n", f);

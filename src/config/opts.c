@@ -149,7 +149,7 @@ const struct reel_opt reel_training_opts[] = {
       .help = "async: the step pays for a copy in memory only" },
     { "checkpoint.save_frozen", REEL_OPT_BOOL, F(checkpoint.save_frozen),
       .help = "store frozen roles in full instead of a reference to init_from" },
-    { "checkpoint.max_wall", REEL_OPT_DURATION, F(checkpoint.max_wall), .min = 0, .max = BIG, .flags = REEL_OPT_LATER,
+    { "checkpoint.max_wall", REEL_OPT_DURATION, F(checkpoint.max_wall), .min = 0, .max = BIG,
       .unit = "seconds", .help = "stop, save and exit for a requeue after 3h50m, 90s, ...; 0: no limit" },
 
     { "tracker.trackers", REEL_OPT_STRS, F(tracker.trackers), .sdflt = "[jsonl, tensorboard]",

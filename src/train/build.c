@@ -486,6 +486,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     const struct reel_set_info *info;
 
     *r = (struct reel_run){ .cfg = cfg, .flags = *flags, .world = world, .lock = -1, .last = cfg->training.loop.max_train_steps };
+    reel_stop_open(&r->stop, cfg->training.checkpoint.max_wall, flags->env ? reel_env_get(flags->env, REEL_ENV_SLURM_JOB_END_TIME) : NULL);
     REEL_TRY(reel_trajectories_ensure(cfg, flags, world));
     REEL_TRY(open_mesh(r));
     REEL_TRY(open_backend(r));

@@ -114,12 +114,32 @@ reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
     return REEL_OK;
 }
 
+static void say_end(const struct reel_run *r)
+{
+    if (r->world->rank || r->flags.quiet) return;
+    fprintf(stderr, "reel: %s after step %ld of %ld; it is saved, and exit code %d asks for a requeue\n",
+            r->stopped & REEL_STOP_WALL ? "the wall clock ends this run" : "a signal ends this run", r->step, r->last,
+            REEL_EXIT_REQUEUE);
+}
+
+/* What signals and the clock ask for after a step. */
+static reel_err obey(struct reel_run *r, double seconds)
+{
+    int asked = reel_stop_poll(&r->stop, r->world, seconds, reel_save_seconds(r));
+
+    if (asked & REEL_STOP_END && r->step < r->last) r->stopped = asked;
+    if (r->stopped && !r->cfg->training.checkpoint.output_dir)
+        return REEL_FAIL(REEL_EIO, "ended by a signal or the clock after step %ld, and nothing is saved: "
+                                   "training.checkpoint.output_dir is not set", r->step);
+    return asked && !r->stopped ? reel_save_now(r) : REEL_OK;
+}
+
 reel_err reel_run_loop(struct reel_run *r)
 {
     reel_profile_start(&r->prof);
     r->s.flops = 0;
     reel_run_first(r);
-    for (long step = r->first + 1; step <= r->last; step++) {
+    for (long step = r->first + 1; step <= r->last && !r->stopped; step++) {
         struct reel_step st;
         double began = reel_now();
         REEL_TRY(reel_run_step(r, step, &st));
@@ -127,9 +147,11 @@ reel_err reel_run_loop(struct reel_run *r)
         reel_profile_lap(&r->prof, REEL_PROF_OTHER);
         reel_phase("checkpoint", step);
         REEL_TRY(reel_save_due(r, step));
+        REEL_TRY(obey(r, reel_now() - began));
         reel_profile_lap(&r->prof, REEL_PROF_SAVE);
     }
     REEL_TRY(reel_save_final(r));
+    if (r->stopped) say_end(r);
     reel_profile_lap(&r->prof, REEL_PROF_SAVE);
     r->prof.flops = r->s.flops;
     reel_report_table(r);

@@ -12,6 +12,7 @@
 #include "optim/optim.h"
 #include "track/track.h"
 #include "train/profile.h"
+#include "train/stop.h"
 
 struct reel_role_mem {
     struct reel_arena params, optim, work;
@@ -61,6 +62,8 @@ struct reel_run {
     int lock; /* rank 0: descriptor that keeps other runs out of the output folder, or -1 */
     struct reel_profile prof;
     struct reel_saver *saver;
+    struct reel_stop stop;
+    int stopped; /* REEL_STOP bits of who ended the run before its last step; a requeue goes on */
     long step, first, last; /* running, resumed from, max_train_steps */
 
     /* who wants to see whole gradients before callbacks touch them (tests); NULL normally */

@@ -21,6 +21,7 @@ struct reel_saver {
     struct reel_ckpt_job *job;
     char *config; /* the configuration as JSON */
     long last;    /* step of the newest checkpoint of this run */
+    double began, longest; /* reel_now() of the save that is under way; seconds of the longest one */
 };
 
 /* Text that `write` produces; malloc'ed, NULL when memory is out. */
@@ -124,19 +125,33 @@ static reel_err collect(struct reel_run *r, long step)
     return reel_tree_dataloader(&s->tree, workers, step * r->cfg->training.loop.gradient_accumulation_steps);
 }
 
+/* After a poll or a wait: has a save ended? */
+static reel_err timed(struct reel_saver *s, reel_err e)
+{
+    double seconds = reel_now() - s->began;
+
+    if (s->job || s->began <= 0) return e;
+    if (seconds > s->longest) s->longest = seconds;
+    s->began = 0;
+    return e;
+}
+
+static reel_err finish(struct reel_saver *s) { return timed(s, reel_ckpt_finish(&s->job)); }
+
 static reel_err save(struct reel_run *r, long step)
 {
     const struct reel_cfg_checkpoint *c = &r->cfg->training.checkpoint;
     struct reel_ckpt_req req = { .output_dir = c->output_dir, .step = step, .keep = (int)c->keep };
 
     REEL_TRY(need_saver(r));
-    REEL_TRY(reel_ckpt_finish(&r->saver->job)); /* the copy is in use until then */
+    REEL_TRY(finish(r->saver)); /* the copy is in use until then */
+    r->saver->began = reel_now();
     REEL_TRY(reel_agree(r->world, collect(r, step)));
     req.set = r->saver->tree.set;
     req.config_json = r->saver->config;
     r->saver->last = step;
     REEL_TRY(reel_ckpt_begin(&r->saver->job, &req, r->world));
-    return c->save == REEL_SAVE_SYNC ? reel_ckpt_finish(&r->saver->job) : REEL_OK;
+    return c->save == REEL_SAVE_SYNC ? finish(r->saver) : REEL_OK;
 }
 
 reel_err reel_save_due(struct reel_run *r, long step)
@@ -145,14 +160,21 @@ reel_err reel_save_due(struct reel_run *r, long step)
 
     if (!c->output_dir || r->flags.quiet) return REEL_OK;
     if (c->every_steps > 0 && step % c->every_steps == 0) return save(r, step);
-    return r->saver && r->saver->job ? reel_ckpt_poll(&r->saver->job) : REEL_OK;
+    return r->saver && r->saver->job ? timed(r->saver, reel_ckpt_poll(&r->saver->job)) : REEL_OK;
 }
+
+reel_err reel_save_now(struct reel_run *r)
+{
+    if (!r->cfg->training.checkpoint.output_dir || r->flags.quiet) return REEL_OK;
+    return r->step > r->first && (!r->saver || r->saver->last != r->step) ? save(r, r->step) : REEL_OK;
+}
+
+double reel_save_seconds(const struct reel_run *r) { return r->saver ? r->saver->longest : 0; }
 
 reel_err reel_save_final(struct reel_run *r)
 {
-    if (!r->cfg->training.checkpoint.output_dir || r->flags.quiet) return REEL_OK;
-    if (r->step > r->first && (!r->saver || r->saver->last != r->step)) REEL_TRY(save(r, r->step));
-    return r->saver ? reel_ckpt_finish(&r->saver->job) : REEL_OK;
+    REEL_TRY(reel_save_now(r));
+    return r->saver ? finish(r->saver) : REEL_OK;
 }
 
 static reel_err load(struct reel_run *r, const char *dir)

@@ -8,6 +8,12 @@
 /** reel_save_due - poll a save that is under way; start one if this step is due. Collective(world). */
 reel_err reel_save_due(struct reel_run *r, long step);
 
+/** reel_save_now - start a checkpoint of this step unless there is one. Collective(world). */
+reel_err reel_save_now(struct reel_run *r);
+
+/** reel_save_seconds - how long the longest save took, from its copy to its commit; 0: none yet. Local. */
+double reel_save_seconds(const struct reel_run *r);
+
 /** reel_save_final - the last step's checkpoint unless it exists, then wait for it. Collective(world). */
 reel_err reel_save_final(struct reel_run *r);
 

@@ -1,0 +1,34 @@
+#ifndef REEL_TRAIN_STOP_H
+#define REEL_TRAIN_STOP_H
+
+/* Who ends a run before its last step: SIGUSR1 and SIGTERM (preemption, the end of the allocation) and the wall clock
+ * ask for a checkpoint and an end, SIGUSR2 for a checkpoint alone. A wish is carried out after the running step, by
+ * all ranks after the same one. A second SIGUSR1 or SIGTERM is not caught: the last whole checkpoint stays. */
+
+#include "comm/comm.h"
+
+enum { REEL_STOP_SAVE = 1, REEL_STOP_END = 2, REEL_STOP_WALL = 4 }; /* WALL: END is the clock's wish */
+
+/* The code that the program then exits with, sysexits' "temporary failure": a job script asks for a requeue. */
+#define REEL_EXIT_REQUEUE 75
+
+struct reel_stop {
+    double began;      /* reel_now() at the start */
+    double limit;      /* seconds after it by which the run must have ended; 0: none */
+    double step, save; /* the longest ones so far; save 0: none yet */
+};
+
+/**
+ * reel_stop_open - catch the signals and set the clock. Local.
+ * @max_wall  seconds from now; 0: none
+ * @end_time  SLURM_JOB_END_TIME, seconds since 1970, or NULL; the earlier of the two counts
+ */
+void reel_stop_open(struct reel_stop *s, double max_wall, const char *end_time);
+
+/**
+ * reel_stop_poll - what this step ends with: REEL_STOP bits, the same on every rank. Collective(world).
+ * @step, @save  seconds of this step, and of the longest save so far
+ */
+int reel_stop_poll(struct reel_stop *s, struct reel_comm *world, double step, double save);
+
+#endif

@@ -1,0 +1,93 @@
+#!/bin/sh
+# Ends that are not the last step: a signal to any one rank, or the wall clock, saves after the same step on all ranks and
+# exits with 75; what goes on from there is what would have been.
+# timeout: 300
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
+steps=400
+run() { # run RANKS OUT [override...]
+    s_n=$1 s_out=$2
+    shift 2
+    train "$s_n" "$TMPDIR/$s_out" --training.loop.max_train_steps $steps \
+        --training.checkpoint.training_state_checkpointing_steps 0 --resume-from-checkpoint latest "$@"
+}
+newest() { find "$TMPDIR/$1" -maxdepth 1 -name 'checkpoint-*' | sed 's/.*-//' | sort -n | tail -n 1; }
+lines() { cat "$TMPDIR/$1"/tracker/metrics.jsonl 2> /dev/null | grep -c '"step"'; }
+
+# begin RANKS OUT [override...]: in the background; $pid is its shell. reached OUT N: N steps have been logged.
+begin() {
+    b_out=$2
+    run "$@" > "$TMPDIR/$b_out.log" 2>&1 &
+    pid=$!
+}
+reached() {
+    for _ in $(seq 600); do
+        [ "$(lines "$1")" -lt "$2" ] || return 0
+        sleep 0.05
+    done
+    return 1
+}
+ranks() { # the processes of a run, not its launchers
+    for r_p in $(pgrep -x reel); do
+        if tr '\0' '\n' < "/proc/$r_p/cmdline" | grep -qx "$TMPDIR/$1"; then echo "$r_p"; fi
+    done
+}
+ended() { # ended TEXT CODE: the run in the background
+    wait $pid
+    e_rc=$?
+    if [ $e_rc = "$2" ]; then ok "$1"; else not_ok "$1"; echo "# exit code $e_rc"; show "$TMPDIR/$b_out.log" | tail -n 20; fi
+}
+
+try "without an interruption" run 1 whole
+want=$(hash "$TMPDIR/whole/checkpoint-$steps")
+
+for sig in USR1 TERM; do
+    rm -rf "$TMPDIR/cut"
+    begin 2 cut
+    reached cut 3
+    verdict $? "two ranks have begun"
+    kill -$sig "$(ranks cut | tail -n 1)"
+    ended "SIG$sig to one rank: both end with 75" 75
+    at=$(newest cut)
+    [ "${at:-0}" -ge 3 ] && [ "$at" -lt $steps ]
+    verdict $? "a checkpoint of the step it came in"
+    same "the log ends there" "$(lines cut)" "$at"
+    grep -q "a signal ends this run after step $at of $steps" "$TMPDIR/cut.log"
+    verdict $? "and says so"
+    try "the rest, on one rank" run 1 cut
+    same "as if never stopped" "$want" "$(hash "$TMPDIR/cut/checkpoint-$steps")"
+done
+
+begin 2 asked
+reached asked 3
+kill -USR2 "$(ranks asked | head -n 1)"
+ended "SIGUSR2: goes on to the end" 0
+same "and saved on the way" "$(find "$TMPDIR/asked" -maxdepth 1 -name 'checkpoint-*' | wc -l)" 2
+same "the same bits" "$want" "$(hash "$TMPDIR/asked/checkpoint-$steps")"
+
+begin 2 clock --max-wall 2s --training.loop.max_train_steps 100000
+ended "the wall clock ends it with 75" 75
+grep -q "the wall clock ends this run after step" "$TMPDIR/clock.log"
+verdict $? "and says so"
+[ -d "$TMPDIR/clock/checkpoint-$(lines clock)" ]
+verdict $? "with its last step saved"
+
+SLURM_JOB_END_TIME=$(($(date +%s) + 3))
+export SLURM_JOB_END_TIME
+begin 1 job --training.loop.max_train_steps 100000
+ended "so does the end of the allocation" 75
+unset SLURM_JOB_END_TIME
+
+begin 2 twice --training.loop.max_train_steps 100000 --training.checkpoint.training_state_checkpointing_steps 2
+reached twice 9
+for p in $(ranks twice); do kill -STOP "$p"; done
+for p in $(ranks twice); do
+    kill -TERM "$p"
+    kill -TERM "$p"
+done
+for p in $(ranks twice); do kill -CONT "$p"; done
+wait $pid
+verdict "$(($? == 0))" "a second signal does not wait"
+try "what was saved before is whole" "$REEL_BUILD/reel" check "$TMPDIR/twice/checkpoint-$(newest twice)"
+plan
