@@ -54,11 +54,12 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
 {
     int64_t m = b * s;
     struct reel_rows r = reel_rows_make(b, s, s);
+    struct reel_cut cut = { 8, 0 };
     float *x = filled(m * k), *w = filled(n * k), *y = filled(m * n), *bias = filled(n), *pre = filled(m * n);
     float *dx = filled(m * k), *dw = filled(n * k), *db = filled(n);
     void *hx = as_bf16(x, m * k), *hw = as_bf16(w, n * k), *hy = as_bf16(y, m * n), *hdx = as_bf16(x, m * k);
-    size_t bytes = 0, t1 = reel_cpu_linear_fwd_tmp(&stream, 0, m, n, k, r),
-           t2 = reel_cpu_linear_bwd_x_tmp(&stream, 0, m, n, k, r), t3 = reel_cpu_linear_bwd_w_tmp(&stream, 0, m, n, k, r);
+    size_t bytes = 0, t1 = reel_cpu_linear_fwd_tmp(&stream, 0, m, n, k, r, cut),
+           t2 = reel_cpu_linear_bwd_x_tmp(&stream, 0, m, n, k, r, cut), t3 = reel_cpu_linear_bwd_w_tmp(&stream, 0, m, n, k, r);
     double t, gf = 2e-9 * (double)m * (double)n * (double)k;
     void *tmp;
 
@@ -72,12 +73,16 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
 #define SHOW(name, ...)                                              \
     BENCH_BEST(t, 2, min_s, __VA_ARGS__);                            \
     printf(" | " name " %6.1f (%3.0f%%)", gf / t, 100 * gf / t / peak)
-    SHOW("fwd", reel_cpu_linear_fwd(&stream, REEL_F32, y, NULL, x, w, bias, m, n, k, r, 0, tmp));
-    SHOW("+gelu", reel_cpu_linear_fwd(&stream, REEL_F32, y, pre, x, w, bias, m, n, k, r, 1, tmp));
-    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, y, w, m, n, k, r, 0, tmp));
+    SHOW("fwd", reel_cpu_linear_fwd(&stream, REEL_F32, y, NULL, x, w, bias, m, n, k, r, REEL_UNCUT, 0, tmp));
+    SHOW("/8", reel_cpu_linear_fwd(&stream, REEL_F32, y, NULL, x, w, bias, m, n, k, r, cut, 0, tmp));
+    SHOW("+gelu", reel_cpu_linear_fwd(&stream, REEL_F32, y, pre, x, w, bias, m, n, k, r, REEL_UNCUT, 1, tmp));
+    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, y, w, m, n, k, r, REEL_UNCUT, 0, tmp));
+    SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, y, w, m, n, k, r, cut, 0, tmp));
     SHOW("dw,db", reel_cpu_linear_bwd_w(&stream, REEL_F32, dw, db, x, y, m, n, k, r, 0, tmp));
-    SHOW("bf16 fwd", reel_cpu_linear_fwd(&stream, REEL_BF16, hy, NULL, hx, hw, bias, m, n, k, r, 0, tmp));
-    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, hy, hw, m, n, k, r, 0, tmp));
+    SHOW("bf16 fwd", reel_cpu_linear_fwd(&stream, REEL_BF16, hy, NULL, hx, hw, bias, m, n, k, r, REEL_UNCUT, 0, tmp));
+    SHOW("/8", reel_cpu_linear_fwd(&stream, REEL_BF16, hy, NULL, hx, hw, bias, m, n, k, r, cut, 0, tmp));
+    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, hy, hw, m, n, k, r, REEL_UNCUT, 0, tmp));
+    SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, hy, hw, m, n, k, r, cut, 0, tmp));
     SHOW("dw", reel_cpu_linear_bwd_w(&stream, REEL_BF16, dw, NULL, hx, hy, m, n, k, r, 0, tmp));
     printf("\n");
     fflush(stdout);
@@ -96,7 +101,7 @@ int main(int argc, char **argv)
     stream.pool = reel_pool_open(threads);
     printf("%s, %s, %d thread(s); FMA peak %.0f GFLOP/s; all figures GFLOP/s (percent of peak)\n", bench_processor(),
            reel_cpu_isa()->name, threads, peak);
-    printf("blas is %s, same product as fwd\n", openblas_get_config());
+    printf("blas is %s, same product as fwd; /8: the product before it with its sum in 8 canonical pieces\n", openblas_get_config());
     shape(1, 1950, 1536, 1536, threads, peak);
     shape(1, 1950, 1536, 8960, threads, peak);
     shape(1, 1950, 8960, 1536, threads, peak);

@@ -67,8 +67,8 @@ static void ln_fwd(struct bench *b) { reel_ln_mod_fwd(&b->s, b->y, b->mean, b->r
 static void ln_bwd(struct bench *b) { reel_ln_mod_bwd(&b->s, b->z, 0, b->dmod, b->y, b->x, b->mean, b->rstd, b->mod, 0, 1, b->r); }
 static void aff_fwd(struct bench *b) { reel_ln_affine_fwd(&b->s, b->y, b->mean, b->rstd, b->x, b->w, b->w, b->r, 1e-6); }
 static void aff_bwd(struct bench *b) { reel_ln_affine_bwd(&b->s, b->z, 0, b->dw, b->db, b->y, b->x, b->mean, b->rstd, b->w, b->r, 0); }
-static void rms_fwd(struct bench *b) { reel_rms_rope_fwd(&b->s, b->y, b->rstd, b->x, b->w, b->rot, b->rot, b->r, HEADS, 1e-6); }
-static void rms_bwd(struct bench *b) { reel_rms_rope_bwd(&b->s, b->z, b->dw, b->y, b->x, b->rstd, b->w, b->rot, b->rot, b->r, HEADS, 0); }
+static void rms_fwd(struct bench *b) { reel_rms_rope_fwd(&b->s, b->y, b->rstd, b->x, b->w, b->rot, b->rot, b->r, HEADS, 1e-6, (reel_tensor){ 0 }); }
+static void rms_bwd(struct bench *b) { reel_rms_rope_bwd(&b->s, b->z, b->dw, b->y, b->x, b->rstd, b->w, b->rot, b->rot, b->r, HEADS, 0, (reel_tensor){ 0 }); }
 static void gate_fwd(struct bench *b) { reel_gate_fwd(&b->s, b->y, b->x, b->u, b->mod, 2, b->r); }
 static void gate_bwd(struct bench *b) { reel_gate_bwd(&b->s, b->z, b->dmod, b->y, b->u, b->mod, 2, b->r); }
 static void gelu_bwd(struct bench *b) { reel_gelu_bwd(&b->s, b->z, b->y, b->x); }

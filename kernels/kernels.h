@@ -41,6 +41,14 @@ static inline int64_t reel_rows_run_tok(struct reel_rows r)
     return r.run_tok ? r.run_tok : (r.s + r.runs - 1) / r.runs;
 }
 
+/* How the sum over features of a product is cut: k of linear_fwd, n of linear_bwd_x. Ranks that hold aligned runs of
+ * the pieces hold subtrees, so that their partial results, added in the tree of their own index, have the whole's bits. */
+struct reel_cut {
+    int pieces;  /* equal pieces of the summed dimension held here, a power of two, added as ((0+1)+(2+3))+... */
+    int partial; /* 1: the result is f32 whatever dt is, and nothing is added to it: no bias, pre, epi or acc */
+};
+#define REEL_UNCUT ((struct reel_cut){ 1, 0 })
+
 #define REEL_MAX_HEAD 1024 /* widest head that rotation takes */
 
 enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU, REEL_EPI_ADD }; /* gelu_tanh; y += (after the whole sum) */

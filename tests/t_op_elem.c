@@ -130,6 +130,23 @@ static void sinusoid_body(struct op *t, const void *ctx)
     free(got);
 }
 
+/* Columns from one width to another; the others stay as they were. */
+static void columns_body(struct op *t, const void *ctx)
+{
+    const reel_dtype dt = *(const reel_dtype *)ctx;
+    const int64_t rows = 300, from = 131, to = 77, width = 53, at = 70, into = 9;
+    double *x = op_rand(rows * from, 1, 1, dt), *y = op_rand(rows * to, 2, 1, dt);
+    reel_tensor src = op_put(t, dt, x, REEL_DIMS(3, 100, from)), dst = op_put(t, dt, y, REEL_DIMS(rows, to));
+
+    reel_copy_2d(&t->s, dst, into, src, at, width);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < width; j++) y[i * to + into + j] = x[i * from + at + j];
+    op_close_to(t, "copy_2d", dst, y, 0);
+    reel_copy_2d(&t->s, dst, 0, src, 0, 0);
+    op_close_to(t, "copy_2d of nothing", dst, y, 0);
+    free(x), free(y);
+}
+
 int main(void)
 {
     static const struct ew cases[] = { { 1, REEL_F32, 0, 0 }, { 37, REEL_F32, 0, 0 }, { 40001, REEL_F32, 0, 0 }, { 37, REEL_BF16, 0, 0 }, { 20003, REEL_BF16, 0, 0 } };
@@ -143,6 +160,7 @@ int main(void)
         free(a.x), free(a.dy);
     }
     op_all("f16 -> f32", half_body, NULL);
+    for (reel_dtype dt = REEL_F32; dt <= REEL_BF16; dt++) op_all(reel_dtype_name(dt), columns_body, &dt);
     op_all("sinusoid", sinusoid_body, NULL);
     return tap_done();
 }

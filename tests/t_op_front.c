@@ -16,19 +16,20 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_tensor u = reel_new(a, dt, REEL_DIMS(B, S, D)), v = reel_new(a, dt, REEL_DIMS(B, S, D)), w = reel_new(a, dt, REEL_DIMS(N, D)), yn = reel_new(a, dt, REEL_DIMS(M, N));
     reel_tensor vec = reel_new(a, REEL_F32, REEL_DIMS(N)), vd = reel_new(a, REEL_F32, REEL_DIMS(D)), st1 = reel_new(a, REEL_F32, REEL_DIMS(M)), st2 = reel_new(a, REEL_F32, REEL_DIMS(M));
     reel_tensor mod = reel_new(a, REEL_F32, REEL_DIMS(B * 5, 6, D)), dmod = reel_new(a, REEL_F32, REEL_DIMS(B * 5, 6, D)), table = reel_new(a, REEL_F32, REEL_DIMS(6, D)), t = reel_new(a, REEL_F32, REEL_DIMS(B * 5, D));
-    reel_tensor dw = reel_new(a, REEL_F32, REEL_DIMS(N, D)), lse = reel_new(a, REEL_F32, REEL_DIMS(B, heads, S)), rot = reel_new(a, REEL_F32, REEL_DIMS(S, D / heads / 2));
+    reel_tensor dw = reel_new(a, REEL_F32, REEL_DIMS(N, D)), lse = reel_new(a, REEL_F32, REEL_DIMS(B, heads, S)), rot = reel_new(a, REEL_F32, REEL_DIMS(S, D / heads / 2)), rot2 = reel_new(a, REEL_F32, REEL_DIMS(M, heads));
     reel_tensor lat = reel_new(a, REEL_F32, REEL_DIMS(B, 5, 6, 4, 14)), lat2 = reel_new(a, REEL_F32, REEL_DIMS(B, 5, 6, 4, 14)), lat3 = reel_new(a, REEL_F32, REEL_DIMS(B, 6, 5, 4, 14));
     reel_tensor sums = reel_new(a, REEL_F64, REEL_DIMS(B, 5)), sig = reel_new(a, REEL_F32, REEL_DIMS(B)), chan = reel_new(a, REEL_F32, REEL_DIMS(6)), limbs = reel_new(a, REEL_I64, REEL_DIMS(68)), none = { 0 };
 
-    reel_linear_fwd(s, yn, yn, x, w, vec, r, REEL_EPI_GELU);
-    reel_linear_bwd_x(s, y, yn, w, r, 0);
+    reel_linear_fwd(s, yn, yn, x, w, vec, r, (struct reel_cut){ 8, 0 }, REEL_EPI_GELU);
+    reel_linear_bwd_x(s, y, yn, w, r, (struct reel_cut){ 8, 0 }, 0);
     reel_linear_bwd_w(s, dw, vec, x, yn, r, 0);
     reel_ln_mod_fwd(s, y, st1, st2, x, mod, 0, 1, r, 1e-6);
     reel_ln_mod_bwd(s, z, 0, dmod, y, x, st1, st2, mod, 0, 1, r);
     reel_ln_affine_fwd(s, y, st1, st2, x, vd, vd, r, 1e-6);
     reel_ln_affine_bwd(s, z, 0, vd, vd, y, x, st1, st2, vd, r, 1);
-    reel_rms_rope_fwd(s, y, st1, x, vd, rot, rot, r, (int)heads, 1e-6);
-    reel_rms_rope_bwd(s, z, vd, y, x, st1, vd, rot, rot, r, (int)heads, 0);
+    reel_rms_rope_fwd(s, y, st1, x, vd, rot, rot, r, (int)heads, 1e-6, none);
+    reel_rms_rope_bwd(s, z, vd, y, x, st1, vd, rot, rot, r, (int)heads, 0, none);
+    reel_rms_dots(s, rot2, y, x, vd, rot, rot, r, (int)heads);
     reel_attn_fwd(s, y, lse, x, z, u, (int)heads, (struct reel_mask){ 0 });
     reel_attn_bwd(s, x, z, u, v, y, lse, x, z, u, (int)heads, (struct reel_mask){ 0 }, 0);
     reel_gate_fwd(s, y, x, u, mod, 2, r);
@@ -42,6 +43,8 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_fill(s, x, 1);
     reel_cast(s, x, y);
     reel_add(s, x, y);
+    reel_copy_2d(s, x, 0, y, D / 2, D / 2);
+    reel_sum_end(s, rot2, rot2, none, 0);
     reel_axpby(s, vd, 1, vd, 1);
     reel_lerp_to(s, vd, vd, 1);
     reel_scale(s, x, 2);

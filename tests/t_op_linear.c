@@ -14,13 +14,14 @@ static double gelu64(double x)
 struct lin { /* one case and everything it computes */
     int64_t b, s, k, n;
     struct reel_rows r;
+    struct reel_cut cut, dcut; /* of y and of dx */
     reel_tensor x, w, bias, g, y, pre, dx, dw, db;
 };
 
 static struct lin lin_new(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t n)
 {
     int64_t m = b * s;
-    struct lin l = { .b = b, .s = s, .k = k, .n = n, .r = reel_rows_make(b, s, s) };
+    struct lin l = { .b = b, .s = s, .k = k, .n = n, .r = reel_rows_make(b, s, s), .cut = REEL_UNCUT, .dcut = REEL_UNCUT };
 
     l.x = t_rand(dt, REEL_DIMS(m, k));
     l.w = t_rand(dt, REEL_DIMS(n, k));
@@ -36,8 +37,8 @@ static struct lin lin_new(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_
 
 static void lin_run(struct ctx *c, struct lin *l, enum reel_epi epi)
 {
-    reel_linear_fwd(&c->s, l->y, epi ? l->pre : t_none(), l->x, l->w, l->bias, l->r, epi);
-    reel_linear_bwd_x(&c->s, l->dx, l->g, l->w, l->r, 0);
+    reel_linear_fwd(&c->s, l->y, epi ? l->pre : t_none(), l->x, l->w, l->bias, l->r, l->cut, epi);
+    reel_linear_bwd_x(&c->s, l->dx, l->g, l->w, l->r, l->dcut, 0);
     reel_linear_bwd_w(&c->s, l->dw, l->db, l->x, l->g, l->r, 0);
     reel_sync(&c->s);
 }
@@ -51,6 +52,12 @@ static double dot(reel_tensor a, int64_t ia, int64_t sa, reel_tensor b, int64_t 
     return s;
 }
 
+/* The largest power of two up to 8 that divides n: as a sum over features is cut. */
+static struct reel_cut cut_of(int64_t n)
+{
+    return (struct reel_cut){ n % 8 ? n % 4 ? n % 2 ? 1 : 2 : 4 : 8, 0 };
+}
+
 static void against_f64(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t n, enum reel_epi epi)
 {
     struct lin l = lin_new(dt, b, s, k, n);
@@ -58,6 +65,7 @@ static void against_f64(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t 
     double *y = calloc((size_t)(m * n), 8), *dx = calloc((size_t)(m * k), 8), *dw = calloc((size_t)(n * k), 8),
            *db = calloc((size_t)n, 8), tol = dt == REEL_F32 ? 5e-6 : 4e-2, e[5] = { 0 };
 
+    l.cut = cut_of(k), l.dcut = cut_of(n);
     lin_run(three, &l, epi);
     for (int64_t i = 0; i < m * n; i++) y[i] = t_get(l.bias, i % n) + dot(l.x, i / n * k, 1, l.w, i % n * k, 1, k);
     if (epi) e[4] = t_error(l.pre, y);
@@ -87,7 +95,7 @@ static void differences(void)
         for (int sign = 1; sign >= -1; sign -= 2) {
             for (int64_t i = 0; i < reel_numel(keep); i++)
                 t_set(at[p], i, t_get(keep, i) + sign * 0.5 * t_get(dirs[p], i));
-            reel_linear_fwd(&one->s, l.y, t_none(), l.x, l.w, l.bias, l.r, REEL_EPI_NONE);
+            reel_linear_fwd(&one->s, l.y, t_none(), l.x, l.w, l.bias, l.r, REEL_UNCUT, REEL_EPI_NONE);
             num += sign * dot(l.y, 0, 1, l.g, 0, 1, count);
         }
         memcpy(at[p].p, keep.p, reel_bytes(keep));
@@ -102,8 +110,8 @@ static void adds(const struct lin *l)
     reel_tensor y0 = t_rand(l->y.dt, l->y.n, 2), y = t_copy(y0), plain = t_copy(y0);
     int bad = 0;
 
-    reel_linear_fwd(&three->s, y, t_none(), l->x, l->w, t_none(), l->r, REEL_EPI_ADD);
-    reel_linear_fwd(&one->s, plain, t_none(), l->x, l->w, t_none(), l->r, REEL_EPI_NONE);
+    reel_linear_fwd(&three->s, y, t_none(), l->x, l->w, t_none(), l->r, REEL_UNCUT, REEL_EPI_ADD);
+    reel_linear_fwd(&one->s, plain, t_none(), l->x, l->w, t_none(), l->r, REEL_UNCUT, REEL_EPI_NONE);
     for (int64_t i = 0; i < reel_numel(y); i++)
         bad += !(fabs(t_get(y, i) - t_get(y0, i) - t_get(plain, i)) <= (y.dt == REEL_F32 ? 1e-5 : 0.2));
     TAP_OK(!bad, "%s: a product is added to what was there", reel_dtype_name(y.dt));
@@ -117,7 +125,7 @@ static void accumulates(reel_dtype dt)
     int bad = 0;
 
     lin_run(one, &l, REEL_EPI_NONE);
-    reel_linear_bwd_x(&one->s, dx, l.g, l.w, l.r, 1);
+    reel_linear_bwd_x(&one->s, dx, l.g, l.w, l.r, REEL_UNCUT, 1);
     reel_linear_bwd_w(&one->s, dw, db, l.x, l.g, l.r, 1);
     for (int64_t i = 0; i < reel_numel(dw); i++) bad += (float)t_get(dw, i) != (float)t_get(dw0, i) + (float)t_get(l.dw, i);
     for (int64_t i = 0; i < reel_numel(db); i++) bad += (float)t_get(db, i) != (float)t_get(db0, i) + (float)t_get(l.db, i);
@@ -131,6 +139,7 @@ static void any_threads(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t 
 {
     struct lin l = lin_new(dt, b, s, k, n), a;
 
+    l.cut = cut_of(k), l.dcut = cut_of(n);
     lin_run(one, &l, REEL_EPI_GELU);
     a = l;
     a.y = t_copy(l.y), a.pre = t_copy(l.pre), a.dx = t_copy(l.dx), a.dw = t_copy(l.dw), a.db = t_copy(l.db);
@@ -138,7 +147,7 @@ static void any_threads(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t 
     TAP_OK(t_same(a.y, l.y) && t_same(a.pre, l.pre) && t_same(a.dx, l.dx) && t_same(a.dw, l.dw) && t_same(a.db, l.db),
            "%s %ld x %ld, %ld -> %ld: one thread and three give the same bits", reel_dtype_name(dt), (long)b,
            (long)s, (long)k, (long)n);
-    reel_linear_fwd(&one->s, a.y, t_none(), l.x, l.w, l.bias, l.r, REEL_EPI_GELU);
+    reel_linear_fwd(&one->s, a.y, t_none(), l.x, l.w, l.bias, l.r, l.cut, REEL_EPI_GELU);
     TAP_OK(t_same(a.y, l.y), "... and keeping the value before GELU changes nothing");
 }
 
@@ -201,6 +210,70 @@ static void parts_of_a_sample(int64_t s, int size)
     TAP_OK(same && rows, "%ld tokens over %d members: dw is the tree of theirs", (long)s, size);
 }
 
+/* Columns [c, c+n) of x. */
+static reel_tensor columns(reel_tensor x, int64_t c, int64_t n)
+{
+    reel_tensor y = t_new(x.dt, REEL_DIMS(x.n[0], n));
+
+    reel_copy_2d(&one->s, y, 0, x, c, n);
+    return y;
+}
+
+/* What holder h of `of` computes of y (or dx): its columns of x and w (of dy, and its rows of w). */
+static void partial(const struct lin *l, int backward, reel_tensor out, int h, int of)
+{
+    struct reel_cut cut = { 8 / of, 1 };
+    int64_t k = l->k / of, n = l->n / of;
+
+    if (backward)
+        reel_linear_bwd_x(&three->s, out, columns(l->g, h * n, n), reel_slice(l->w, h * n, (h + 1) * n), l->r, cut, 0);
+    else
+        reel_linear_fwd(&one->s, out, t_none(), columns(l->x, h * k, k), columns(l->w, h * k, k), t_none(), l->r, cut, REEL_EPI_NONE);
+}
+
+/* Holders of 8, 4, 2, 1 of eight pieces: the tree of their partial results has the bits of the whole. */
+static void any_holders(reel_dtype dt, int64_t s, int64_t k, int64_t n)
+{
+    const struct reel_cut whole = { 8, 0 };
+
+    for (int backward = 0; backward < 2; backward++)
+        for (int acc = 0; acc < 2; acc++) {
+            struct lin l = lin_new(dt, 2, s, k, n);
+            reel_tensor y0 = t_rand(dt, REEL_DIMS(2 * s, backward ? k : n)), y = t_copy(y0), bias = backward || acc ? t_none() : l.bias;
+            if (backward) reel_linear_bwd_x(&one->s, y, l.g, l.w, l.r, whole, acc);
+            else reel_linear_fwd(&three->s, y, t_none(), l.x, l.w, bias, l.r, whole, acc ? REEL_EPI_ADD : REEL_EPI_NONE);
+            for (int of = 1; of <= 8; of *= 2) {
+                reel_tensor parts = t_new(REEL_F32, REEL_DIMS(of, 2 * s, y.n[1])), sum = t_new(REEL_F32, REEL_DIMS(2 * s, y.n[1])), z = t_copy(y0);
+                for (int h = 0; h < of; h++) partial(&l, backward, reel_at(parts, h), h, of);
+                reel_tree_sum(&one->s, sum, parts, 0);
+                reel_sum_end(&three->s, z, sum, bias, acc);
+                TAP_OK(t_same(y, z), "%s %ld, %ld -> %ld: %s%s of %d holders has the bits of one", reel_dtype_name(dt), (long)s,
+                       (long)k, (long)n, backward ? "dx" : "y", acc ? ", added," : "", of);
+            }
+        }
+}
+
+/* Eight pieces are eight products of their own: ((0+1)+(2+3))+((4+5)+(6+7)), bias last. */
+static void pieces_by_definition(int64_t k)
+{
+    struct lin l = lin_new(REEL_F32, 1, 45, k, 23);
+    float *p[8];
+    int same = 1;
+
+    l.cut.pieces = 8;
+    lin_run(three, &l, REEL_EPI_NONE);
+    for (int i = 0; i < 8; i++) {
+        reel_tensor y = t_new(REEL_F32, REEL_DIMS(45, 23));
+        reel_linear_fwd(&one->s, y, t_none(), columns(l.x, i * k / 8, k / 8), columns(l.w, i * k / 8, k / 8), t_none(), l.r, REEL_UNCUT, REEL_EPI_NONE);
+        p[i] = y.p;
+    }
+    for (int i = 0; i < 45 * 23; i++) {
+        float sum = ((p[0][i] + p[1][i]) + (p[2][i] + p[3][i])) + ((p[4][i] + p[5][i]) + (p[6][i] + p[7][i]));
+        same &= ((float *)l.y.p)[i] == sum + ((float *)l.bias.p)[i % 23];
+    }
+    TAP_OK(same, "eight pieces of %ld features are eight products and a tree", (long)k);
+}
+
 static void not_a_number(void)
 {
     struct lin l = lin_new(REEL_F32, 1, 40, 30, 50);
@@ -213,7 +286,7 @@ static void not_a_number(void)
 int main(void)
 {
     static const int64_t shapes[][4] = { { 1, 1, 1, 1 },    { 1, 7, 13, 5 },     { 3, 36, 128, 64 }, { 2, 101, 67, 97 },
-                                         { 5, 64, 300, 23 }, { 1, 531, 24, 48 }, { 3, 8, 521, 130 }, { 1, 2100, 9, 11 } };
+                                         { 5, 64, 300, 23 }, { 1, 531, 24, 48 }, { 3, 8, 521, 130 }, { 1, 2100, 9, 11 }, { 2, 40, 1096, 544 } };
 
     one = ctx_open(1, 64);
     three = ctx_open(3, 64);
@@ -233,6 +306,12 @@ int main(void)
     parts_of_a_sample(600, 2);
     parts_of_a_sample(600, 4);
     parts_of_a_sample(257, 4);
+    any_threads(REEL_F32, 2, 150, 1536, 264);
+    any_holders(REEL_F32, 45, 128, 96);
+    any_holders(REEL_F32, 37, 2136, 72); /* pieces of 267 and of 9 */
+    any_holders(REEL_BF16, 40, 264, 2136); /* pieces of 33: an odd number of terms is no pair */
+    pieces_by_definition(128);
+    pieces_by_definition(2136);
     not_a_number();
     ctx_close(one);
     ctx_close(three);

@@ -50,6 +50,30 @@ static void sumsq_body(struct op *t, const void *ctx)
     if (t->check) TAP_OK(((int64_t *)parts.p)[REEL_EXACT_LIMBS - 1] == 1, "%s: a row that is not finite is counted", t->what);
 }
 
+struct end { int64_t m, n; reel_dtype dt; int bias, acc; };
+
+static void end_body(struct op *t, const void *ctx)
+{
+    const struct end *a = ctx;
+    double *xs = op_rand(a->m * a->n, 1, 2, REEL_F32), *bs = op_rand(a->n, 2, 1, REEL_F32), *ys = op_rand(a->m * a->n, 3, 1, a->dt);
+    reel_tensor x = op_put(t, REEL_F32, xs, REEL_DIMS(a->m, a->n)), y = op_put(t, a->dt, ys, REEL_DIMS(a->m, a->n)), b = { 0 };
+
+    if (a->bias) b = op_put(t, REEL_F32, bs, REEL_DIMS(a->n));
+    for (int64_t i = 0; i < a->m * a->n; i++) {
+        float v = (float)xs[i];
+        if (a->bias) v += (float)bs[i % a->n];
+        if (a->acc) v += (float)ys[i];
+        ys[i] = (double)(a->dt == REEL_BF16 ? reel_bf16_f32(reel_f32_bf16(v)) : v);
+    }
+    reel_sum_end(&t->s, y, x, b, a->acc);
+    op_close_to(t, "sum_end, the bits of the definition", y, ys, 0);
+    if (a->dt == REEL_F32 && !a->acc) {
+        reel_sum_end(&t->s, x, x, b, 0);
+        op_close_to(t, "sum_end in place", x, ys, 0);
+    }
+    free(xs), free(bs), free(ys);
+}
+
 /* A rank that holds one of two samples, or half of the runs, holds a subtree: parts added in order
  * have the bits of the whole. */
 static void split_body(struct op *t, const void *ctx)
@@ -138,6 +162,12 @@ int main(void)
         op_all(what, tree_body, &a);
         op_all(what, sumsq_body, &a);
         free(a.x);
+    }
+    for (int i = 0; i < 8; i++) {
+        struct end a = { i % 2 ? 1 : 333, i % 2 ? 40003 : 37, i & 4 ? REEL_F32 : REEL_BF16, i >> 1 & 1, i & 1 };
+        char what[64];
+        snprintf(what, sizeof what, "%s %lldx%lld%s%s", reel_dtype_name(a.dt), (long long)a.m, (long long)a.n, a.bias ? " + bias" : "", a.acc ? ", added" : "");
+        op_all(what, end_body, &a);
     }
     op_all("split rows", split_body, NULL);
     op_all("split modulation", split_mod_body, NULL);

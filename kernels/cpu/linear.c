@@ -55,10 +55,24 @@ static int log2_up(int64_t n)
     return l;
 }
 
-/* One piece: the sum over n features. */
-static struct reel_kplan plan_features(struct reel_kseg *seg, int64_t n)
+static int64_t segs_of_features(int64_t n, struct reel_cut cut)
 {
-    return (struct reel_kplan){ seg, add_piece(seg, 0, n) - seg, 0 };
+    return cut.pieces * ceil_div(n / cut.pieces, REEL_KSEG);
+}
+
+/* Equal pieces of the sum over n features. */
+static struct reel_kplan plan_features(struct reel_kseg *seg, int64_t n, struct reel_cut cut)
+{
+    int64_t width = n / cut.pieces;
+    int levels = log2_up(cut.pieces);
+    uint32_t kept = 0;
+    struct reel_kseg *g = seg;
+
+    for (int64_t p = 0; p < cut.pieces; p++) {
+        g = add_piece(g, p * width, width);
+        tree_step(g - 1, &kept, levels, p, p + 1);
+    }
+    return (struct reel_kplan){ seg, g - seg, levels };
 }
 
 static int64_t segs_of_rows(struct reel_rows r)
@@ -192,43 +206,46 @@ static size_t run_tmp(struct reel_stream *s, struct job *j, int64_t max_segs)
 /* ---- the three products ---- */
 
 void reel_cpu_linear_fwd(struct reel_stream *s, int dt, void *y, void *pre, const void *x, const void *w,
-                         const float *bias, int64_t m, int64_t n, int64_t k, struct reel_rows r, int epi, void *tmp)
+                         const float *bias, int64_t m, int64_t n, int64_t k, struct reel_rows r, struct reel_cut cut,
+                         int epi, void *tmp)
 {
     struct job j = {
-        .g = { .a = { x, k, 1, dt }, .b = { w, k, 1, dt }, .plan = plan_features(tmp, k) },
+        .g = { .a = { x, k, 1, dt }, .b = { w, k, 1, dt }, .plan = plan_features(tmp, k, cut) },
         .isa = reel_cpu_isa(), .ni = m, .nj = n,
     };
 
     (void)r;
-    j.g.out = (struct reel_gemm_out){ y, pre, bias, n, dt, epi == REEL_EPI_GELU, epi == REEL_EPI_ADD };
-    run(s, &j, tmp, ceil_div(k, REEL_KSEG));
+    j.g.out = (struct reel_gemm_out){ y, pre, bias, n, cut.partial ? REEL_F32 : dt, epi == REEL_EPI_GELU, epi == REEL_EPI_ADD };
+    run(s, &j, tmp, segs_of_features(k, cut));
 }
 
-size_t reel_cpu_linear_fwd_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
+size_t reel_cpu_linear_fwd_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r,
+                               struct reel_cut cut)
 {
-    int64_t segs = ceil_div(k, REEL_KSEG);
-    struct job j = { .ni = m, .nj = n, .g.plan.nseg = segs };
+    int64_t segs = segs_of_features(k, cut);
+    struct job j = { .ni = m, .nj = n, .g.plan = { .nseg = segs, .levels = log2_up(cut.pieces) } };
 
     (void)dt, (void)r;
     return run_tmp(s, &j, segs);
 }
 
 void reel_cpu_linear_bwd_x(struct reel_stream *s, int dt, void *dx, const void *dy, const void *w, int64_t m,
-                           int64_t n, int64_t k, struct reel_rows r, int acc, void *tmp)
+                           int64_t n, int64_t k, struct reel_rows r, struct reel_cut cut, int acc, void *tmp)
 {
     struct job j = {
-        .g = { .a = { dy, n, 1, dt }, .b = { w, k, 0, dt }, .plan = plan_features(tmp, n) },
+        .g = { .a = { dy, n, 1, dt }, .b = { w, k, 0, dt }, .plan = plan_features(tmp, n, cut) },
         .isa = reel_cpu_isa(), .ni = m, .nj = k,
     };
 
     (void)r;
-    j.g.out = (struct reel_gemm_out){ .y = dx, .ld = k, .dt = dt, .acc = acc };
-    run(s, &j, tmp, ceil_div(n, REEL_KSEG));
+    j.g.out = (struct reel_gemm_out){ .y = dx, .ld = k, .dt = cut.partial ? REEL_F32 : dt, .acc = acc };
+    run(s, &j, tmp, segs_of_features(n, cut));
 }
 
-size_t reel_cpu_linear_bwd_x_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
+size_t reel_cpu_linear_bwd_x_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r,
+                                 struct reel_cut cut)
 {
-    return reel_cpu_linear_fwd_tmp(s, dt, m, k, n, r);
+    return reel_cpu_linear_fwd_tmp(s, dt, m, k, n, r, cut);
 }
 
 void reel_cpu_linear_bwd_w(struct reel_stream *s, int dt, float *dw, float *db, const void *x, const void *dy,

@@ -28,24 +28,36 @@ struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank,
 
 struct mm { int64_t m, n, k; };
 
-/* x [m,k], w [n,k], y [m,n] of one dtype, m = rows of r */
-static struct mm check_mm(struct reel_stream *s, const char *op, reel_tensor x, reel_tensor y,
-                          struct reel_rows r)
+/* x [m,k] of dtype xt and y [m,n] of yt, m = rows of r */
+static struct mm check_mm(struct reel_stream *s, const char *op, reel_tensor x, reel_dtype xt, reel_tensor y,
+                          reel_dtype yt, struct reel_rows r)
 {
     struct mm z = { .k = check_last(op, "x", x), .n = check_last(op, "y", y) };
 
     check_float(op, "x", x);
+    check_float(op, "y", y);
     check_rows_struct(op, r);
     z.m = r.b * r.s;
-    check_rows(s, op, "x", x, x.dt, z.m, z.k);
-    check_rows(s, op, "y", y, x.dt, z.m, z.n);
+    check_rows(s, op, "x", x, xt, z.m, z.k);
+    check_rows(s, op, "y", y, yt, z.m, z.n);
     return z;
 }
 
-void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel_tensor x, reel_tensor w,
-                     reel_tensor bias, struct reel_rows r, enum reel_epi epi)
+/* The dtype of a product of dt whose sum over n features is cut so. */
+static reel_dtype check_cut(const char *op, struct reel_cut cut, int64_t n, reel_dtype dt, int alone)
 {
-    struct mm z = check_mm(s, __func__, x, y, r);
+    REEL_BUG_IF(cut.pieces < 1 || cut.pieces & (cut.pieces - 1) || n % cut.pieces,
+                "%s: %d pieces of %lld features, wanted a power of two that divides them", op, cut.pieces, (long long)n);
+    REEL_BUG_IF(cut.partial && !alone, "%s: a partial result has nothing added to it", op);
+    return cut.partial ? REEL_F32 : dt;
+}
+
+void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel_tensor x, reel_tensor w,
+                     reel_tensor bias, struct reel_rows r, struct reel_cut cut, enum reel_epi epi)
+{
+    int64_t k = check_last(__func__, "x", x);
+    reel_dtype dt = check_cut(__func__, cut, k, x.dt, !bias.nd && !pre.nd && epi == REEL_EPI_NONE);
+    struct mm z = check_mm(s, __func__, x, x.dt, y, dt, r);
     size_t mark;
     void *tmp;
 
@@ -54,31 +66,32 @@ void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel
     check_opt(s, __func__, "pre", pre, x.dt, z.m * z.n);
     REEL_BUG_IF(epi == REEL_EPI_ADD && (bias.nd || pre.nd), "%s: a sum is added to, without bias", __func__);
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
-    tmp = check_tmp(s, __func__, s->ops->linear_fwd_tmp(s, (int)x.dt, z.m, z.n, z.k, r), &mark);
+    tmp = check_tmp(s, __func__, s->ops->linear_fwd_tmp(s, (int)x.dt, z.m, z.n, z.k, r, cut), &mark);
     if (!s->planning)
         s->ops->linear_fwd(s, (int)x.dt, y.p, pre.nd ? pre.p : NULL, x.p, w.p, bias.nd ? bias.p : NULL, z.m,
-                           z.n, z.k, r, (int)epi, tmp);
+                           z.n, z.k, r, cut, (int)epi, tmp);
     check_tmp_end(s, mark);
 }
 
 void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor w, struct reel_rows r,
-                       int acc)
+                       struct reel_cut cut, int acc)
 {
-    struct mm z = check_mm(s, __func__, dx, dy, r);
+    int64_t n = check_last(__func__, "dy", dy);
+    struct mm z = check_mm(s, __func__, dx, check_cut(__func__, cut, n, dy.dt, !acc), dy, dy.dt, r);
     size_t mark;
     void *tmp;
 
-    check(s, __func__, "w", w, dx.dt, z.n * z.k);
+    check(s, __func__, "w", w, dy.dt, z.n * z.k);
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
-    tmp = check_tmp(s, __func__, s->ops->linear_bwd_x_tmp(s, (int)dx.dt, z.m, z.n, z.k, r), &mark);
-    if (!s->planning) s->ops->linear_bwd_x(s, (int)dx.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, acc, tmp);
+    tmp = check_tmp(s, __func__, s->ops->linear_bwd_x_tmp(s, (int)dy.dt, z.m, z.n, z.k, r, cut), &mark);
+    if (!s->planning) s->ops->linear_bwd_x(s, (int)dy.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, cut, acc, tmp);
     check_tmp_end(s, mark);
 }
 
 void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,
                        struct reel_rows r, int acc)
 {
-    struct mm z = check_mm(s, __func__, x, dy, r);
+    struct mm z = check_mm(s, __func__, x, x.dt, dy, x.dt, r);
     size_t mark;
     void *tmp;
 
@@ -294,8 +307,9 @@ void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_ten
 
 /* ---- RMSNorm and rotation ---- */
 
-static int64_t check_rms(struct reel_stream *s, const char *op, reel_tensor y, reel_tensor x, reel_tensor rstd,
-                         reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads)
+/* x of whole heads, and the rotation */
+static int64_t check_heads(struct reel_stream *s, const char *op, reel_tensor x, reel_tensor cos, reel_tensor sin,
+                           struct reel_rows r, int heads)
 {
     int64_t d = check_last(op, "x", x);
 
@@ -306,30 +320,64 @@ static int64_t check_rms(struct reel_stream *s, const char *op, reel_tensor y, r
                 "%s: rotation wants an even head width up to %d, not %lld", op, REEL_MAX_HEAD, (long long)(d / heads));
     REEL_BUG_IF(!cos.nd != !sin.nd, "%s: cos and sin come together", op);
     check_rows(s, op, "x", x, x.dt, r.b * r.s, d);
-    check_rows(s, op, "y", y, x.dt, r.b * r.s, d);
-    REEL_BUG_IF(!w.nd && !cos.nd, "%s: neither a weight nor a rotation", op);
-    check_opt(s, op, "w", w, REEL_F32, d);
-    if (w.nd) check(s, op, "rstd", rstd, REEL_F32, r.b * r.s);
     check_opt(s, op, "cos", cos, REEL_F32, r.s * (d / heads / 2));
     check_opt(s, op, "sin", sin, REEL_F32, r.s * (d / heads / 2));
     return d;
 }
 
+static int64_t check_rms(struct reel_stream *s, const char *op, reel_tensor y, reel_tensor x, reel_tensor rstd,
+                         reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads)
+{
+    int64_t d = check_heads(s, op, x, cos, sin, r, heads);
+
+    check_rows(s, op, "y", y, x.dt, r.b * r.s, d);
+    REEL_BUG_IF(!w.nd && !cos.nd, "%s: neither a weight nor a rotation", op);
+    check_opt(s, op, "w", w, REEL_F32, d);
+    if (w.nd) check(s, op, "rstd", rstd, REEL_F32, r.b * r.s);
+    return d;
+}
+
+/* How many heads the sums of a row go over: those of dots [M,all], or the `heads` that are here. */
+static int check_dots(struct reel_stream *s, const char *op, reel_tensor dots, reel_tensor w, struct reel_rows r, int heads)
+{
+    int64_t all = dots.nd ? check_last(op, "dots", dots) : heads;
+
+    REEL_BUG_IF(dots.nd && !w.nd, "%s: sums of heads without a norm", op);
+    REEL_BUG_IF(all < heads || all > INT32_MAX, "%s: sums of %lld heads, %d of them here", op, (long long)all, heads);
+    check_opt(s, op, "dots", dots, REEL_F32, r.b * r.s * all);
+    return (int)all;
+}
+
+void reel_rms_dots(struct reel_stream *s, reel_tensor dots, reel_tensor dy, reel_tensor x, reel_tensor w,
+                   reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads)
+{
+    int64_t d = check_heads(s, __func__, x, cos, sin, r, heads), m = r.b * r.s;
+
+    check_rows(s, __func__, "dots", dots, REEL_F32, m, heads);
+    check_opt(s, __func__, "dy", dy, x.dt, m * d);
+    if (dy.nd) check(s, __func__, "w", w, REEL_F32, d);
+    if (!s->planning)
+        s->ops->rms_dots(s, (int)x.dt, dots.p, dy.nd ? dy.p : NULL, x.p, w.nd ? w.p : NULL, cos.nd ? cos.p : NULL,
+                         sin.nd ? sin.p : NULL, heads, d, r);
+}
+
 void reel_rms_rope_fwd(struct reel_stream *s, reel_tensor y, reel_tensor rstd, reel_tensor x, reel_tensor w,
-                       reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads, double eps)
+                       reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads, double eps, reel_tensor dots)
 {
     int64_t d = check_rms(s, __func__, y, x, rstd, w, cos, sin, r, heads);
+    int all = check_dots(s, __func__, dots, w, r, heads);
 
     if (s->planning) return;
     s->ops->rms_rope_fwd(s, (int)x.dt, y.p, w.nd ? rstd.p : NULL, x.p, w.nd ? w.p : NULL, cos.nd ? cos.p : NULL,
-                         sin.nd ? sin.p : NULL, heads, d, r, eps);
+                         sin.nd ? sin.p : NULL, heads, d, r, eps, dots.nd ? dots.p : NULL, all);
 }
 
 void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, reel_tensor dy, reel_tensor x,
                        reel_tensor rstd, reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r,
-                       int heads, int pacc)
+                       int heads, int pacc, reel_tensor dots)
 {
     int64_t d = check_rms(s, __func__, dx, w.nd ? x : dy, rstd, w, cos, sin, r, heads);
+    int all = check_dots(s, __func__, dots, w, r, heads);
     size_t mark;
     float *tmp;
 
@@ -339,7 +387,8 @@ void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, re
     tmp = check_tmp(s, __func__, dw.nd ? sums_bytes(r, 0, 1, d) : 0, &mark);
     if (!s->planning)
         s->ops->rms_rope_bwd(s, (int)dx.dt, dx.p, dw.nd ? dw.p : NULL, dy.p, w.nd ? x.p : NULL, w.nd ? rstd.p : NULL,
-                             w.nd ? w.p : NULL, cos.nd ? cos.p : NULL, sin.nd ? sin.p : NULL, heads, d, r, pacc, tmp);
+                             w.nd ? w.p : NULL, cos.nd ? cos.p : NULL, sin.nd ? sin.p : NULL, heads, d, r, pacc,
+                             dots.nd ? dots.p : NULL, all, tmp);
     check_tmp_end(s, mark);
 }
 

@@ -25,12 +25,16 @@ struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod);
 struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank, int size);
 
 /* y[M,N] = epi(x[M,K] w[N,K]^T + bias[N]); bias may be null (p NULL, nd 0). pre: where the value
- * before epi is kept for the backward pass, or nd 0. REEL_EPI_ADD: y += x w^T, without bias and pre. */
+ * before epi is kept for the backward pass, or nd 0. REEL_EPI_ADD: y += x w^T, without bias and pre.
+ * cut says in which pieces the K features are added; a partial y is f32 (struct reel_cut). */
 void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel_tensor x, reel_tensor w,
-                     reel_tensor bias, struct reel_rows r, enum reel_epi epi);
-/* dx[M,K] (= or +=) dy[M,N] w[N,K] */
+                     reel_tensor bias, struct reel_rows r, struct reel_cut cut, enum reel_epi epi);
+/* dx[M,K] (= or +=) dy[M,N] w[N,K]; cut is that of the sum over N */
 void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor w,
-                       struct reel_rows r, int acc);
+                       struct reel_rows r, struct reel_cut cut, int acc);
+/* The end of a product whose partial results were added: y[M,N] (= or +=) x[M,N] + bias[N]; x, bias f32 (bias nd 0:
+ * none), rounded once to y's dtype. y may be x. */
+void reel_sum_end(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor bias, int acc);
 /* dw[N,K] += dy^T x; db[N] += column sums of dy (db nd 0: none). f32. acc 0: overwrite. */
 void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,
                        struct reel_rows r, int acc);
@@ -53,13 +57,18 @@ void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_ten
 
 /* q/k norm: y = x * rstd * w over the full width D = heads*d, then rotation of adjacent pairs
  * within each head by cos, sin [s, d/2] f32 (nd 0: none). rstd out [M]. w nd 0: rotation alone, rstd is not used.
- * y may alias x. */
+ * y may alias x. The sum over a row is one sum per head, then the tree over the head's index: dots [M,all heads] f32 are
+ * those sums (reel_rms_dots) of all tensor parallel ranks, and D is that of all of them; nd 0: all heads are here. */
 void reel_rms_rope_fwd(struct reel_stream *s, reel_tensor y, reel_tensor rstd, reel_tensor x, reel_tensor w,
-                       reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads, double eps);
-/* dx overwritten (may alias dy); dw f32 (= or += by pacc, nd 0: none). w nd 0: x and rstd are not used. */
+                       reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads, double eps, reel_tensor dots);
+/* dx overwritten (may alias dy); dw f32 (= or += by pacc, nd 0: none). w nd 0: x and rstd are not used. dots: as
+ * above, the sums of the backward pass. */
 void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, reel_tensor dy, reel_tensor x,
                        reel_tensor rstd, reel_tensor w, reel_tensor cos, reel_tensor sin, struct reel_rows r,
-                       int heads, int pacc);
+                       int heads, int pacc, reel_tensor dots);
+/* dots[M,heads] f32 = per head, of the heads held here: the sum of x^2 (dy nd 0), or of g*w*x, where g is dy rotated back. */
+void reel_rms_dots(struct reel_stream *s, reel_tensor dots, reel_tensor dy, reel_tensor x, reel_tensor w,
+                   reel_tensor cos, reel_tensor sin, struct reel_rows r, int heads);
 
 /* o[B,Sq,D], lse[B,heads,Sq] f32 from q[B,Sq,D], k,v[B,Sk,D]; scale 1/sqrt(d). Never forms S x S. The mask says
  * which keys a query sees (kernels/mask.h): time and flops go with the pairs seen, and rows of k and v that nobody sees
@@ -161,6 +170,8 @@ void reel_adamw(struct reel_stream *s, reel_tensor p, reel_tensor m, reel_tensor
 void reel_fill(struct reel_stream *s, reel_tensor y, double value);
 void reel_cast(struct reel_stream *s, reel_tensor dst, reel_tensor src);            /* f32 <-> bf16, f16 -> f32 */
 void reel_add(struct reel_stream *s, reel_tensor y, reel_tensor x);                  /* y += x */
+/* dst[rows, dst_col..+width) = src[rows, src_col..+width): rows are all dimensions but the last; one dtype; apart */
+void reel_copy_2d(struct reel_stream *s, reel_tensor dst, int64_t dst_col, reel_tensor src, int64_t src_col, int64_t width);
 void reel_scale(struct reel_stream *s, reel_tensor y, double a);                     /* y *= a */
 void reel_axpby(struct reel_stream *s, reel_tensor y, double a, reel_tensor x, double b); /* y = a x + b y, f32 */
 void reel_lerp_to(struct reel_stream *s, reel_tensor y, reel_tensor x, double w);    /* y += w (x - y), f32 */

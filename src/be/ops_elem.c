@@ -71,6 +71,21 @@ void reel_add(struct reel_stream *s, reel_tensor y, reel_tensor x)
     if (!s->planning) s->ops->add(s, (int)x.dt, y.p, x.p, n);
 }
 
+void reel_copy_2d(struct reel_stream *s, reel_tensor dst, int64_t dst_col, reel_tensor src, int64_t src_col, int64_t width)
+{
+    int64_t dw = check_last(__func__, "dst", dst), sw = check_last(__func__, "src", src), rows = reel_numel(src) / sw;
+    size_t size = reel_dtype_size(src.dt);
+
+    REEL_BUG_IF(dst_col < 0 || src_col < 0 || width < 0 || dst_col + width > dw || src_col + width > sw,
+                "%s: %lld columns from %lld of %lld to %lld of %lld", __func__, (long long)width, (long long)src_col,
+                (long long)sw, (long long)dst_col, (long long)dw);
+    check(s, __func__, "src", src, src.dt, rows * sw);
+    check(s, __func__, "dst", dst, src.dt, rows * dw);
+    if (!s->planning && rows && width)
+        s->ops->copy_2d(s, (char *)dst.p + (size_t)dst_col * size, dw * (int64_t)size,
+                        (const char *)src.p + (size_t)src_col * size, sw * (int64_t)size, width * (int64_t)size, rows);
+}
+
 void reel_scale(struct reel_stream *s, reel_tensor y, double a)
 {
     check_float(__func__, "y", y);
@@ -320,6 +335,17 @@ void reel_tree_sum(struct reel_stream *s, reel_tensor out, reel_tensor in, int a
     check(s, __func__, "in", in, REEL_F32, in.n[0] * n);
     check(s, __func__, "out", out, REEL_F32, n);
     if (!s->planning) s->ops->tree_sum(s, out.p, in.p, in.n[0], n, acc);
+}
+
+void reel_sum_end(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor bias, int acc)
+{
+    int64_t n = check_last(__func__, "x", x), m = reel_numel(x) / n;
+
+    check_float(__func__, "y", y);
+    check(s, __func__, "x", x, REEL_F32, m * n);
+    check_rows(s, __func__, "y", y, y.dt, m, n);
+    check_opt(s, __func__, "bias", bias, REEL_F32, n);
+    if (!s->planning && m) s->ops->sum_end(s, (int)y.dt, y.p, x.p, bias.nd ? bias.p : NULL, m, n, acc);
 }
 
 void reel_sumsq(struct reel_stream *s, reel_tensor out, reel_tensor x)

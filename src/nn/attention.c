@@ -28,7 +28,7 @@ static reel_tensor norm(const struct reel_pass *c, reel_tensor *rstd, reel_tenso
     reel_tensor y = reel_act(c, r, x.n[1]);
 
     *rstd = reel_new(c->a, REEL_F32, REEL_DIMS(reel_rows_count(r)));
-    reel_rms_rope_fwd(c->s, y, *rstd, x, w, rope.cos, rope.sin, r, c->heads, c->eps);
+    reel_rms_rope_fwd(c->s, y, *rstd, x, w, rope.cos, rope.sin, r, c->heads, c->eps, none);
     return y;
 }
 
@@ -65,7 +65,7 @@ static void rotate(const struct reel_pass *c, const struct reel_sight *see, reel
 
     for (int64_t b = 0; b < y.n[0] && lo < hi; b++)
         reel_rms_rope_fwd(c->s, rows(y, b, lo, hi), none, rows(see->k, b, lo, hi), none, cos, sin,
-                          reel_rows_make(1, hi - lo, hi - lo), c->heads, c->eps);
+                          reel_rows_make(1, hi - lo, hi - lo), c->heads, c->eps, none);
 }
 
 /* The keys that attention reads: this pass's own, or those of a cache that has them. */
@@ -207,8 +207,8 @@ void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, c
     reel_probe(c, "dact", self ? "q_rope" : "cross_q_norm", dq);
     reel_probe(c, "dact", self ? "k_rope" : "cross_k_norm", dk);
     reel_probe(c, "dact", self ? "v" : "cross_v", dv);
-    reel_rms_rope_bwd(c->s, dq, w->dnorm_q, dq, k->q, n.q_rstd, w->norm_q, rope.cos, rope.sin, c->tok, c->heads, 0);
-    reel_rms_rope_bwd(c->s, dk, w->dnorm_k, dk, k->k, n.k_rstd, w->norm_k, rope.cos, rope.sin, kv, c->heads, 0);
+    reel_rms_rope_bwd(c->s, dq, w->dnorm_q, dq, k->q, n.q_rstd, w->norm_q, rope.cos, rope.sin, c->tok, c->heads, 0, none);
+    reel_rms_rope_bwd(c->s, dk, w->dnorm_k, dk, k->k, n.k_rstd, w->norm_k, rope.cos, rope.sin, kv, c->heads, 0, none);
     projections_bwd(c, w, dxq, dxkv, dq, dk, dv, xq, xkv, kv);
     if (see->sparse.topk) reel_lin_bwd(c, &w->gate, dxq, 1, reel_flat(k->sparse.gate), xq, c->tok);
     reel_arena_reset(c->a, mark);

@@ -18,7 +18,7 @@ void reel_ffn_fwd(const struct reel_pass *c, const struct reel_ffn *w, struct re
         reel_lin_fwd(c, &w->in, pre, x, c->tok);
         reel_gelu_fwd(c->s, act, pre);
     } else {
-        reel_linear_fwd(c->s, act, k->pre, x, w->in.w, w->in.b, c->tok, REEL_EPI_GELU);
+        reel_linear_fwd(c->s, act, k->pre, x, w->in.w, w->in.b, c->tok, REEL_UNCUT, REEL_EPI_GELU);
     }
     reel_lin_fwd(c, &w->out, y, act, c->tok);
     reel_arena_reset(c->a, mark);

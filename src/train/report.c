@@ -159,7 +159,7 @@ static void product(struct reel_stream *s, struct reel_arena *a)
     reel_tensor x = reel_new(a, REEL_F32, REEL_DIMS(PEAK_N, PEAK_N)), w = reel_new(a, REEL_F32, REEL_DIMS(PEAK_N, PEAK_N));
     reel_tensor y = reel_new(a, REEL_F32, REEL_DIMS(PEAK_N, PEAK_N));
 
-    reel_linear_fwd(s, y, none, x, w, none, reel_rows_make(1, PEAK_N, PEAK_N), REEL_EPI_NONE);
+    reel_linear_fwd(s, y, none, x, w, none, reel_rows_make(1, PEAK_N, PEAK_N), REEL_UNCUT, REEL_EPI_NONE);
     reel_sync(s);
     reel_arena_reset(a, 0);
 }

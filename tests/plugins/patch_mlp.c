@@ -296,7 +296,7 @@ static void text_fwd(const struct reel_kept *k, const struct root *w)
     reel_tensor act = reel_act_f32(c, k->one, k->pre.n[1]);
 
     sum_rows(c, k->mean, reel_flat(k->in.text), 1 / (double)c->txt.s);
-    reel_linear_fwd(c->s, act, k->pre, k->mean, w->text1.w, w->text1.b, k->one, REEL_EPI_GELU);
+    reel_linear_fwd(c->s, act, k->pre, k->mean, w->text1.w, w->text1.b, k->one, REEL_UNCUT, REEL_EPI_GELU);
     reel_lin_fwd(c, &w->text2, k->text, act, k->one);
     reel_arena_reset(c->a, mark);
 }
