@@ -1,5 +1,5 @@
 # built by "make bench": not part of "make all"
-EXTRA_PROGRAMS = bench/b_attn
+EXTRA_PROGRAMS += bench/b_attn
 if HAVE_BLAS
 EXTRA_PROGRAMS += bench/b_gemm
 endif

@@ -24,6 +24,8 @@ struct reel_stream {
     struct reel_arena *scratch; /* op-internal temporaries; sized while planning too */
     double flops;               /* model FLOPs issued on this stream, 2 per multiply-add */
     struct reel_pool *pool;     /* CPU backend: the threads */
+    const void *dev;            /* CUDA backend: struct reel_cuda of kernels/cuda/cuda.h, NULL while planning */
+    void *queue;                /* CUDA backend: its cudaStream_t */
 };
 
 /* Rows of an activation [b*s, *]: b samples of s tokens. Sums over rows are cut into canonical

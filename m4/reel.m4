@@ -46,7 +46,8 @@ AC_DEFUN([REEL_PROG_CC_FLAGS], [
   AC_SUBST([KERNEL_CFLAGS])])
 
 # REEL_CUDA: --with-cuda[=DIR], --with-cuda-arch="80 90": HAVE_CUDA when nvcc makes device code and
-# cudart, cuBLAS and NCCL link. The program links none of them yet: it must start without a driver.
+# cudart, cuBLASLt and NCCL link. The program links none of them, it must start without a driver: the
+# module reel_cuda.so does. With --enable-devel nvcc's warnings are fatal, and ccache is used if it is there.
 AC_DEFUN([REEL_CUDA], [
   AC_ARG_WITH([cuda],
     [AS_HELP_STRING([--with-cuda@<:@=DIR@:>@], [CUDA kernels @<:@check, in $CUDA_HOME or /usr/local/cuda@:>@])],
@@ -56,15 +57,24 @@ AC_DEFUN([REEL_CUDA], [
     [], [with_cuda_arch="80 90"])
   AC_ARG_VAR([NVCC], [CUDA compiler])
   AC_ARG_VAR([NVCCFLAGS], [CUDA compiler flags])
-  have_cuda=no CUDA_CPPFLAGS= CUDA_LDFLAGS= CUDA_LIBS= NVCC_GENCODE=
+  AC_ARG_VAR([CXXFLAGS_SIM], [C++ flags of kernels that run on the host, in tests])
+  : ${CXXFLAGS_SIM="-O2 -march=x86-64-v3"}
+  have_cuda=no CUDA_CPPFLAGS= CUDA_LDFLAGS= CUDA_LIBS= NVCC_GENCODE= NVCC_WARN= NVCC_LAUNCHER=
+  MPI_CPPFLAGS=`$CC -show 2>/dev/null | tr ' ' '\n' | grep '^-I' | tr '\n' ' '`
+  AC_SUBST([MPI_CPPFLAGS])
+  AS_IF([test "x$enable_devel" != xno], [
+    NVCC_WARN="-Werror all-warnings -Xcompiler -Werror"
+    AC_CHECK_PROG([NVCC_LAUNCHER], [ccache], [ccache])])
   AS_IF([test "x$with_cuda" != xno], [
     AS_CASE([$with_cuda], [yes|check], [cuda_dir=${CUDA_HOME:-/usr/local/cuda}], [cuda_dir=$with_cuda])
     AC_PATH_PROG([NVCC], [nvcc], [no], [$cuda_dir/bin$PATH_SEPARATOR$PATH])
     AS_IF([test "x$NVCC" != xno], [REEL_CUDA_TRY])
     AS_IF([test $have_cuda = no && test "x$with_cuda" != xcheck],
-      [AC_MSG_ERROR([CUDA asked for but not usable in $cuda_dir: nvcc, cudart, cuBLAS and NCCL are needed])])])
+      [AC_MSG_ERROR([CUDA asked for but not usable in $cuda_dir: nvcc, cudart, cuBLASLt and NCCL are needed])])])
   AS_IF([test $have_cuda = yes], [AC_DEFINE([HAVE_CUDA], [1], [CUDA kernels can be built])])
   AC_SUBST([NVCC_GENCODE])
+  AC_SUBST([NVCC_WARN])
+  AC_SUBST([NVCC_LAUNCHER])
   AC_SUBST([CUDA_CPPFLAGS])
   AC_SUBST([CUDA_LDFLAGS])
   AC_SUBST([CUDA_LIBS])
@@ -83,14 +93,14 @@ AC_DEFUN([REEL_CUDA_TRY], [
   NVCC_GENCODE="$NVCC_GENCODE -gencode arch=compute_$last,code=compute_$last"
   CUDA_CPPFLAGS="-I$cuda_dir/include"
   CUDA_LDFLAGS="-L$cuda_libdir -Wl,-rpath,$cuda_libdir"
-  CUDA_LIBS="-lnccl -lcublas -lcudart"
+  CUDA_LIBS="-lnccl -lcublasLt -lcudart"
 
   reel_save_CPPFLAGS=$CPPFLAGS reel_save_LIBS=$LIBS reel_save_LDFLAGS=$LDFLAGS
   CPPFLAGS="$CPPFLAGS $CUDA_CPPFLAGS" LDFLAGS="$LDFLAGS $CUDA_LDFLAGS"
   have_cuda=yes
-  AC_CHECK_HEADERS([cuda_runtime_api.h cublas_v2.h nccl.h], [], [have_cuda=no])
+  AC_CHECK_HEADERS([cuda_runtime_api.h cublasLt.h nccl.h], [], [have_cuda=no])
   AC_CHECK_LIB([cudart], [cudaGetDeviceCount], [:], [have_cuda=no])
-  AC_CHECK_LIB([cublas], [cublasCreate_v2], [:], [have_cuda=no])
+  AC_CHECK_LIB([cublasLt], [cublasLtCreate], [:], [have_cuda=no])
   AC_CHECK_LIB([nccl], [ncclCommInitRank], [:], [have_cuda=no])
   CPPFLAGS=$reel_save_CPPFLAGS LIBS=$reel_save_LIBS LDFLAGS=$reel_save_LDFLAGS
 

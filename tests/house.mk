@@ -2,14 +2,9 @@
 # Golden folders one by one: in the build, tests/golden is the runner, and would be packed instead.
 EXTRA_DIST += tests/golden/adamw tests/golden/layout-sft tests/golden/schedulers tests/golden/schedules tests/golden/sft \
   tests/golden/lora tests/golden/sft-weighting tests/golden/vsa tests/golden/wan-causal tests/golden/wan-dit
-EXTRA_DIST += tests/check.sh tests/lint.sh tests/cuda_smoke.cu
+EXTRA_DIST += tests/check.sh tests/lint.sh
 dist_check_SCRIPTS += tests/t_lint.sh tests/t_launcher.sh tests/t_plugin.sh
 check_DATA += tests/mpirun.sh
-
-if HAVE_CUDA
-check_DATA += tests/cuda_smoke.o
-CLEANFILES += tests/cuda_smoke.o
-endif
 
 # src/track
 check_PROGRAMS += tests/t_track
