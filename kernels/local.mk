@@ -11,4 +11,5 @@ libreel_a_SOURCES += kernels/cpu/gemm.inc kernels/cpu/gemm_tile.inc kernels/cpu/
 # included by each isa_*.c
 libreel_a_SOURCES += kernels/cpu/loops.inc kernels/cpu/elementwise.inc kernels/cpu/tile.inc kernels/cpu/norm.inc \
   kernels/cpu/gate.inc kernels/cpu/latent.inc kernels/cpu/distill.inc kernels/cpu/sum.inc
+EXTRA_DIST += kernels/cuda/simt.h
 EXTRA_DIST += kernels/README.md kernels/cpu/README.md

@@ -76,6 +76,7 @@ AC_DEFUN([REEL_CUDA], [
   AC_SUBST([NVCC_WARN])
   AC_SUBST([NVCC_LAUNCHER])
   AC_SUBST([CUDA_CPPFLAGS])
+  AC_SUBST([CUDA_INCLUDE])
   AC_SUBST([CUDA_LDFLAGS])
   AC_SUBST([CUDA_LIBS])
   AM_CONDITIONAL([HAVE_CUDA], [test $have_cuda = yes])])
@@ -92,6 +93,7 @@ AC_DEFUN([REEL_CUDA_TRY], [
   done
   NVCC_GENCODE="$NVCC_GENCODE -gencode arch=compute_$last,code=compute_$last"
   CUDA_CPPFLAGS="-I$cuda_dir/include"
+  CUDA_INCLUDE=$cuda_dir/include
   CUDA_LDFLAGS="-L$cuda_libdir -Wl,-rpath,$cuda_libdir"
   CUDA_LIBS="-lnccl -lcublasLt -lcudart"
 
@@ -109,3 +111,21 @@ AC_DEFUN([REEL_CUDA_TRY], [
   AS_IF([$NVCC $NVCCFLAGS $NVCC_GENCODE -c -o conftest.cuo conftest.cu >&AS_MESSAGE_LOG_FD 2>&1],
     [AC_MSG_RESULT([yes])], [AC_MSG_RESULT([no]); have_cuda=no])
   rm -f conftest.cu conftest.cuo])
+
+# REEL_SIMT: CXX and SIMT_CXXFLAGS, which compile CUDA kernels for the host (tests/cuda).
+# -fno-strict-aliasing: kernels read memory through pointers to vectors, which nvcc allows.
+AC_DEFUN([REEL_SIMT], [
+  AC_ARG_VAR([CXX], [C++ compiler, for CUDA kernels that run on the host in tests])
+  AC_CHECK_PROGS([CXX], [g++ c++], [no])
+  SIMT_CXXFLAGS="-std=gnu++17 -O2 -g -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-strict-aliasing"
+  SIMT_CXXFLAGS="$SIMT_CXXFLAGS -Wall -Wextra -Wno-unknown-pragmas -Wno-psabi"
+  AS_IF([test "x$enable_devel" != xno], [SIMT_CXXFLAGS="$SIMT_CXXFLAGS -Wshadow -Werror"])
+  AC_MSG_CHECKING([whether this machine runs AVX2 and FMA])
+  AC_RUN_IFELSE([AC_LANG_SOURCE([[
+#if defined(__x86_64__)
+int main(void) { return !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); }
+#else
+int main(void) { return 1; }
+#endif
+]])], [AC_MSG_RESULT([yes]); SIMT_CXXFLAGS="$SIMT_CXXFLAGS -march=x86-64-v3"], [AC_MSG_RESULT([no])], [AC_MSG_RESULT([unknown])])
+  AC_SUBST([SIMT_CXXFLAGS])])

@@ -10,4 +10,5 @@ include tests/ckpt.mk
 include tests/model.mk
 include tests/train.mk
 include tests/methods.mk
+include tests/cuda.mk
 include tests/house.mk
