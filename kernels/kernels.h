@@ -38,7 +38,7 @@ struct reel_rows {
     int64_t tok0;    /* first token's index within its whole sample (sequence parallel ranks), else 0 */
 };
 
-static inline int64_t reel_rows_run_tok(struct reel_rows r)
+REEL_HD int64_t reel_rows_run_tok(struct reel_rows r)
 {
     return r.run_tok ? r.run_tok : (r.s + r.runs - 1) / r.runs;
 }

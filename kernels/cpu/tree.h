@@ -1,59 +1,11 @@
 #ifndef REEL_KERNELS_CPU_TREE_H
 #define REEL_KERNELS_CPU_TREE_H
 
-/* The fixed binary tree in which partial sums are added, and the canonical pieces of rows.
- *
- * A piece is a block of REEL_BLOCK tokens of a run of a sample. Its index is
- *     (sample * runs' + run) * blocks' + block,   ' = rounded up to a power of two,
- * and the tree pairs indices recursively: ((0+1)+(2+3))+((4+5)+(6+7)). An index without a piece is a
- * hole: the other half is taken as it is. So each sample, and each aligned set of runs, is a subtree. */
+/* The fixed binary tree in which partial sums are added (kernels/pieces.h says over what). */
 
 #include <string.h>
 
-#include "kernels/kernels.h"
-
-#define REEL_BLOCK 64 /* tokens summed row after row before the tree takes over */
-
-struct reel_pieces {
-    struct reel_rows r;
-    int64_t run_tok, blocks;   /* tokens and blocks of a full run */
-    int64_t runs2, blocks2;    /* rounded up */
-};
-
-static inline int64_t reel_pow2_up(int64_t n)
-{
-    int64_t p = 1;
-
-    while (p < n) p *= 2;
-    return p;
-}
-
-static inline struct reel_pieces reel_pieces_make(struct reel_rows r)
-{
-    int64_t rt = reel_rows_run_tok(r), blocks;
-
-    if (rt < 1) rt = 1;
-    blocks = (rt + REEL_BLOCK - 1) / REEL_BLOCK;
-    return (struct reel_pieces){ r, rt, blocks, reel_pow2_up(r.runs), reel_pow2_up(blocks) };
-}
-
-/* Pieces are stored densely: (sample * runs + run) * blocks + block, holes included. */
-static inline int64_t reel_pieces_count(const struct reel_pieces *p)
-{
-    return p->r.b * p->r.runs * p->blocks;
-}
-
-struct reel_range { int64_t lo, hi; }; /* tokens of a sample; empty if lo >= hi */
-
-static inline struct reel_range reel_piece_tokens(const struct reel_pieces *p, int64_t run, int64_t block)
-{
-    int64_t lo = run * p->run_tok, end = lo + p->run_tok, hi;
-
-    if (end > p->r.s) end = p->r.s;
-    lo += block * REEL_BLOCK;
-    hi = lo + REEL_BLOCK;
-    return (struct reel_range){ lo, hi < end ? hi : end };
-}
+#include "kernels/pieces.h"
 
 /**
  * reel_tree - out[0..n-1] = sum of the leaves lo..lo+span-1; 0 if all of them are holes. Local.

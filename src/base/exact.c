@@ -1,36 +1,12 @@
 #include "base/exact.h"
 
 #include <math.h>
-#include <string.h>
 
-/* Bit 0 of limb 0 weighs 2^-1074; limb i carries bits 32i..32i+31. */
 void reel_exact_add(int64_t limb[REEL_EXACT_LIMBS], double x)
 {
-    int e;
-    int64_t m;
-    uint64_t u;
-    int bit, i, s;
+    struct reel_exact_term t = reel_exact_split(x);
 
-    if (x == 0) return;
-    if (!isfinite(x)) {
-        limb[REEL_EXACT_LIMBS - 1]++;
-        return;
-    }
-    m = (int64_t)ldexp(frexp(x, &e), 53); /* x = m 2^(e-53), exactly */
-    bit = e - 53 + 1074;
-    if (bit < 0) { /* subnormal: its low bits are zero */
-        m /= (int64_t)1 << -bit;
-        bit = 0;
-    }
-    u = m < 0 ? (uint64_t)-m : (uint64_t)m;
-    i = bit / 32;
-    s = bit % 32;
-    for (int k = 0; k < 3; k++) { /* 53 bits shifted by up to 31 span three limbs */
-        int lo = 32 * k - s;
-        uint64_t part = lo >= 64 ? 0 : lo >= 0 ? u >> lo : u << -lo;
-        part &= 0xffffffffu;
-        limb[i + k] += m < 0 ? -(int64_t)part : (int64_t)part;
-    }
+    for (int k = 0; k < 3; k++) limb[t.limb + k] += t.part[k];
 }
 
 double reel_exact_value(const int64_t limb[REEL_EXACT_LIMBS])

@@ -1,7 +1,7 @@
 /* Checked fronts: matrix products, attention and the row-wise layers. */
 #include "be/check.h"
 
-#include "kernels/cpu/tree.h"
+#include "kernels/pieces.h"
 
 struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod)
 {
@@ -221,13 +221,12 @@ static struct mod check_mod(struct reel_stream *s, const char *op, reel_tensor m
     return z;
 }
 
-/* bytes of the partial sums of k vectors of d over the pieces of r (kernels/cpu/tree.h) */
+/* bytes of the partial sums of k vectors of d over the pieces of r (kernels/pieces.h) */
 static size_t sums_bytes(struct reel_rows r, int64_t nmod, int64_t k, int64_t d)
 {
     struct reel_pieces p = reel_pieces_make(r);
-    int64_t slots = p.r.runs * p.blocks + (nmod ? nmod / r.b : 1) - 1;
 
-    return (size_t)(r.b * slots * k * d) * sizeof(float);
+    return (size_t)(r.b * reel_piece_slots(&p, nmod ? nmod / r.b : 1) * k * d) * sizeof(float);
 }
 
 /* ---- LayerNorm ---- */
