@@ -1,5 +1,5 @@
 check_PROGRAMS += tests/t_safetensors tests/t_dcp tests/t_hf tests/t_hf_np2 tests/t_ckpt tests/t_ckpt_np2 tests/t_ckpt_np4 \
-  tests/t_tree tests/t_tree_np3 tests/t_io tests/t_io_np3
+  tests/t_tree tests/t_tree_np3 tests/t_tree_np4 tests/t_io tests/t_io_np3
 tests_t_safetensors_SOURCES = tests/t_safetensors.c
 tests_t_dcp_SOURCES = tests/t_dcp.c
 tests_t_hf_SOURCES = tests/t_hf.c
@@ -9,6 +9,7 @@ tests_t_ckpt_np2_SOURCES = tests/t_ckpt.c
 tests_t_ckpt_np4_SOURCES = tests/t_ckpt.c
 tests_t_tree_SOURCES = tests/t_tree.c
 tests_t_tree_np3_SOURCES = tests/t_tree.c
+tests_t_tree_np4_SOURCES = tests/t_tree.c
 tests_t_io_SOURCES = tests/t_io.c
 tests_t_io_np3_SOURCES = tests/t_io.c
 dist_check_SCRIPTS += tests/t_dcp_torch.sh tests/t_ckpt_fail.sh

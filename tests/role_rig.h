@@ -1,7 +1,7 @@
 #ifndef REEL_TESTS_ROLE_RIG_H
 #define REEL_TESTS_ROLE_RIG_H
 
-/* A role sharded over all ranks, its table made from a safetensors file. */
+/* A role over all ranks, rig_tp of them tensor parallel and the others sharded, its table made from a safetensors file. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +14,7 @@ extern const struct reel_model_ops reel_model_wan; /* of the registry */
 
 static struct reel_comm W;
 static struct reel_backend *be;
+static int rig_tp = 1;
 
 struct rig {
     struct reel_mesh mesh;
@@ -33,11 +34,11 @@ static void rig_params(struct rig *r, int planning)
 /* A role of the first n lines of a table of the caller's, or of rig_open's. */
 static void rig_table(struct rig *r, struct reel_param_def *def, int n, int units, int trainable)
 {
-    struct reel_mesh_dims d = { W.size, 1, W.size, 1, 1 };
+    struct reel_mesh_dims d = { W.size, 1, W.size / rig_tp, 1, rig_tp };
 
     memset(r, 0, sizeof *r);
     r->scratch.name = r->params.name = r->optim.name = r->work.name = "t";
-    r->cfg = (struct reel_params_cfg){ "student", def, n, units, REEL_F32, trainable, reel_model_wan.naming };
+    r->cfg = (struct reel_params_cfg){ "student", def, n, units, REEL_F32, trainable, reel_model_wan.naming, 1 };
     if (reel_mesh_open(&r->mesh, &W, &d)) abort();
     rig_params(r, 1);
     reel_params_close(r->ps);
@@ -46,6 +47,20 @@ static void rig_table(struct rig *r, struct reel_param_def *def, int n, int unit
         reel_arena_open(&r->optim, be, "optim", b) || reel_arena_open(&r->work, be, "work", c))
         abort();
     rig_params(r, 0);
+}
+
+/* Which way Wan's layers go, by their names. */
+static enum reel_param_split rig_split(const char *name)
+{
+    static const struct { const char *part; enum reel_param_split split; } row[] = {
+        { ".to_q.", REEL_SPLIT_ROWS }, { ".to_k.", REEL_SPLIT_ROWS }, { ".to_v.", REEL_SPLIT_ROWS },
+        { ".norm_q.", REEL_SPLIT_ROWS }, { ".norm_k.", REEL_SPLIT_ROWS }, { ".net.0.proj.", REEL_SPLIT_ROWS },
+        { ".to_out.0.weight", REEL_SPLIT_COLS }, { ".net.2.weight", REEL_SPLIT_COLS },
+    };
+
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (strstr(name, row[i].part)) return row[i].split;
+    return REEL_SPLIT_NONE;
 }
 
 /* A role whose table is the tensors of a file. */
@@ -64,6 +79,7 @@ __attribute__((unused)) static void rig_open(struct rig *r, const char *file, in
         def[i].nd = e->nd;
         if (sscanf(e->name, "blocks.%d.", &def[i].unit) == 1) def[i].unit++;
         memcpy(def[i].n, e->n, sizeof def[i].n);
+        def[i].split = rig_split(e->name);
     }
     reel_st_close(st);
     rig_table(r, def, n, 3, trainable);

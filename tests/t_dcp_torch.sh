@@ -18,7 +18,9 @@ oracle() { # oracle TEXT MODE DIR: the script's TAP lines become ours
 run=$REEL_BUILD/tests/mpirun.sh
 try "written by four ranks" "$run" "$REEL_BUILD/tests/t_ckpt_np4" write "$TMPDIR/formula"
 oracle "torch" formula "$TMPDIR/formula/checkpoint-3"
-mkdir "$TMPDIR/role"
-try "a role written by three ranks" "$run" "$REEL_BUILD/tests/t_tree_np3" "$TMPDIR/role"
+mkdir "$TMPDIR/role" "$TMPDIR/split"
+try "a role written by three ranks" "$run" "$REEL_BUILD/tests/t_tree_np3" "$TMPDIR/role" 1
 oracle "torch" role "$TMPDIR/role/checkpoint-3"
+try "a role written by two tensor parallel ranks x two shards" "$run" "$REEL_BUILD/tests/t_tree_np4" "$TMPDIR/split" 2
+oracle "torch, in blocks of rows and columns" role "$TMPDIR/split/checkpoint-3"
 plan

@@ -204,13 +204,13 @@ static int shards_are(struct rig *r, const struct reel_weights *w)
         struct reel_shard sh = reel_param_shard(r->ps, i);
         struct reel_st *file;
         const struct reel_st_entry *e = reel_weights_find(w, r->def[i].name, &file);
-        size_t size = e->dt == REEL_BF16 ? 2 : 4, per = e->bytes / size / (size_t)e->n[0];
+        size_t size = e->dt == REEL_BF16 ? 2 : 4, n = (size_t)reel_numel(sh.w);
         char *raw = malloc(e->bytes);
         float *have = malloc(reel_bytes(sh.w) + 4);
         if (reel_st_read(file, e, 0, e->bytes, raw)) abort();
         if (sh.rows) reel_get(&r->s, have, sh.w);
-        for (size_t k = 0; k < (size_t)sh.rows * per; k++) {
-            size_t at = ((size_t)sh.row0 * per + k) * size;
+        for (size_t k = 0; k < n; k++) {
+            size_t at = (size_t)reel_shard_element(r->ps, i, (int64_t)k) * size;
             uint16_t h;
             float f;
             memcpy(&h, raw + at, 2);

@@ -1,11 +1,13 @@
-/* parameters under HSDP, on several rank counts: gathered tensors are whole, gradient sums have the
- * bits of one serial tree in every replicate x shard split, memory falls with the shard size */
+/* parameters under tensor parallelism and HSDP, on several rank counts: gathered tensors are whole, gradient sums
+ * have the bits of one serial tree in every replicate x shard split, memory falls with the shard size */
 #include <math.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/exact.h"
 #include "base/rng.h"
+#include "be/ops.h"
 #include "nn/params.h"
 #include "tap.h"
 
@@ -27,6 +29,17 @@ static void freeze(int on)
 {
     for (int i = 0; i < N_DEF; i++)
         defs[i].frozen = on && (!defs[i].unit || !(strstr(defs[i].name, ".to_q.") || strstr(defs[i].name, ".small.")));
+}
+
+/* As layers do: rows or columns of some over tp, evenly or not (2051 rows of 41, 257 columns). */
+static void split_params(int on)
+{
+    for (int i = 0; i < N_DEF; i++) {
+        enum reel_param_split s = REEL_SPLIT_NONE;
+        if (strstr(defs[i].name, ".to_q.")) s = REEL_SPLIT_ROWS;
+        if (strstr(defs[i].name, ".small.") || strstr(defs[i].name, "head.weight")) s = REEL_SPLIT_COLS;
+        defs[i].split = on ? s : REEL_SPLIT_NONE;
+    }
 }
 
 static struct reel_comm W;
@@ -83,10 +96,10 @@ static struct reel_params *plan(struct rig *r, const struct reel_params_cfg *cfg
     return ps;
 }
 
-static void rig_open(struct rig *r, int replicate, int shard, reel_dtype compute, int trainable)
+static void rig_open(struct rig *r, int replicate, int shard, int tp, reel_dtype compute, int trainable)
 {
-    struct reel_mesh_dims d = { W.size, replicate, shard, 1, 1 };
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, compute, trainable, NULL };
+    struct reel_mesh_dims d = { W.size, replicate, shard, 1, tp };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, compute, trainable, NULL, 1 };
 
     if (reel_mesh_open(&r->mesh, &W, &d)) abort();
     reel_params_close(plan(r, &cfg));
@@ -114,20 +127,44 @@ static void set_masters(struct rig *r)
 {
     for (int i = 0; i < N_DEF; i++) {
         struct reel_shard sh = reel_param_shard(r->ps, i);
-        int64_t n = reel_numel(sh.w), e0 = sh.rows ? sh.row0 * (n / sh.rows) : 0;
+        int64_t n = reel_numel(sh.w);
         float *h = host(n);
 
-        for (int64_t e = 0; e < n; e++) h[e] = value("w", 0, 0, i, e0 + e);
+        for (int64_t e = 0; e < n; e++) h[e] = value("w", 0, 0, i, reel_shard_element(r->ps, i, e));
         if (n) reel_put(&r->s, sh.w, h);
         free(h);
     }
 }
 
-/* Is the gathered parameter i the whole tensor? */
+/* The share of this tp rank of n, said again: ceilings of even shares, of groups of 8 where there are any. */
+static void share(const struct rig *r, int64_t n, int64_t *at, int64_t *held)
+{
+    int64_t tp = r->mesh.tp.size, group = n % tp && n % 8 == 0 ? 8 : 1, k[2];
+
+    for (int i = 0; i < 2; i++) k[i] = (int64_t)ceil((double)(r->mesh.tp.rank + i) * (double)(n / group) / (double)tp);
+    *at = k[0] * group;
+    *held = k[1] * group - *at;
+}
+
+/* Dimensions of this tp rank's part of parameter i, and the index in the whole of the part's element e. */
+static int64_t whole_element(const struct rig *r, int i, int64_t dims[REEL_MAXDIM], int64_t e)
+{
+    int dim = defs[i].split == REEL_SPLIT_COLS;
+    int64_t at = 0, row = 1, per;
+
+    memcpy(dims, defs[i].n, sizeof defs[i].n);
+    if (defs[i].split != REEL_SPLIT_NONE) share(r, defs[i].n[dim], &at, &dims[dim]);
+    for (int k = 1; k < defs[i].nd; k++) row *= defs[i].n[k];
+    if (!dim) return at * row + e;
+    per = row / defs[i].n[1] * dims[1];
+    return e / per * row + at * (row / defs[i].n[1]) + e % per;
+}
+
+/* Is the gathered parameter i the whole of this tp rank's part? */
 static int whole(struct rig *r, int i, reel_dtype compute)
 {
     reel_tensor t = reel_param(r->ps, i);
-    int64_t n = reel_numel(t), bad = 0;
+    int64_t n = reel_numel(t), bad = 0, dims[REEL_MAXDIM];
     int bf16 = compute == REEL_BF16 && !defs[i].keep_f32;
     uint16_t *half = malloc((size_t)n * 2);
     float *h = host(n);
@@ -135,7 +172,7 @@ static int whole(struct rig *r, int i, reel_dtype compute)
     if (bf16) reel_get(&r->s, half, t);
     else reel_get(&r->s, h, t);
     for (int64_t e = 0; e < n; e++) {
-        float want = value("w", 0, 0, i, e);
+        float want = value("w", 0, 0, i, whole_element(r, i, dims, e));
         uint32_t u = (uint32_t)half[e] << 16;
 
         if (bf16) memcpy(&h[e], &u, 4), want = as_bf16(want);
@@ -143,7 +180,9 @@ static int whole(struct rig *r, int i, reel_dtype compute)
     }
     free(half);
     free(h);
-    return bad == 0 && t.dt == (bf16 ? REEL_BF16 : REEL_F32) && t.n[0] == defs[i].n[0] && t.nd == defs[i].nd;
+    whole_element(r, i, dims, 0);
+    return bad == 0 && t.dt == (bf16 ? REEL_BF16 : REEL_F32) && t.nd == defs[i].nd &&
+           memcmp(t.n, dims, (size_t)t.nd * sizeof *dims) == 0;
 }
 
 static int unit_whole(struct rig *r, int unit, reel_dtype compute)
@@ -156,12 +195,12 @@ static int unit_whole(struct rig *r, int unit, reel_dtype compute)
 }
 
 /* A forward and a backward sweep, one unit ahead; every parameter checked at every use. */
-static void gathers(int replicate, int shard, reel_dtype compute)
+static void gathers(int replicate, int shard, int tp, reel_dtype compute)
 {
     struct rig r;
     int ok = 1, back = 1;
 
-    rig_open(&r, replicate, shard, compute, 0);
+    rig_open(&r, replicate, shard, tp, compute, 0);
     set_masters(&r);
     reel_params_need(r.ps, 0);
     reel_params_prefetch(r.ps, 1);
@@ -179,8 +218,8 @@ static void gathers(int replicate, int shard, reel_dtype compute)
         reel_params_release(r.ps, u);
     }
     back &= unit_whole(&r, 0, compute);
-    TAP_OK(everyone(ok && back), "%d x %d, %s: every gathered parameter is whole, forward and backward", replicate,
-           shard, reel_dtype_name(compute));
+    TAP_OK(everyone(ok && back), "%d x %d x %d, %s: every gathered parameter is whole, forward and backward", replicate,
+           shard, tp, reel_dtype_name(compute));
     ok = r.params.used == r.planned[0] && r.optim.used == r.planned[1] && r.work.used == r.planned[2] && !r.planned[1];
     TAP_OK(everyone(ok), "the plan was exact: params %zu, work %zu bytes", r.planned[0], r.planned[2]);
     rig_close(&r);
@@ -201,13 +240,13 @@ static float tree(const float *v, int n)
 static void write_grads(struct rig *r, int unit, uint32_t round)
 {
     for (int i = 0; i < N_DEF; i++) {
-        int64_t n;
+        int64_t n, dims[REEL_MAXDIM];
         float *h;
 
         if (defs[i].unit != unit || defs[i].frozen) continue;
         n = reel_numel(reel_param_grad(r->ps, i));
         h = host(n);
-        for (int64_t e = 0; e < n; e++) h[e] = value("g", (uint32_t)W.rank, round, i, e);
+        for (int64_t e = 0; e < n; e++) h[e] = value("g", (uint32_t)r->mesh.hsdp.rank, round, i, whole_element(r, i, dims, e));
         reel_put(&r->s, reel_param_grad(r->ps, i), h);
         free(h);
     }
@@ -227,11 +266,11 @@ static void backward(struct rig *r, uint32_t round, int finish)
     if (finish) reel_grads_finish(r->ps);
 }
 
-/* Is the gradient shard the sum over rounds of the serial tree over all ranks, bit by bit? */
+/* Is the gradient shard the sum over rounds of the serial tree over all hsdp ranks, bit by bit? */
 static int64_t wrong_sums(struct rig *r, int i, uint32_t rounds)
 {
     struct reel_shard sh = reel_param_shard(r->ps, i);
-    int64_t n = defs[i].frozen ? 0 : reel_numel(sh.g), e0 = sh.rows ? sh.row0 * (n / sh.rows) : 0, bad = 0;
+    int64_t n = defs[i].frozen ? 0 : reel_numel(sh.g), bad = 0;
     float *h = host(n);
 
     if (defs[i].frozen) bad = sh.g.nd || sh.m.nd || sh.v.nd || !sh.w.nd;
@@ -240,8 +279,9 @@ static int64_t wrong_sums(struct rig *r, int i, uint32_t rounds)
         float want = 0, v[64];
 
         for (uint32_t round = 0; round < rounds; round++) {
-            for (int k = 0; k < W.size; k++) v[k] = value("g", (uint32_t)k, round, i, e0 + e);
-            want += tree(v, W.size);
+            for (int k = 0; k < r->mesh.hsdp.size; k++)
+                v[k] = value("g", (uint32_t)k, round, i, reel_shard_element(r->ps, i, e));
+            want += tree(v, r->mesh.hsdp.size);
         }
         bad += memcmp(&h[e], &want, 4) != 0;
     }
@@ -249,20 +289,20 @@ static int64_t wrong_sums(struct rig *r, int i, uint32_t rounds)
     return bad;
 }
 
-static void sums(int replicate, int shard)
+static void sums(int replicate, int shard, int tp)
 {
     struct rig r;
     int64_t bad = 0, left = 0;
     struct reel_shard sh;
     float first = 1;
 
-    rig_open(&r, replicate, shard, REEL_F32, 1);
+    rig_open(&r, replicate, shard, tp, REEL_F32, 1);
     backward(&r, 9, 1); /* what zero() forgets */
     reel_grads_zero(r.ps);
     backward(&r, 0, 0); /* the second round begins while the first is on its way */
     backward(&r, 1, 1);
     for (int i = 0; i < N_DEF; i++) bad += wrong_sums(&r, i, 2);
-    TAP_OK(everyone(bad == 0), "%d x %d: two rounds of gradients%s have the bits of the serial tree", replicate, shard,
+    TAP_OK(everyone(bad == 0), "%d x %d x %d: two rounds of gradients%s have the bits of the serial tree", replicate, shard, tp,
            defs[0].frozen ? " of the trained parameters" : "");
     sh = reel_param_shard(r.ps, reel_param_find(r.ps, "blocks.0.to_q.weight"));
     reel_grads_zero(r.ps);
@@ -270,6 +310,68 @@ static void sums(int replicate, int shard)
     left = sh.rows && first != 0;
     TAP_OK(everyone(!left), "and zero() forgets them");
     rig_close(&r);
+}
+
+/* ---- tensor parallel ranks ------------------------------------------------------------------ */
+
+/* The sum of squares of all gradients, as a clip takes it, of gradients that do not depend on the rank. */
+static double squares(int replicate, int shard, int tp, int pieces)
+{
+    int64_t limbs[REEL_EXACT_LIMBS] = { 0 };
+    reel_tensor acc;
+    struct reel_arena mem;
+    struct rig r;
+
+    rig_open(&r, replicate, shard, tp, REEL_F32, 1);
+    reel_params_close(r.ps);
+    r.params.used = r.optim.used = r.work.used = 0;
+    if (reel_params_open(&r.ps, &(struct reel_params_cfg){ "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL, pieces }, &r.mesh,
+                         &r.s, &r.params, &r.optim, &r.work) ||
+        reel_arena_open(&mem, be, "acc", sizeof limbs))
+        abort();
+    acc = reel_new(&mem, REEL_I64, REEL_DIMS(REEL_EXACT_LIMBS));
+    reel_put(&r.s, acc, limbs);
+    for (int i = 0; i < N_DEF; i++) {
+        struct reel_shard sh = reel_param_shard(r.ps, i);
+        int64_t n = reel_numel(sh.g);
+        float *h = host(n);
+
+        for (int64_t e = 0; e < n; e++) h[e] = value("q", 0, 0, i, reel_shard_element(r.ps, i, e));
+        if (n) reel_put(&r.s, sh.g, h);
+        free(h);
+        reel_grad_squares(r.ps, i, acc);
+    }
+    reel_get(&r.s, limbs, acc);
+    reel_comm_sum_i64(&r.mesh.shard, limbs, REEL_EXACT_LIMBS);
+    reel_comm_sum_i64(&r.mesh.tp, limbs, REEL_EXACT_LIMBS);
+    reel_arena_close(&mem, be);
+    rig_close(&r);
+    return reel_exact_value(limbs);
+}
+
+/* All splits of the world with tp tensor parallel ranks, rows and columns that divide or do not. */
+static void splits(int tp)
+{
+    int hsdp = W.size / tp;
+    double want, got;
+
+    if (W.size % tp) return;
+    for (int shard = 1; shard <= hsdp; shard++) {
+        if (hsdp % shard) continue;
+        gathers(hsdp / shard, shard, tp, REEL_F32);
+        gathers(hsdp / shard, shard, tp, REEL_BF16);
+        sums(hsdp / shard, shard, tp);
+    }
+    if (tp & (tp - 1)) return;
+    for (int i = 0; i < N_DEF; i++)
+        if (!strcmp(defs[i].name, "head.weight")) defs[i].n[1] = 256; /* equal pieces */
+        else if (defs[i].split == REEL_SPLIT_COLS) defs[i].split = REEL_SPLIT_NONE;
+    want = squares(W.size, 1, 1, 8);
+    got = squares(1, hsdp, tp, 8);
+    TAP_OK(everyone(!memcmp(&want, &got, 8) && want > 0), "%d x %d: the norm has the bits of one rank", hsdp, tp);
+    for (int i = 0; i < N_DEF; i++)
+        if (!strcmp(defs[i].name, "head.weight")) defs[i].n[1] = 257;
+    split_params(1);
 }
 
 /* ---- memory and traffic --------------------------------------------------------------------- */
@@ -286,7 +388,7 @@ static int64_t unit_numel(int unit)
 /* What a table whose parameters are frozen for the most part takes, beside the whole one. */
 static void savings(void)
 {
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL, 1 };
     int64_t trained = 0, block = 0;
     size_t masters;
     struct rig r;
@@ -317,7 +419,7 @@ static void savings(void)
 
 static void memory(void)
 {
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL, 1 };
     struct rig r;
     int64_t total = 0, root = unit_numel(0), block = unit_numel(1);
 
@@ -351,7 +453,7 @@ static void rows(void)
         { "head.weight", { 75, 75, 75, 75 } },    { "blocks.2.to_q.weight", { 513, 513, 513, 512 } },
         { "blocks.2.norm.weight", { 3, 3, 3, 1 } },
     };
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL, 1 };
     struct reel_mesh_dims d = { 8, 2, 4, 1, 1 };
     struct rig r;
     int ok = 1;
@@ -376,12 +478,12 @@ static void rows(void)
 /* A planned step counts the bytes that the real one moves. */
 static void traffic(void)
 {
-    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL };
+    struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, REEL_F32, 1, NULL, 1 };
     struct rig r, p;
     struct reel_params *ps;
     int replicas = W.size % 2 ? 1 : 2;
 
-    rig_open(&r, replicas, W.size / replicas, REEL_F32, 1);
+    rig_open(&r, replicas, W.size / replicas, 1, REEL_F32, 1);
     reel_mesh_place(&p.mesh, &r.mesh.dims, W.rank);
     ps = plan(&p, &cfg);
     for (int u = 0; u < N_UNITS; u++) {
@@ -461,7 +563,7 @@ static void misuse(void)
     for (size_t k = 0; k < sizeof bugs / sizeof *bugs; k++) {
         struct rig r;
 
-        rig_open(&r, 1, 1, REEL_F32, 1);
+        rig_open(&r, 1, 1, 1, REEL_F32, 1);
         TAP_OK(dies(bugs[k].f, r.ps), "a bug dies: %s", bugs[k].what);
         rig_close(&r);
     }
@@ -473,14 +575,17 @@ int main(int argc, char **argv)
     tap_quiet = W.rank != 0;
     for (int shard = 1; shard <= W.size; shard++) {
         if (W.size % shard) continue;
-        gathers(W.size / shard, shard, REEL_F32);
-        gathers(W.size / shard, shard, REEL_BF16);
-        sums(W.size / shard, shard);
+        gathers(W.size / shard, shard, 1, REEL_F32);
+        gathers(W.size / shard, shard, 1, REEL_BF16);
+        sums(W.size / shard, shard, 1);
         freeze(1);
-        gathers(W.size / shard, shard, REEL_F32);
-        sums(W.size / shard, shard);
+        gathers(W.size / shard, shard, 1, REEL_F32);
+        sums(W.size / shard, shard, 1);
         freeze(0);
     }
+    split_params(1);
+    for (int tp = 2; tp <= W.size && tp <= 7; tp++) splits(tp); /* the bias has 7 elements */
+    split_params(0);
     traffic();
     if (W.size == 1) rows(), memory(), savings(), misuse();
     reel_backend_close(be);

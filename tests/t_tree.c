@@ -1,5 +1,6 @@
 /* a role's state as a key tree: from device to file to device on any number of ranks; the keys of a
- * FastVideo run; export to a Diffusers folder. With an argument: leave a checkpoint there. */
+ * FastVideo run; export to a Diffusers folder. With arguments DIR TP: leave a checkpoint there, written by
+ * TP tensor parallel ranks. */
 #include <limits.h>
 #include <unistd.h>
 
@@ -25,7 +26,15 @@ static const char *path(const char *a, const char *b)
     return p[k];
 }
 
-static const char *golden(const char *name) { return path(path(getenv("REEL_SRC"), "tests/golden"), name); }
+static const char *golden(const char *name)
+{
+    static char p[4][PATH_MAX];
+    static int k;
+
+    k = (k + 1) % 4;
+    snprintf(p[k], sizeof p[k], "%s/tests/golden/%s", getenv("REEL_SRC"), name);
+    return p[k];
+}
 
 static int everyone(int ok)
 {
@@ -44,9 +53,9 @@ static void set_moments(struct rig *r)
 {
     for (int i = 0; i < r->cfg.n; i++) {
         struct reel_shard sh = reel_param_shard(r->ps, i);
-        int64_t n = reel_numel(sh.m), per = sh.rows ? n / sh.rows : 0;
+        int64_t n = reel_numel(sh.m);
         float *f = malloc((size_t)n * 4 + 4);
-        for (int64_t k = 0; k < n; k++) f[k] = (float)(1000 + sh.row0 * per + k);
+        for (int64_t k = 0; k < n; k++) f[k] = (float)(1000 + reel_shard_element(r->ps, i, k));
         if (n) reel_put(&r->s, sh.m, f);
         for (int64_t k = 0; k < n; k++) f[k] *= 0.5f;
         if (n) reel_put(&r->s, sh.v, f);
@@ -70,7 +79,7 @@ static void save(struct rig *r, const char *dir)
     if (!e) e = reel_tree_object(&t, reel_val_bool(1), 0, "callbacks.ema.ema_started");
     if (!e) e = reel_tree_dataloader(&t, 0, 6);
     if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, 3, t.set, config, 0 }, &W);
-    TAP_OK(everyone(!e), "a role saved: %d tensors, %d values", t.set.n_t, t.set.n_o);
+    TAP_OK(everyone(!e), "a role saved with tp %d: %d tensors, %d values", rig_tp, t.set.n_t, t.set.n_o);
     reel_tree_free(&t);
     free(host);
 }
@@ -88,7 +97,7 @@ static void load(struct rig *r, const char *dir)
     if (!e) e = reel_tree_object(&t, reel_val_none(), 0, "schedulers.student.scheduler.last_epoch");
     if (!e) e = reel_ckpt_load(dir, &t.set, &W);
     TAP_OK(everyone(!e && memcmp(before, host, bytes) == 0 && t.set.o[0].v.u.i[0] == 3 && reel_tree_found(&t, "roles.")),
-           "loaded again, bit equal");
+           "loaded with tp %d, bit equal", rig_tp);
     TAP_OK(everyone(reel_tree_k(r->ps, host, &uneven) == 3 && !uneven), "the step count of the optimizer");
     for (int i = 0; i < r->cfg.n; i++) { /* then to the device and back */
         struct reel_shard sh = reel_param_shard(r->ps, i);
@@ -187,30 +196,40 @@ static void exports(const char *ckpt)
     reel_err_clear();
 }
 
+/* The golden weights, and moments made up. */
+static void role(struct rig *r)
+{
+    struct reel_hf_source src = { .init_from = golden("hf-layout/pipeline") };
+
+    rig_open(r, golden("hf-layout/pipeline/transformer/diffusion_pytorch_model.safetensors"), 1);
+    if (reel_hf_load(&src, r->ps, &r->s, &W)) abort();
+    set_moments(r);
+}
+
 int main(int argc, char **argv)
 {
-    struct reel_hf_source src = { 0 };
     struct rig r;
 
     if (reel_comm_start(&W, &argc, &argv)) return 1;
     tap_quiet = W.rank != 0;
-    if (argc == 2) snprintf(tmp, sizeof tmp, "%s", argv[1]);
+    if (argc > 1) snprintf(tmp, sizeof tmp, "%s", argv[1]);
     else snprintf(tmp, sizeof tmp, "%s/reel_t_tree_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
-    if (argc != 2 && W.rank == 0 && !mkdtemp(tmp)) return 1;
+    if (argc < 2 && W.rank == 0 && !mkdtemp(tmp)) return 1;
     reel_comm_bcast(&W, tmp, sizeof tmp, 0);
     if (reel_backend_open(&be, "cpu", 1)) return 1;
-    src.init_from = golden("hf-layout/pipeline");
-    rig_open(&r, golden("hf-layout/pipeline/transformer/diffusion_pytorch_model.safetensors"), 1);
-    if (reel_hf_load(&src, r.ps, &r.s, &W)) return 1;
-    set_moments(&r);
-    save(&r, tmp);
-    load(&r, path(tmp, "checkpoint-3"));
+    for (rig_tp = W.size; rig_tp >= 1; rig_tp--) { /* saved by the tensor parallel ranks last tried, loaded by these */
+        if (W.size % rig_tp || (argc == 3 && rig_tp != atoi(argv[2]))) continue;
+        role(&r);
+        if (rig_tp < W.size && argc < 3) load(&r, path(tmp, "checkpoint-3"));
+        save(&r, tmp);
+        load(&r, path(tmp, "checkpoint-3"));
+        rig_close(&r);
+    }
     keys(path(tmp, "checkpoint-3"));
-    if (argc != 2) exports(path(tmp, "checkpoint-3"));
-    rig_close(&r);
+    if (argc < 2) exports(path(tmp, "checkpoint-3"));
     reel_backend_close(be);
     reel_comm_barrier(&W);
-    if (W.rank == 0 && argc != 2) (void)!reel_rmtree(tmp);
+    if (W.rank == 0 && argc < 2) (void)!reel_rmtree(tmp);
     reel_comm_stop();
     return tap_done();
 }

@@ -1,6 +1,6 @@
 /* Gradient clipping by the exact global norm of each role, with the norm of every module in the log.
- * norm^2 = sum over distinct elements: local squares, added over the shard group alone (replicas hold
- * equal gradients). Squares are summed exactly, so the norm has the same bits in every layout.
+ * norm^2 = sum over distinct elements: local squares, added over shard and tp alone (replicas hold equal
+ * gradients). Squares are summed exactly, so the norm has the same bits in every layout.
  * Source: torch.nn.utils.clip_grad_norm_; FastVideo takes the norm of each rank's shard instead. */
 #include <math.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ static reel_err grad_clip_layout(struct reel_cb *c, struct reel_arena *a)
     return REEL_OK;
 }
 
-/* Limbs of every unit's sum of squares, equal on all ranks of the shard group; host memory. */
+/* Limbs of every unit's sum of squares, equal on all ranks of tp x shard; host memory. */
 static int64_t *unit_squares(struct reel_cb *c, struct reel_model *m, reel_tensor acc)
 {
     int64_t n = reel_numel(acc);
@@ -42,12 +42,10 @@ static int64_t *unit_squares(struct reel_cb *c, struct reel_model *m, reel_tenso
 
     for (int64_t i = 0; i < n; i++) host[i] = 0;
     reel_put(m->s, acc, host);
-    for (int i = 0; i < pc->n; i++) {
-        struct reel_shard s = reel_param_shard(m->ps, i);
-        if (s.rows && s.g.nd) reel_sumsq(m->s, reel_at(acc, pc->def[i].unit), s.g);
-    }
+    for (int i = 0; i < pc->n; i++) reel_grad_squares(m->ps, i, reel_at(acc, pc->def[i].unit));
     reel_get(m->s, host, acc);
     reel_comm_sum_i64(&c->mesh->shard, host, (int)n);
+    reel_comm_sum_i64(&c->mesh->tp, host, (int)n);
     return host;
 }
 

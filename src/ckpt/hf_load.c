@@ -137,7 +137,7 @@ static reel_err read_shards(struct reel_params *ps, struct found *f, int n, stru
         struct reel_shard sh = reel_param_shard(ps, i);
         struct found *hit = find(f, n, cfg->def[i].name);
         if (!sh.rows || cfg->def[i].part != REEL_PARAM_OWN) continue;
-        if (hit) e = reel_st_read_f32(hit->file, hit->e, sh.row0, sh.rows, buf);
+        if (hit) e = reel_st_read_box_f32(hit->file, hit->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
         else memset(buf, 0, reel_bytes(sh.w));
         if (!e) reel_put(s, sh.w, buf);
         if (!e) reel_sync(s); /* the buffer is used again */

@@ -258,16 +258,15 @@ static void take_rows(struct reel_io *io, const char *name, reel_tensor local)
     if (local.n[0]) reel_put(io->s, local, io->tree->set.t[e->at].host); /* the alias has the same host memory */
 }
 
-static void rows(struct reel_io *io, const char *name, const char *alias, const int64_t *n, int nd, int64_t row0,
-                 reel_tensor local)
+/* x: the global dimensions, and which part of them `local` is. */
+static void rows(struct reel_io *io, const char *name, const char *alias, struct reel_ckpt_tensor x, reel_tensor local)
 {
-    struct reel_ckpt_tensor x = { .dt = REEL_F32, .nd = nd, .row0 = row0, .rows = local.n[0] };
+    int nd = x.nd;
 
     REEL_BUG_IF(nd < 1 || nd > REEL_MAXDIM || local.nd != nd || local.dt != REEL_F32, "%s.%s: %d dimensions of %s",
                 io->owner[io->cur].prefix, name, local.nd, reel_dtype_name(local.dt));
     if (io->err) return;
     if (io->way == REEL_IO_TAKE) return take_rows(io, name, local);
-    memcpy(x.n, n, (size_t)nd * sizeof *n);
     x.host = block(io, reel_bytes(local));
     if (!x.host) return;
     if (io->way == REEL_IO_SAVE && x.rows) reel_get(io->s, x.host, local);
@@ -276,17 +275,24 @@ static void rows(struct reel_io *io, const char *name, const char *alias, const 
 
 void reel_io_rows(struct reel_io *io, const char *name, const int64_t *n, int nd, int64_t row0, reel_tensor local)
 {
-    rows(io, name, NULL, n, nd, row0, local);
+    struct reel_ckpt_tensor x = { .dt = REEL_F32, .nd = nd, .row0 = row0, .rows = local.n[0] };
+
+    memcpy(x.n, n, (size_t)(nd > 0 && nd <= REEL_MAXDIM ? nd : 0) * sizeof *n);
+    rows(io, name, NULL, x, local);
 }
 
 void reel_io_shadow(struct reel_io *io, const char *name, const struct reel_params *ps, int i, reel_tensor local)
 {
     const struct reel_param_def *d = &reel_params_cfg(ps)->def[i];
+    struct reel_shard sh = reel_param_shard(ps, i);
+    struct reel_ckpt_tensor x = { .dt = REEL_F32, .nd = d->nd, .row0 = sh.row0, .rows = local.n[0], .col0 = sh.col0,
+                                  .cols = sh.cols };
     char fv[REEL_NAME_MAX], wrapped[REEL_NAME_MAX], key[KEY_MAX], alias[KEY_MAX];
 
     reel_name_ckpt(reel_params_cfg(ps)->naming, fv, d->name);
     snprintf(key, sizeof key, "%s.%s", name, fv);
     reel_name_wrapped(wrapped, fv);
     snprintf(alias, sizeof alias, "%s.%s", name, wrapped);
-    rows(io, key, strcmp(fv, wrapped) ? alias : NULL, d->n, d->nd, reel_param_shard(ps, i).row0, local);
+    memcpy(x.n, d->n, sizeof x.n);
+    rows(io, key, strcmp(fv, wrapped) ? alias : NULL, x, local);
 }

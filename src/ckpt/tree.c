@@ -165,7 +165,8 @@ static struct reel_ckpt_tensor part(const struct reel_params *ps, int i, float *
 {
     const struct reel_param_def *d = &reel_params_cfg(ps)->def[i];
     struct reel_shard sh = reel_param_shard(ps, i);
-    struct reel_ckpt_tensor t = { .dt = REEL_F32, .nd = d->nd, .row0 = sh.row0, .rows = sh.rows, .host = host };
+    struct reel_ckpt_tensor t = { .dt = REEL_F32, .nd = d->nd, .row0 = sh.row0, .rows = sh.rows, .col0 = sh.col0,
+                                  .cols = sh.cols, .host = host };
 
     memcpy(t.n, d->n, sizeof t.n);
     return t;

@@ -18,10 +18,34 @@ reel_tensor reel_span(reel_tensor flat, int64_t at, int64_t n) { return reel_sli
 
 reel_tensor reel_param_view(const struct reel_params *ps, int i, void *p, reel_dtype dt)
 {
-    return reel_view(p, dt, ps->cfg.def[i].n, ps->cfg.def[i].nd);
+    return reel_view(p, dt, ps->place[i].n, ps->cfg.def[i].nd);
 }
 
 /* ---- layout ------------------------------------------------------------------------------- */
+
+int64_t reel_tp_part(int64_t n, int rank, int size, int64_t *at)
+{
+    int64_t group = n % size == 0 || n % 8 ? 1 : 8, groups = n / group;
+
+    *at = (rank * groups + size - 1) / size * group;
+    return ((rank + 1) * groups + size - 1) / size * group - *at;
+}
+
+/* This tp rank's part of a parameter. */
+static void cut_param(struct reel_params *ps, int i)
+{
+    const struct reel_param_def *d = &ps->cfg.def[i];
+    struct reel_place *p = &ps->place[i];
+    const struct reel_comm *tp = &ps->mesh->tp;
+    int dim = d->split == REEL_SPLIT_COLS;
+
+    memcpy(p->n, d->n, sizeof p->n);
+    if (d->split == REEL_SPLIT_NONE) return;
+    REEL_BUG_IF(dim >= d->nd, "parameter %s of %d dimensions is split by columns", d->name, d->nd);
+    p->n[dim] = reel_tp_part(d->n[dim], tp->rank, tp->size, &p->at);
+    REEL_BUG_IF(p->n[dim] < 1, "parameter %s: %lld cannot be split over %d tensor parallel ranks", d->name,
+                (long long)d->n[dim], tp->size);
+}
 
 static void place_param(struct reel_params *ps, int i)
 {
@@ -31,9 +55,10 @@ static void place_param(struct reel_params *ps, int i)
 
     REEL_BUG_IF(d->nd < 1 || d->n[0] < 1 || d->unit < 0 || d->unit >= ps->cfg.n_units,
                 "parameter %s: %d dimensions, unit %d of %d", d->name, d->nd, d->unit, ps->cfg.n_units);
+    cut_param(ps, i);
     p->row = 1;
-    for (int k = 1; k < d->nd; k++) p->row *= d->n[k];
-    p->rows = (d->n[0] + size - 1) / size;
+    for (int k = 1; k < d->nd; k++) p->row *= p->n[k];
+    p->rows = (p->n[0] + size - 1) / size;
     p->chunk = p->rows * p->row;
     p->dt = d->keep_f32 ? REEL_F32 : ps->cfg.compute;
     p->direct = size == 1 && p->dt == REEL_F32;
@@ -197,18 +222,50 @@ struct reel_shard reel_param_shard(const struct reel_params *ps, int i)
 {
     const struct reel_unit *u = &ps->unit[ps->cfg.def[i].unit];
     const struct reel_place *p = &ps->place[i];
-    int64_t n = ps->cfg.def[i].n[0], rows = p->rows;
+    enum reel_param_split split = ps->cfg.def[i].split;
+    int64_t n = p->n[0], rows = p->rows;
     struct reel_shard sh = { 0 };
 
     sh.row0 = ps->mesh->shard.rank * rows;
     if (sh.row0 > n) sh.row0 = n;
     sh.rows = n - sh.row0 < rows ? n - sh.row0 : rows;
+    if (split == REEL_SPLIT_ROWS) sh.row0 += p->at;
+    if (split == REEL_SPLIT_COLS) sh.col0 = p->at, sh.cols = p->n[1];
     sh.w = shard_rows(ps, i, u->w, p->shard_at, sh.rows);
     if (!p->trained) return sh;
     sh.g = shard_rows(ps, i, u->g, p->grad_at, sh.rows);
     sh.m = shard_rows(ps, i, u->m, p->grad_at, sh.rows);
     sh.v = shard_rows(ps, i, u->v, p->grad_at, sh.rows);
     return sh;
+}
+
+int64_t reel_shard_element(const struct reel_params *ps, int i, int64_t e)
+{
+    const struct reel_param_def *d = &ps->cfg.def[i];
+    const struct reel_place *p = &ps->place[i];
+    struct reel_shard sh = reel_param_shard(ps, i);
+    int64_t inner = sh.cols ? p->row / sh.cols : 0;
+
+    if (!sh.cols) return sh.row0 * p->row + e;
+    return ((sh.row0 + e / p->row) * d->n[1] + sh.col0) * inner + e % p->row;
+}
+
+int64_t reel_shard_run(const struct reel_params *ps, int i)
+{
+    const struct reel_place *p = &ps->place[i];
+
+    return ps->cfg.def[i].split == REEL_SPLIT_COLS ? p->row : p->chunk;
+}
+
+void reel_grad_squares(const struct reel_params *ps, int i, reel_tensor acc)
+{
+    int all = ps->cfg.pieces ? ps->cfg.pieces : 1, size = ps->mesh->tp.size;
+    enum reel_param_split split = ps->cfg.def[i].split;
+    int64_t held = split != REEL_SPLIT_COLS || all % size ? 1 : all / size;
+    struct reel_shard sh = reel_param_shard(ps, i);
+
+    if (!sh.rows || !sh.g.nd || (split == REEL_SPLIT_NONE && ps->mesh->tp.rank > 0)) return;
+    reel_sumsq(ps->s, acc, reel_reshape(sh.g, REEL_DIMS(sh.rows * held, ps->place[i].row / held)));
 }
 
 const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps) { return &ps->cfg; }

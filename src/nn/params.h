@@ -1,13 +1,15 @@
 #ifndef REEL_NN_PARAMS_H
 #define REEL_NN_PARAMS_H
 
-/* One role's parameters under HSDP. Every tensor is sharded on dim 0 over mesh->shard as FSDP2
- * does: R = ceil(n/size) rows a rank, the last ranks short or empty; f32 masters. A unit (a
- * transformer block, or the root) is gathered just in time in the compute dtype, used, released;
- * its full f32 gradient is summed over all replicate x shard ranks in one fixed tree over their
- * hsdp rank, ((0+1)+(2+3))+..., and added to the gradient shard: the same bits for every split of
- * one world into replicate x shard. With shard 1 and f32 the gathered view is the master itself:
- * nothing is copied.
+/* One role's parameters under tensor parallelism and HSDP. A parameter that the table splits is cut
+ * over mesh->tp first (reel_tp_part); what a tp rank holds of a tensor is then sharded on dim 0 over
+ * mesh->shard as FSDP2 does: R = ceil(n/size) rows a rank, the last ranks short or empty; f32 masters. A
+ * unit (a transformer block, or the root) is gathered just in time in the compute dtype, used,
+ * released; its full f32 gradient is summed over all replicate x shard ranks in one fixed tree over
+ * their hsdp rank, ((0+1)+(2+3))+..., and added to the gradient shard: the same bits for every split
+ * of one world into replicate x shard. "Full" and "gathered" mean the part of this tp rank; nothing
+ * is ever summed over tp here: of a parameter that every tp rank holds, each makes the same gradient.
+ * With shard 1 and f32 the gathered view is the master itself: nothing is copied.
  *
  * A forward and its backward, block l of L (unit 0 is the root, block l is unit l):
  *     need(0);   prefetch(1);   for l = 1..L:  need(l); prefetch(l+1); ... release(l);
@@ -38,7 +40,14 @@ struct reel_params_cfg {
     reel_dtype compute; /* REEL_F32 or REEL_BF16 */
     int trainable;      /* gradients and AdamW moments exist, of parameters that are not frozen */
     const struct reel_naming *naming; /* NULL: files use the table's names */
+    int pieces;                       /* equal pieces of columns that sums over split columns are made of; 0: 1 */
 };
+
+/**
+ * reel_tp_part - what tp rank `rank` of `size` holds of n split rows or columns: [*at, *at + result). Local.
+ * Equal parts if size divides n; else whole groups of 8 where 8 divides n, the first ranks one more.
+ */
+int64_t reel_tp_part(int64_t n, int rank, int size, int64_t *at);
 
 /**
  * reel_params_open - lay out shards, gather buffers (two blocks plus the root), gradient buffers. Local.
@@ -63,7 +72,7 @@ void reel_params_prefetch(struct reel_params *ps, int unit);
 void reel_params_need(struct reel_params *ps, int unit);
 /** reel_params_release - give a held unit's buffer back; its views are dead. Local. */
 void reel_params_release(struct reel_params *ps, int unit);
-/** reel_param - full weight `i` of the table in its gathered dtype; valid from need() to release(). Local. */
+/** reel_param - this tp rank's weight `i` of the table, whole, in its gathered dtype; valid from need() to release(). Local. */
 reel_tensor reel_param(const struct reel_params *ps, int i);
 /** reel_param_find - table index of a name; a name the table lacks is a bug. Local. */
 int reel_param_find(const struct reel_params *ps, const char *name);
@@ -83,10 +92,20 @@ void reel_grads_finish(struct reel_params *ps);
 /** reel_grads_zero - forget the accumulated shards (start of a step). Local. */
 void reel_grads_zero(struct reel_params *ps);
 
-/* This rank's rows of parameter i: f32 [rows, ...] views; rows may be 0. Local. g, m, v: nd 0 if
- * it is not trained. Writing w takes effect at the next gather of its unit. */
-struct reel_shard { int64_t row0, rows; reel_tensor w, g, m, v; };
+/* This rank's rows of parameter i, and of dim 1 the columns [col0, col0+cols) if it is split by columns (else cols 0:
+ * all): f32 [rows, ...] views; rows may be 0. Local. g, m, v: nd 0 if it is not trained. Writing w takes effect at
+ * the next gather of its unit. */
+struct reel_shard { int64_t row0, rows, col0, cols; reel_tensor w, g, m, v; };
 struct reel_shard reel_param_shard(const struct reel_params *ps, int i);
+/** reel_shard_element - index within the whole parameter of element e of a shard's tensor; consecutive within the
+ * runs of reel_shard_run elements that it consists of. Local. */
+int64_t reel_shard_element(const struct reel_params *ps, int i, int64_t e);
+int64_t reel_shard_run(const struct reel_params *ps, int i);
+/**
+ * reel_grad_squares - add the squares of this rank's gradient of parameter i to acc (reel_sumsq), rows or pieces of rows
+ * that are the same in every layout; what every tp rank holds counts on the first alone. Sum acc over shard and tp. Local.
+ */
+void reel_grad_squares(const struct reel_params *ps, int i, reel_tensor acc);
 const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps);
 struct reel_mesh *reel_params_mesh(const struct reel_params *ps);
 

@@ -14,8 +14,9 @@
 #include "nn/params.h"
 
 struct reel_place {     /* where one parameter lives */
+    int64_t n[REEL_MAXDIM], at; /* this tp rank's part: its dimensions, and where it begins along the split one */
     int64_t chunk;      /* elements of a rank's rows, padding included: ceil(n/size) * row */
-    int64_t rows, row;  /* rows per rank; elements of one row */
+    int64_t rows, row;  /* rows per rank; elements of one row of the part */
     int64_t shard_at;   /* element offset in the unit's shard */
     int64_t grad_at;    /* if trained: element offset in the shards of gradient and moments */
     int64_t full_at;    /* if trained: element offset in the unit's full gradient */
@@ -79,7 +80,7 @@ struct reel_params {
 
 /* Elements [at, at+n) of a flat tensor. Local. */
 reel_tensor reel_span(reel_tensor flat, int64_t at, int64_t n);
-/* The parameter's own dimensions over the start of `p`. Local. */
+/* The dimensions of this tp rank's part over the start of `p`. Local. */
 reel_tensor reel_param_view(const struct reel_params *ps, int i, void *p, reel_dtype dt);
 /* A free slot's index for `unit` given who is in the three slots (-1: free), or -1. Local. */
 int reel_slot_pick(int unit, const int in_slot[REEL_SLOTS]);

@@ -21,11 +21,3 @@ void reel_optim_step(struct reel_optim *o, struct reel_stream *s)
     }
     o->k++;
 }
-
-void reel_optim_sumsq(struct reel_optim *o, struct reel_stream *s, int lo, int hi, reel_tensor acc)
-{
-    for (int i = lo; i < hi; i++) {
-        struct reel_shard p = reel_param_shard(o->model->ps, i);
-        if (p.rows && p.g.nd) reel_sumsq(s, acc, p.g);
-    }
-}

@@ -16,8 +16,4 @@ struct reel_optim {
 /** reel_optim_step - one AdamW update of every shard with the model's gscale, then k + 1. Local; async. */
 void reel_optim_step(struct reel_optim *o, struct reel_stream *s);
 
-/** reel_optim_sumsq - add this rank's squares of gradient elements [lo,hi) of the parameter table
- * into the exact accumulator acc (device, i64 [REEL_EXACT_LIMBS]). Local; async. */
-void reel_optim_sumsq(struct reel_optim *o, struct reel_stream *s, int lo, int hi, reel_tensor acc);
-
 #endif

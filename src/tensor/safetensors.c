@@ -315,6 +315,33 @@ reel_err reel_st_read_f32(const struct reel_st *st, const struct reel_st_entry *
     return REEL_OK;
 }
 
+#define BOX_BYTES ((int64_t)8 << 20) /* whole rows read at a time */
+
+reel_err reel_st_read_box_f32(const struct reel_st *st, const struct reel_st_entry *e, int64_t row0, int64_t rows,
+                              int64_t col0, int64_t cols, float *dst)
+{
+    int64_t inner = 1, row, step;
+    reel_err err = REEL_OK;
+    float *buf;
+
+    if (!cols) return reel_st_read_f32(st, e, row0, rows, dst);
+    REEL_BUG_IF(e->nd < 2 || col0 < 0 || cols < 0 || col0 + cols > e->n[1], "%s: columns [%lld,+%lld)", e->name,
+                (long long)col0, (long long)cols);
+    for (int k = 2; k < e->nd; k++) inner *= e->n[k];
+    row = e->n[1] * inner;
+    step = BOX_BYTES / (4 * row) > 1 ? BOX_BYTES / (4 * row) : 1;
+    buf = malloc((size_t)(step * row) * sizeof *buf);
+    if (!buf) return REEL_FAIL(REEL_ENOMEM, "%s: no memory to read %s", st->path, e->name);
+    for (int64_t at = 0; at < rows && !err; at += step) {
+        int64_t n = rows - at < step ? rows - at : step;
+        err = reel_st_read_f32(st, e, row0 + at, n, buf);
+        for (int64_t k = 0; k < n && !err; k++, dst += cols * inner)
+            memcpy(dst, buf + k * row + col0 * inner, (size_t)(cols * inner) * sizeof *dst);
+    }
+    free(buf);
+    return err;
+}
+
 /* ---- writer ---- */
 
 struct order { const struct reel_st_item *it; int rank; };

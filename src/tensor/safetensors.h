@@ -47,6 +47,11 @@ reel_err reel_st_read(const struct reel_st *st, const struct reel_st_entry *e, u
 reel_err reel_st_read_f32(const struct reel_st *st, const struct reel_st_entry *e, int64_t row0, int64_t rows,
                           float *dst);
 
+/** reel_st_read_box_f32 - the same, of each row the columns [col0, col0+cols) of dim 1 alone; cols 0: all of them.
+ * Local. REEL_ENOMEM besides. */
+reel_err reel_st_read_box_f32(const struct reel_st *st, const struct reel_st_entry *e, int64_t row0, int64_t rows,
+                              int64_t col0, int64_t cols, float *dst);
+
 struct reel_st_item {
     const char *name;
     reel_dtype dt;

@@ -70,6 +70,8 @@ struct reel_param_def {
     int optional; /* files may lack it: then it starts at zero */
     int frozen;  /* not trained even in a trainable role: no gradient, no moments, not in checkpoints */
     int adapter; /* A, then B of a low-rank adapter follow at this index of the table; 0: none */
+    /* how tensor parallel ranks share it: each holds all of it, some rows (dim 0), or some columns (dim 1) */
+    enum reel_param_split { REEL_SPLIT_NONE, REEL_SPLIT_ROWS, REEL_SPLIT_COLS } split;
     enum reel_param_part { REEL_PARAM_OWN, REEL_PARAM_LORA_A, REEL_PARAM_LORA_B } part; /* of the model, or of an adapter */
 };
 

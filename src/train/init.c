@@ -19,23 +19,27 @@ static float drawn(const struct reel_param_def *d, float normal, uint64_t e, int
     return one ? normal * d->init_scale + 1.0f : normal * d->init_scale;
 }
 
-/* Elements [e0, e0+n) of a parameter into a host buffer. */
-static void draw_chunk(const struct reel_param_def *d, uint64_t key, uint64_t e0, int64_t n, float *out)
+/* Elements [at, at+n) of this rank's part of a parameter into a host buffer. */
+static void draw_chunk(const struct reel_params *ps, int k, uint64_t key, int64_t at, int64_t n, float *out)
 {
-    int64_t row_len = d->n[d->nd - 1];
+    const struct reel_param_def *d = &reel_params_cfg(ps)->def[k];
+    int64_t row_len = d->n[d->nd - 1], run = reel_shard_run(ps, k);
+    uint64_t e = 0;
 
-    for (int64_t i = 0; i < n; i++) {
-        uint64_t e = e0 + (uint64_t)i;
+    for (int64_t i = 0; i < n; i++, e++) {
+        if (i == 0 || (at + i) % run == 0) e = (uint64_t)reel_shard_element(ps, k, at + i);
         if (d->init == REEL_INIT_UNIFORM) out[i] = (2 * reel_rng_uniform(reel_rng_word(key, 0, 0, 0, e)) - 1) * d->init_scale;
         else out[i] = drawn(d, reel_normal(key, 0, 0, 0, e), e, row_len);
     }
 }
 
-static void random_param(struct reel_run *r, const struct reel_param_def *d, struct reel_shard s, float *buf)
+static void random_param(struct reel_run *r, const struct reel_params *ps, int i, float *buf)
 {
+    const struct reel_param_def *d = &reel_params_cfg(ps)->def[i];
+    struct reel_shard s = reel_param_shard(ps, i);
     char name[160];
     int64_t n = reel_numel(s.w);
-    uint64_t key, e0;
+    uint64_t key;
 
     if (!s.rows) return;
     if (d->init == REEL_INIT_ZERO || d->init == REEL_INIT_ONE) {
@@ -44,11 +48,10 @@ static void random_param(struct reel_run *r, const struct reel_param_def *d, str
     }
     snprintf(name, sizeof name, "init/%s", d->name);
     key = reel_rng_key((uint64_t)r->cfg->training.data.seed, name);
-    e0 = (uint64_t)(s.row0 * (n / s.rows));
     for (int64_t at = 0; at < n; at += CHUNK) {
         int64_t k = n - at < CHUNK ? n - at : CHUNK;
-        draw_chunk(d, key, e0 + (uint64_t)at, k, buf);
-        reel_put(&r->s, reel_view((float *)s.w.p + at, REEL_F32, REEL_DIMS(k)), buf);
+        draw_chunk(ps, i, key, at, k, buf);
+        reel_put(&r->s, reel_slice(reel_reshape(s.w, REEL_DIMS(n)), at, at + k), buf);
     }
 }
 
@@ -61,7 +64,7 @@ static reel_err random_weights(struct reel_run *r, int role, int adapters)
     if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory to draw the weights of the %s", pc->role);
     for (int i = 0; i < pc->n; i++)
         if ((pc->def[i].part != REEL_PARAM_OWN) == adapters)
-            random_param(r, &pc->def[i], reel_param_shard(r->role[role].ps, i), buf);
+            random_param(r, r->role[role].ps, i, buf);
     reel_sync(&r->s);
     free(buf);
     return REEL_OK;
