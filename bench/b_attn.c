@@ -40,7 +40,7 @@ static void masked(int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t
     float *q = filled(nq), *k = filled(nk), *v = filled(nk), *o = filled(nq), *g = filled(nq);
     float *dq = filled(nq), *dk = filled(nk), *dv = filled(nk), *lse = filled(b * heads * sq);
     size_t t1 = reel_cpu_attn_fwd_tmp(&stream, dt, b, sq, sk, heads, hd),
-           t2 = reel_cpu_attn_bwd_tmp(&stream, dt, b, sq, sk, heads, hd);
+           t2 = reel_cpu_attn_bwd_tmp(&stream, dt, b, sq, sk, heads, hd, 0);
     void *tmp = aligned_alloc(64, ((t1 > t2 ? t1 : t2) + 63) / 64 * 64);
     double product = 2e-9 * (double)(b * heads * hd), all = product * pairs_seen(mask, sq, sk, 0), t, u;
     double wanted = product * pairs_seen(mask, sq, sk, dk0);
@@ -49,7 +49,7 @@ static void masked(int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t
         for (float **p = (float *[]){ q, k, v, g, NULL }; *p; p++)
             for (int64_t i = 0; i < (p[0] == q || p[0] == g ? nq : nk); i++) ((uint16_t *)*p)[i] = (uint16_t)((i * 40503u % 0x3f80u) | (i & 1) << 15);
     BENCH_BEST(t, 2, min_s, reel_cpu_attn_fwd(&stream, dt, o, lse, q, k, v, b, sq, sk, heads, hd, mask, tmp));
-    BENCH_BEST(u, 2, min_s, reel_cpu_attn_bwd(&stream, dt, dq, dk, dv, g, o, lse, q, k, v, b, sq, sk, heads, hd, mask, dk0, sk - dk0, tmp));
+    BENCH_BEST(u, 2, min_s, reel_cpu_attn_bwd(&stream, dt, dq, dk, dv, g, o, lse, q, k, v, b, sq, sk, heads, hd, mask, dk0, sk - dk0, 0, tmp));
     printf("%-4s batch %ld, %2d heads x %-3ld, S %5ld x %-5ld %sfwd %8.4f s %6.1f GFLOP/s   bwd %8.4f s %6.1f GFLOP/s\n",
            reel_dtype_name(dt), (long)b, heads, (long)hd, (long)sq, (long)sk, note, t, 2 * all / t, u, (3 * all + 2 * wanted) / u);
     fflush(stdout);

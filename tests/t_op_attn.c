@@ -192,6 +192,41 @@ static void differences(struct att a, const char *note)
     }
 }
 
+/* The sums of runs of queries: right together, and a rank's runs alone have the bits they have among all. */
+static void sums_of_runs(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64_t h, int64_t hd)
+{
+    struct att a = att_new(dt, b, sq, sk, h, hd), half = att_new(dt, 1, sq, sk, h, hd);
+    struct reel_rows all = reel_rows_make(b, sq, sq), r = reel_rows_part(1, sq, sq, 1, 2);
+    int64_t d = h * hd, runs = (sq + all.run_tok - 1) / all.run_tok, mine = r.s ? (r.s + r.run_tok - 1) / r.run_tok : 0, one_run = sk * d;
+    reel_tensor dk = t_new(REEL_F32, REEL_DIMS(b, runs, sk, d)), dv = t_new(REEL_F32, REEL_DIMS(b, runs, sk, d)), sum;
+    reel_tensor k2 = t_new(REEL_F32, REEL_DIMS(1, mine, sk, d)), v2 = t_new(REEL_F32, REEL_DIMS(1, mine, sk, d));
+    struct ref ref = reference(&a);
+    double e[3], tol = dt == REEL_F32 ? 6e-6 : 4e-2;
+
+    att_run(one, &a);
+    reel_attn_bwd_runs(&three->s, a.dq, dk, dv, a.g, a.o, a.lse, a.q, a.k, a.v, (int)h, all);
+    e[0] = t_error(a.dq, ref.dq);
+    for (int p = 0; p < 2; p++) {
+        sum = t_new(REEL_F32, REEL_DIMS(b, sk * d));
+        for (int64_t i = 0; i < b; i++)
+            reel_tree_sum(&one->s, reel_at(sum, i), reel_reshape(reel_at(p ? dv : dk, i), REEL_DIMS(runs, one_run)), 0);
+        e[1 + p] = t_error(sum, p ? ref.dv : ref.dk);
+    }
+    TAP_OK(e[0] < tol && e[1] < tol && e[2] < tol, "%s batch %ld, S %ld x %ld in %ld runs: dq %.1e dk %.1e dv %.1e", reel_dtype_name(dt),
+           (long)b, (long)sq, (long)sk, (long)runs, e[0], e[1], e[2]);
+    half.q = reel_slice(reel_at(a.q, b - 1), r.tok0, sq), half.g = reel_slice(reel_at(a.g, b - 1), r.tok0, sq);
+    half.o = t_new(dt, REEL_DIMS(1, r.s, d)), half.lse = t_new(REEL_F32, REEL_DIMS(1, h, r.s)), half.dq = t_new(dt, REEL_DIMS(1, r.s, d));
+    half.q = reel_reshape(half.q, half.o.n, 3), half.g = reel_reshape(half.g, half.o.n, 3);
+    half.k = reel_slice(a.k, b - 1, b), half.v = reel_slice(a.v, b - 1, b);
+    reel_attn_fwd(&one->s, half.o, half.lse, half.q, half.k, half.v, (int)h, a.mask);
+    reel_attn_bwd_runs(&one->s, half.dq, k2, v2, half.g, half.o, half.lse, half.q, half.k, half.v, (int)h, r);
+    TAP_OK(t_same(half.dq, reel_reshape(reel_slice(reel_at(a.dq, b - 1), r.tok0, sq), half.dq.n, 3)) &&
+               t_same(k2, reel_reshape(reel_slice(reel_at(dk, b - 1), runs - mine, runs), k2.n, 4)) &&
+               t_same(v2, reel_reshape(reel_slice(reel_at(dv, b - 1), runs - mine, runs), v2.n, 4)),
+           "... and the runs of the second of two ranks have the bits they have among all");
+    free(ref.o), free(ref.lse), free(ref.dq), free(ref.dk), free(ref.dv);
+}
+
 static int same_results(const struct att *a, const struct att *b)
 {
     return t_same(a->o, b->o) && t_same(a->lse, b->lse) && t_same(a->dq, b->dq) && t_same(a->dk, b->dk) &&
@@ -414,6 +449,10 @@ int main(void)
     any_batch(REEL_F32, 150, 300, (struct reel_mask){ 0 });
     any_batch(REEL_BF16, 36, 36, (struct reel_mask){ 0 });
     not_a_number();
+    sums_of_runs(REEL_F32, 2, 150, 70, 2, 32);
+    sums_of_runs(REEL_BF16, 1, 130, 40, 1, 64);
+    sums_of_runs(REEL_F32, 1, 33, 20, 3, 12);
+    sums_of_runs(REEL_F32, 2, 9, 20, 1, 12);
     ctx_close(one);
     ctx_close(three);
     return tap_done();

@@ -91,7 +91,7 @@ enum { MASKS = sizeof masks / sizeof *masks };
 
 static struct reel_attn attention(const struct reel_cpu_isa *isa, int dt, void *const in[4], int mask)
 {
-    struct reel_attn a = { .q = in[0], .k = in[1], .v = in[2], .dout = in[3], .sq = SQ, .sk = SK, .ld = HD, .hd = HD, .dt = dt,
+    struct reel_attn a = { .q = in[0], .k = in[1], .v = in[2], .dout = in[3], .sq = SQ, .sk = SK, .ld = HD, .hd = HD, .dt = dt, .dkv_dt = dt,
                            .mask = masks[mask], .dk0 = mask == MASKS - 1 ? 70 : 0, .dkn = mask == MASKS - 1 ? 101 : SK };
     _Atomic int64_t done[3] = { 0 };
     struct reel_attn_turn t = { .acc = mem(3 * REEL_ATTN_QB * 24), .done = done, .tiles = 2, .width = mask ? 144 : 0 };

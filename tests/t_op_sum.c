@@ -1,4 +1,6 @@
 /* The tree and its holes, pieces under splitting, exact sums of squares. */
+#include <math.h>
+
 #include "base/exact.h"
 #include "op.h"
 
@@ -132,22 +134,46 @@ static void split_mod_body(struct op *t, const void *ctx)
 
 static void rows_cases(void)
 {
-    struct reel_rows r = reel_rows_make(1, 63, 63), p;
+    struct reel_rows p;
     int ok = 1;
 
-    TAP_OK(r.runs == 1, "fewer than 64 tokens: one run");
-    TAP_OK(reel_rows_make(1, 64, 64).runs == 2 && reel_rows_make(1, 1560, 1).runs == 8, "runs of at least 32 tokens, at most 8");
+    TAP_OK(reel_rows_make(1, 15, 15).runs == 1, "fewer than 16 tokens: one run");
+    TAP_OK(reel_rows_make(1, 16, 16).runs == 2 && reel_rows_make(1, 1560, 1).runs == 8, "runs of at least 8 tokens, at most 8");
     for (int64_t S = 1; S < 600; S += 7)
         for (int size = 1; size <= 8; size++) {
             int64_t at = 0;
             for (int i = 0; i < size; i++) {
                 p = reel_rows_part(2, S, S, i, size);
-                ok &= p.tok0 == at && p.run_tok == reel_rows_make(2, S, S).run_tok && p.s <= p.runs * p.run_tok;
+                ok &= p.tok0 == at && p.run_tok == reel_rows_make(2, S, S).run_tok && p.s <= p.runs * p.run_tok &&
+                      !(p.runs & (p.runs - 1)) && p.tok0 % (p.runs * p.run_tok) * (p.tok0 < S) == 0;
                 at += p.s;
             }
             ok &= at == S;
         }
-    TAP_OK(ok, "rows_part: members hold all tokens once, in whole runs");
+    TAP_OK(ok, "rows_part: members hold all tokens once, in whole runs that are a subtree");
+}
+
+/* Members without rows leave a sum's bits alone, a -0 included. */
+static void empty_body(struct op *t, const void *ctx)
+{
+    const int64_t d = 24;
+    struct reel_rows none = reel_rows_part(1, 40, 40, 7, 8);
+    double zeros[24] = { 0 };
+    reel_tensor x = op_put(t, REEL_F32, NULL, REEL_DIMS(0, d)), m = op_put(t, REEL_F32, NULL, REEL_DIMS(0));
+    reel_tensor w = op_put(t, REEL_F32, zeros, REEL_DIMS(d)), dw = op_put(t, REEL_F32, zeros, REEL_DIMS(d)), db = op_put(t, REEL_F32, zeros, REEL_DIMS(d));
+    reel_tensor square = op_put(t, REEL_F32, NULL, REEL_DIMS(d, d));
+    double *p[3];
+    int ok = none.s == 0;
+
+    (void)ctx;
+    reel_linear_bwd_w(&t->s, square, dw, x, x, none, 0);
+    p[0] = op_get(t, square), p[1] = op_get(t, dw);
+    reel_ln_affine_bwd(&t->s, x, 0, dw, db, x, x, m, m, w, none, 0);
+    reel_rms_rope_bwd(&t->s, x, db, x, x, m, w, (reel_tensor){ 0 }, (reel_tensor){ 0 }, none, 1, 0, (reel_tensor){ 0 });
+    p[2] = op_get(t, db);
+    for (int i = 0; i < d; i++) ok &= p[0][i] == 0 && signbit(p[0][i]) && signbit(p[1][i]) && signbit(p[2][i]);
+    if (t->check) TAP_OK(ok, "gradients over no rows are -0");
+    free(p[0]), free(p[1]), free(p[2]);
 }
 
 int main(void)
@@ -171,6 +197,7 @@ int main(void)
     }
     op_all("split rows", split_body, NULL);
     op_all("split modulation", split_mod_body, NULL);
+    op_all("no rows", empty_body, NULL);
     rows_cases();
     return tap_done();
 }

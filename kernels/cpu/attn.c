@@ -26,6 +26,7 @@ struct job {
     struct reel_attn a; /* of sample 0, head 0 */
     const struct reel_cpu_isa *isa;
     int64_t b, heads, tile, tiles; /* queries (forward) or keys (backward) of a task, tasks per head */
+    int64_t runs, run_tok;         /* queries of a sample are cut into these, each a pair of its own */
     float *mem;                    /* per worker */
     size_t mem_floats;
     float *delta;       /* [b, heads, sq] */
@@ -44,13 +45,13 @@ static void *at(void *p, int64_t elements, int dt)
     return p ? (char *)p + elements * (dt == REEL_BF16 ? 2 : 4) : NULL;
 }
 
-/* The attention of pair bh = sample * heads + head. */
-static struct reel_attn pair(const struct job *j, int64_t bh)
+/* The attention of pair i = (sample * runs + run) * heads + head. */
+static struct reel_attn pair(const struct job *j, int64_t i)
 {
     struct reel_attn a = j->a;
-    int64_t q = bh / j->heads * a.sq * a.ld + bh % j->heads * a.hd;
-    int64_t k = bh / j->heads * a.sk * a.ld + bh % j->heads * a.hd;
-    int64_t dk = bh / j->heads * a.dkn * a.ld + bh % j->heads * a.hd;
+    int64_t head = i % j->heads, part = i / j->heads, b = part / j->runs, q0 = part % j->runs * j->run_tok;
+    int64_t q = (b * a.sq + q0) * a.ld + head * a.hd, k = b * a.sk * a.ld + head * a.hd;
+    int64_t dk = part * a.dkn * a.ld + head * a.hd, row = (b * j->heads + head) * a.sq + q0;
 
     a.q = at_const(a.q, q, a.dt);
     a.k = at_const(a.k, k, a.dt);
@@ -58,10 +59,11 @@ static struct reel_attn pair(const struct job *j, int64_t bh)
     a.dout = at_const(a.dout, q, a.dt);
     a.o = at(a.o, q, a.dt);
     a.dq = at(a.dq, q, a.dt);
-    a.dk = at(a.dk, dk, a.dt);
-    a.dv = at(a.dv, dk, a.dt);
-    a.lse += bh * a.sq;
-    a.delta = j->delta ? j->delta + bh * a.sq : NULL;
+    a.dk = at(a.dk, dk, a.dkv_dt);
+    a.dv = at(a.dv, dk, a.dkv_dt);
+    a.lse += row;
+    a.delta = j->delta ? j->delta + row : NULL;
+    a.sq = least(j->run_tok, a.sq - q0);
     return a;
 }
 
@@ -69,6 +71,7 @@ static struct job new_job(int64_t b, int64_t sq, int64_t sk, int heads, int64_t 
 {
     return (struct job){
         .a = { .sq = sq, .sk = sk, .hd = hd, .ld = heads * hd }, .isa = reel_cpu_isa(), .b = b, .heads = heads,
+        .runs = 1, .run_tok = sq,
     };
 }
 
@@ -121,12 +124,24 @@ size_t reel_cpu_attn_fwd_tmp(struct reel_stream *s, int dt, int64_t b, int64_t s
 
 static int64_t query_blocks(const struct job *j)
 {
-    return ceil_div(j->a.sq, REEL_ATTN_QB);
+    return ceil_div(j->run_tok, REEL_ATTN_QB);
+}
+
+static int64_t pairs(const struct job *j)
+{
+    return j->b * j->runs * j->heads;
 }
 
 static int64_t pairs_rows(const struct job *j)
 {
     return j->b * j->heads * j->a.sq;
+}
+
+static void cut_queries(struct job *j, int64_t run_tok)
+{
+    if (!run_tok) return;
+    j->run_tok = run_tok;
+    j->runs = ceil_div(j->a.sq, run_tok);
 }
 
 static int64_t acc_floats(const struct job *j)
@@ -169,7 +184,7 @@ static size_t plan_bwd(struct job *j, int threads)
     size_t floats;
 
     cut_keys(j);
-    j->slots = least(j->b * j->heads, 2 * threads);
+    j->slots = least(pairs(j), 2 * threads);
     j->mem_floats = (size_t)up((int64_t)j->isa->attn_bwd_mem(j->a.hd), 64);
     floats = (size_t)threads * j->mem_floats + (size_t)(up(pairs_rows(j), 64) + j->slots * acc_floats(j));
     return floats * sizeof(float) + (size_t)(j->slots * query_blocks(j)) * sizeof *j->done;
@@ -191,7 +206,7 @@ static void delta_task(void *arg, int64_t task, int worker)
     struct reel_attn a = pair(j, bh);
 
     (void)worker;
-    j->isa->attn_delta(&a, j->delta + bh * a.sq, i0, least(i0 + j->tile, a.sq));
+    j->isa->attn_delta(&a, j->delta + bh * j->a.sq, i0, least(i0 + j->tile, a.sq));
 }
 
 static void bwd_task(void *arg, int64_t task, int worker)
@@ -225,7 +240,8 @@ static void zero_unused(const struct job *j)
 
 void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *dv, const void *dout, const void *o,
                        const float *lse, const void *q, const void *k, const void *v, int64_t b, int64_t sq,
-                       int64_t sk, int heads, int64_t hd, struct reel_mask mask, int64_t dk0, int64_t g, void *tmp)
+                       int64_t sk, int heads, int64_t hd, struct reel_mask mask, int64_t dk0, int64_t g, int64_t run_tok,
+                       void *tmp)
 {
     struct job j = new_job(b, sq, sk, heads, hd), d;
     int threads = reel_pool_threads(s->pool);
@@ -233,21 +249,25 @@ void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *
     j.a.dt = dt;
     j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = (void *)(uintptr_t)o, j.a.lse = (float *)(uintptr_t)lse;
     j.a.dout = dout, j.a.dq = dq, j.a.dk = dk, j.a.dv = dv;
-    j.a.mask = mask, j.a.dk0 = dk0, j.a.dkn = g;
+    j.a.mask = mask, j.a.dk0 = dk0, j.a.dkn = g, j.a.dkv_dt = run_tok ? REEL_F32 : dt;
+    cut_queries(&j, run_tok);
     plan_bwd(&j, threads);
     place_bwd(&j, threads, tmp);
     zero_unused(&j);
     d = j;
+    d.runs = 1, d.run_tok = sq;
     d.tile = 256;
     d.tiles = ceil_div(sq, d.tile);
     reel_pool_run(s->pool, b * heads * d.tiles, delta_task, &d);
-    reel_pool_run(s->pool, b * heads * j.tiles, bwd_task, &j);
+    reel_pool_run(s->pool, pairs(&j) * j.tiles, bwd_task, &j);
 }
 
-size_t reel_cpu_attn_bwd_tmp(struct reel_stream *s, int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd)
+size_t reel_cpu_attn_bwd_tmp(struct reel_stream *s, int dt, int64_t b, int64_t sq, int64_t sk, int heads, int64_t hd,
+                             int64_t run_tok)
 {
     struct job j = new_job(b, sq, sk, heads, hd);
 
     (void)dt;
+    cut_queries(&j, run_tok);
     return plan_bwd(&j, reel_pool_threads(s->pool));
 }

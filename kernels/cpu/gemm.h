@@ -67,6 +67,7 @@ struct reel_attn {
     int dt;
     struct reel_mask mask;
     int64_t dk0, dkn; /* dk and dv hold key rows [dk0,dk0+dkn) */
+    int dkv_dt;       /* of dk and dv */
 };
 
 /* The order in which key tiles add to dq, whoever runs them: of the n tiles that a block of queries sees, the i-th adds when

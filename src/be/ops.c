@@ -7,14 +7,14 @@ struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod)
 {
     int runs = 8;
 
-    while (runs > 1 && s / runs < 32) runs /= 2;
+    while (runs > 1 && s / runs < 8) runs /= 2;
     return (struct reel_rows){ b, s, runs, per_mod, (s + runs - 1) / runs, 0 };
 }
 
 struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank, int size)
 {
     struct reel_rows r = reel_rows_make(b, S, per_mod);
-    int64_t held = (r.runs + size - 1) / size, lo = rank * held * r.run_tok, hi = lo + held * r.run_tok;
+    int64_t held = reel_pow2_up((r.runs + size - 1) / size), lo = rank * held * r.run_tok, hi = lo + held * r.run_tok;
 
     if (lo > S) lo = S;
     if (hi > S) hi = S;
@@ -22,6 +22,15 @@ struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank,
     r.runs = (int)held;
     r.tok0 = lo;
     return r;
+}
+
+/* A sum over rows of which this rank holds none: -0, to which any number may be added without a change of its bits. */
+static int no_rows(struct reel_stream *s, struct reel_rows r, reel_tensor dw, reel_tensor db, int acc)
+{
+    if (r.b * r.s > 0) return 0;
+    if (dw.nd && !acc) reel_fill(s, dw, -0.0);
+    if (db.nd && !acc) reel_fill(s, db, -0.0);
+    return 1;
 }
 
 /* ---- matrix products ---- */
@@ -67,7 +76,7 @@ void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel
     REEL_BUG_IF(epi == REEL_EPI_ADD && (bias.nd || pre.nd), "%s: a sum is added to, without bias", __func__);
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
     tmp = check_tmp(s, __func__, s->ops->linear_fwd_tmp(s, (int)x.dt, z.m, z.n, z.k, r, cut), &mark);
-    if (!s->planning)
+    if (!s->planning && z.m)
         s->ops->linear_fwd(s, (int)x.dt, y.p, pre.nd ? pre.p : NULL, x.p, w.p, bias.nd ? bias.p : NULL, z.m,
                            z.n, z.k, r, cut, (int)epi, tmp);
     check_tmp_end(s, mark);
@@ -84,7 +93,7 @@ void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, re
     check(s, __func__, "w", w, dy.dt, z.n * z.k);
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
     tmp = check_tmp(s, __func__, s->ops->linear_bwd_x_tmp(s, (int)dy.dt, z.m, z.n, z.k, r, cut), &mark);
-    if (!s->planning) s->ops->linear_bwd_x(s, (int)dy.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, cut, acc, tmp);
+    if (!s->planning && z.m) s->ops->linear_bwd_x(s, (int)dy.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, cut, acc, tmp);
     check_tmp_end(s, mark);
 }
 
@@ -97,6 +106,7 @@ void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, re
 
     check(s, __func__, "dw", dw, REEL_F32, z.n * z.k);
     check_opt(s, __func__, "db", db, REEL_F32, z.n);
+    if (no_rows(s, r, dw, db, acc)) return;
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
     tmp = check_tmp(s, __func__, s->ops->linear_bwd_w_tmp(s, (int)x.dt, z.m, z.n, z.k, r), &mark);
     if (!s->planning)
@@ -168,8 +178,28 @@ void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_t
 
     s->flops += 4.0 * (double)z.b * pairs_seen(mask, z.sq, z.sk, 0, z.sk) * (double)z.d;
     tmp = check_tmp(s, __func__, s->ops->attn_fwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
-    if (!s->planning)
+    if (!s->planning && z.sq)
         s->ops->attn_fwd(s, (int)q.dt, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk, heads, z.hd, mask, tmp);
+    check_tmp_end(s, mark);
+}
+
+/* run_tok 0: dk, dv of q's type; else f32 sums of each run of queries. */
+static void attn_bwd(struct reel_stream *s, struct at z, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
+                     reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,
+                     struct reel_mask mask, int64_t dk0, int64_t g, int64_t run_tok)
+{
+    size_t mark;
+    void *tmp;
+
+    check(s, "reel_attn_bwd", "dout", dout, q.dt, z.b * z.sq * z.d);
+    check(s, "reel_attn_bwd", "dq", dq, q.dt, z.b * z.sq * z.d);
+    /* two products for dq, two for dk and dv; recomputation is not counted */
+    s->flops += 4.0 * (double)z.b * (double)z.d *
+                (pairs_seen(mask, z.sq, z.sk, 0, z.sk) + pairs_seen(mask, z.sq, z.sk, dk0, dk0 + g));
+    tmp = check_tmp(s, "reel_attn_bwd", s->ops->attn_bwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd, run_tok), &mark);
+    if (!s->planning)
+        s->ops->attn_bwd(s, (int)q.dt, dq.p, dk.p, dv.p, dout.p, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk,
+                         heads, z.hd, mask, dk0, g, run_tok, tmp);
     check_tmp_end(s, mark);
 }
 
@@ -179,24 +209,29 @@ void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_t
 {
     struct at z = check_at(s, __func__, q, k, v, o, lse, heads, mask);
     int64_t g = dk.nd == 3 ? dk.n[1] : -1;
-    size_t mark;
-    void *tmp;
     char is[96];
 
     REEL_BUG_IF(g < 0 || dk0 < 0 || dk0 + g > z.sk, "%s: dk is %s of rows from %lld, wanted [B,G,D] within %lld keys",
                 __func__, check_show(is, dk), (long long)dk0, (long long)z.sk);
-    check(s, __func__, "dout", dout, q.dt, z.b * z.sq * z.d);
-    check(s, __func__, "dq", dq, q.dt, z.b * z.sq * z.d);
     check(s, __func__, "dk", dk, q.dt, z.b * g * z.d);
     check(s, __func__, "dv", dv, q.dt, z.b * g * z.d);
-    /* two products for dq, two for dk and dv; recomputation is not counted */
-    s->flops += 4.0 * (double)z.b * (double)z.d *
-                (pairs_seen(mask, z.sq, z.sk, 0, z.sk) + pairs_seen(mask, z.sq, z.sk, dk0, dk0 + g));
-    tmp = check_tmp(s, __func__, s->ops->attn_bwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
-    if (!s->planning)
-        s->ops->attn_bwd(s, (int)q.dt, dq.p, dk.p, dv.p, dout.p, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk,
-                         heads, z.hd, mask, dk0, g, tmp);
-    check_tmp_end(s, mark);
+    attn_bwd(s, z, dq, dk, dv, dout, o, lse, q, k, v, heads, mask, dk0, g, 0);
+}
+
+void reel_attn_bwd_runs(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
+                        reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,
+                        struct reel_rows r)
+{
+    struct reel_mask all = { 0 };
+    struct at z = check_at(s, __func__, q, k, v, o, lse, heads, all);
+    int64_t run = reel_rows_run_tok(r), runs = run ? (z.sq + run - 1) / run : 0;
+
+    check_rows_struct(__func__, r);
+    REEL_BUG_IF(r.b != z.b || r.s != z.sq, "%s: %lld samples of %lld queries, rows say %lld of %lld", __func__,
+                (long long)z.b, (long long)z.sq, (long long)r.b, (long long)r.s);
+    check(s, __func__, "dk", dk, REEL_F32, z.b * runs * z.sk * z.d);
+    check(s, __func__, "dv", dv, REEL_F32, z.b * runs * z.sk * z.d);
+    if (z.sq) attn_bwd(s, z, dq, dk, dv, dout, o, lse, q, k, v, heads, all, 0, z.sk, run);
 }
 
 /* ---- modulation rows ---- */
@@ -251,7 +286,7 @@ void reel_ln_mod_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, ree
     int64_t d = check_ln(s, __func__, y, x, mean, rstd, r);
     struct mod z = check_mod(s, __func__, mod, shift_row, scale_row, d, r);
 
-    if (s->planning) return;
+    if (s->planning || r.b * r.s == 0) return;
     s->ops->ln_mod_fwd(s, (int)x.dt, y.p, mean.p, rstd.p, x.p, mod.p, z.nmod, z.ld, shift_row * d, scale_row * d,
                        d, r, eps);
 }
@@ -268,7 +303,7 @@ void reel_ln_mod_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_tensor
     check(s, __func__, "dy", dy, x.dt, r.b * r.s * d);
     check(s, __func__, "dmod", dmod, REEL_F32, z.nmod * z.ld);
     tmp = check_tmp(s, __func__, sums_bytes(r, z.nmod, 2, d), &mark);
-    if (!s->planning)
+    if (!s->planning && r.b * r.s > 0)
         s->ops->ln_mod_bwd(s, (int)x.dt, dx.p, acc, dmod.p, dy.p, x.p, mean.p, rstd.p, mod.p, z.nmod, z.ld,
                            shift_row * d, scale_row * d, d, r, tmp);
     check_tmp_end(s, mark);
@@ -281,7 +316,7 @@ void reel_ln_affine_fwd(struct reel_stream *s, reel_tensor y, reel_tensor mean, 
 
     check(s, __func__, "w", w, REEL_F32, d);
     check(s, __func__, "b", b, REEL_F32, d);
-    if (s->planning) return;
+    if (s->planning || r.b * r.s == 0) return;
     s->ops->ln_affine_fwd(s, (int)x.dt, y.p, mean.p, rstd.p, x.p, w.p, b.p, d, r, eps);
 }
 
@@ -298,6 +333,7 @@ void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_ten
     check_opt(s, __func__, "dw", dw, REEL_F32, d);
     check_opt(s, __func__, "db", db, REEL_F32, d);
     REEL_BUG_IF(!dw.nd != !db.nd, "%s: dw and db come together", __func__);
+    if (no_rows(s, r, dw, db, pacc)) return;
     tmp = check_tmp(s, __func__, sums_bytes(r, 0, 2, d), &mark);
     if (!s->planning)
         s->ops->ln_affine_bwd(s, (int)x.dt, dx.p, acc, dw.nd ? dw.p : NULL, db.nd ? db.p : NULL, dy.p, x.p, mean.p, rstd.p, w.p, d, r, pacc, tmp);
@@ -355,7 +391,7 @@ void reel_rms_dots(struct reel_stream *s, reel_tensor dots, reel_tensor dy, reel
     check_rows(s, __func__, "dots", dots, REEL_F32, m, heads);
     check_opt(s, __func__, "dy", dy, x.dt, m * d);
     if (dy.nd) check(s, __func__, "w", w, REEL_F32, d);
-    if (!s->planning)
+    if (!s->planning && m)
         s->ops->rms_dots(s, (int)x.dt, dots.p, dy.nd ? dy.p : NULL, x.p, w.nd ? w.p : NULL, cos.nd ? cos.p : NULL,
                          sin.nd ? sin.p : NULL, heads, d, r);
 }
@@ -366,7 +402,7 @@ void reel_rms_rope_fwd(struct reel_stream *s, reel_tensor y, reel_tensor rstd, r
     int64_t d = check_rms(s, __func__, y, x, rstd, w, cos, sin, r, heads);
     int all = check_dots(s, __func__, dots, w, r, heads);
 
-    if (s->planning) return;
+    if (s->planning || r.b * r.s == 0) return;
     s->ops->rms_rope_fwd(s, (int)x.dt, y.p, w.nd ? rstd.p : NULL, x.p, w.nd ? w.p : NULL, cos.nd ? cos.p : NULL,
                          sin.nd ? sin.p : NULL, heads, d, r, eps, dots.nd ? dots.p : NULL, all);
 }
@@ -383,6 +419,7 @@ void reel_rms_rope_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dw, re
     REEL_BUG_IF(dw.nd && !w.nd, "%s: the gradient of an absent weight", __func__);
     check(s, __func__, "dy", dy, dx.dt, r.b * r.s * d);
     check_opt(s, __func__, "dw", dw, REEL_F32, d);
+    if (no_rows(s, r, dw, (reel_tensor){ 0 }, pacc)) return;
     tmp = check_tmp(s, __func__, dw.nd ? sums_bytes(r, 0, 1, d) : 0, &mark);
     if (!s->planning)
         s->ops->rms_rope_bwd(s, (int)dx.dt, dx.p, dw.nd ? dw.p : NULL, dy.p, w.nd ? x.p : NULL, w.nd ? rstd.p : NULL,
@@ -405,7 +442,7 @@ void reel_gate_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_ten
     check_rows(s, __func__, "u", u, x.dt, r.b * r.s, d);
     check_rows(s, __func__, "y", y, x.dt, r.b * r.s, d);
     if (mod.nd) z = check_mod(s, __func__, mod, gate_row, gate_row, d, r);
-    if (s->planning) return;
+    if (s->planning || r.b * r.s == 0) return;
     s->ops->gate_fwd(s, (int)x.dt, y.p, x.p, u.p, mod.nd ? mod.p : NULL, z.nmod, z.ld, gate_row * d, d, r);
 }
 
@@ -427,7 +464,7 @@ void reel_gate_bwd(struct reel_stream *s, reel_tensor du, reel_tensor dmod, reel
         check(s, __func__, "dmod", dmod, REEL_F32, z.nmod * z.ld);
     }
     tmp = check_tmp(s, __func__, mod.nd ? sums_bytes(r, z.nmod, 1, d) : 0, &mark);
-    if (!s->planning)
+    if (!s->planning && r.b * r.s > 0)
         s->ops->gate_bwd(s, (int)dy.dt, du.p, mod.nd ? dmod.p : NULL, dy.p, u.p, mod.nd ? mod.p : NULL, z.nmod,
                          z.ld, gate_row * d, d, r, tmp);
     check_tmp_end(s, mark);

@@ -7,7 +7,8 @@
  *
  * dt: activations and matrices are f32 or bf16; vectors (bias, norm weights, modulation), saved
  * statistics and every parameter gradient are f32. Sums are f32 (or f64 where said) in a fixed
- * order that depends on reel_rows alone, never on threads. */
+ * order that depends on reel_rows alone, never on threads. A parameter gradient over no rows is -0, which changes no
+ * bits of what it is added to. */
 
 #include "be/be.h"
 
@@ -15,12 +16,13 @@
 
 /**
  * reel_rows_make - rows of b whole samples of s tokens; per_mod tokens share a modulation row. Local.
- * runs is the largest of 8, 4, 2, 1 that leaves a run at least 32 tokens (1 if s < 64).
+ * runs is the largest of 8, 4, 2, 1 that leaves a run at least 8 tokens (1 if s < 16).
  */
 struct reel_rows reel_rows_make(int64_t b, int64_t s, int64_t per_mod);
 /**
  * reel_rows_part - the rows that member `rank` of `size` sequence parallel ranks holds of b samples
- * of S tokens: whole runs, ceil(runs/size) each, the last members fewer or none. Local.
+ * of S tokens: whole runs, ceil(runs/size) rounded up to a power of two, so that they are a subtree of the sums over runs;
+ * the last members hold fewer or none. Local.
  */
 struct reel_rows reel_rows_part(int64_t b, int64_t S, int64_t per_mod, int rank, int size);
 
@@ -80,6 +82,11 @@ void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_t
 void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
                    reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,
                    struct reel_mask mask, int64_t dk0);
+/* The same where every query sees every key, but dk and dv are partial sums, f32 [B,runs,Sk,D]: of each run of r's queries
+ * that is not empty, for a tree over runs. */
+void reel_attn_bwd_runs(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
+                        reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,
+                        struct reel_rows r);
 
 /* Tiles of a token grid (struct reel_tiles), i32: start [n+1], order [S]. */
 struct reel_tile_index { reel_tensor start, order; };
