@@ -51,6 +51,6 @@ reel_cuda_double_so_CFLAGS = $(AM_CFLAGS) -fPIC
 reel_cuda_double_so_CXXFLAGS = -std=c++17 -Wall -Wextra -fPIC
 reel_cuda_double_so_LDFLAGS = $(REEL_LDFLAGS) -shared
 reel_cuda_double_so_LDADD = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS) -lstdc++
-reel_cuda_double_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.sim)
+reel_cuda_double_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS)
 CLEANFILES += reel_cuda_double.so
 endif
