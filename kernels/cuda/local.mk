@@ -1,9 +1,9 @@
 # The CUDA backend: a module that the program opens when a run wants a GPU (src/be/module.c).
 # Kernels; each is compiled twice, by nvcc (.o) and, for tests, by the C++ compiler (.sim).
-CUDA_KERNELS = kernels/cuda/missing.cu
+CUDA_KERNELS = kernels/cuda/missing.cu kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu
 # its host side
 CUDA_HOST = kernels/cuda/check.c kernels/cuda/table.c
-CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h
+CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h kernels/cuda/attn.h kernels/cuda/attn_mma.h kernels/cuda/attn_plain.h
 EXTRA_DIST += kernels/cuda/README.md $(CUDA_KERNELS) $(CUDA_HOST) $(CUDA_INCLUDES)
 
 CUDA_PARTS = $(CUDA_CPPFLAGS) $(AM_CPPFLAGS) $(CPPFLAGS)
