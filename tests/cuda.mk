@@ -1,10 +1,14 @@
 # CUDA kernels without a GPU: tests/cuda/README.md. The executor needs the toolkit's headers, not a driver.
 SIMT_H = tests/cuda/simt_host.h tests/cuda/simt_rt.h tests/cuda/simt_exec.h tests/cuda/simt_fiber.h
 SIMT_CC = tests/cuda/simt_fiber.cc tests/cuda/simt_exec.cc tests/cuda/simt_warp.cc tests/cuda/simt_launch.cc
-EXTRA_DIST += $(SIMT_H) $(SIMT_CC)
+SIMT_CHECK_CC = tests/cuda/simt_check.cc tests/cuda/simt_race.cc tests/cuda/simt_hooks.cc \
+  tests/cuda/simt_site.cc tests/cuda/simt_traffic.cc
+EXTRA_DIST += $(SIMT_H) $(SIMT_CC) $(SIMT_CHECK_CC) tests/cuda/simt_check.h
 SIMT_OBJECTS = $(SIMT_CC:.cc=.simt)
+SIMT_CHECK_OBJECTS = $(SIMT_CHECK_CC:.cc=.simt)
 
 # x.cu or x.cc -> x.simt, an object for the host; x.cu -> x.checked, every access of it seen by the checker
+SIMT_SANITIZE = -fsanitize=thread,alignment,bounds,shift
 SUFFIXES += .cc .simt .checked
 SIMT_COMPILE = $(CXX) $(SIMT_CXXFLAGS) $(DEFS) $(AM_CPPFLAGS) -isystem $(CUDA_INCLUDE) -I$(top_srcdir)/tests/cuda \
   $(CPPFLAGS) -MD -MP -MF $@.d -MT $@ -x c++ -c -o $@
@@ -17,14 +21,24 @@ am__v_SIMT_1 =
 .cu.simt:
 	$(AM_V_SIMT)$(MKDIR_P) $(@D) && $(SIMT_COMPILE) $<
 .cu.checked:
-	$(AM_V_SIMT)$(MKDIR_P) $(@D) && $(SIMT_COMPILE) -O1 -fsanitize=thread $<
+	$(AM_V_SIMT)$(MKDIR_P) $(@D) && $(SIMT_COMPILE) -O1 $(SIMT_SANITIZE) $<
 # whoever makes another object by these rules adds it here, for its dependencies
-SIMT_TRACKED = $(SIMT_OBJECTS)
+SIMT_TRACKED = $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt tests/cuda/simt_bugs.checked
 -include $(SIMT_TRACKED:=.d)
 
 if HAVE_CUDA
 check_DATA += tests/cuda/libsimt.a
 tests/cuda/libsimt.a: $(SIMT_OBJECTS)
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $(SIMT_OBJECTS)
+
+# the executor's own tests: the checker is in by being linked
+SIMT_LINK = $(AM_V_CCLD)$(CXX) $(AM_LDFLAGS) $(LDFLAGS) -o $@
+TESTS += tests/cuda/t_simt tests/cuda/t_simt_checked
+check_DATA += tests/cuda/t_simt tests/cuda/t_simt_checked
+tests/cuda/t_simt: tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt $(SIMT_OBJECTS)
+	$(SIMT_LINK) tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt $(SIMT_OBJECTS)
+tests/cuda/t_simt_checked: tests/cuda/t_simt.simt tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
+	$(SIMT_LINK) tests/cuda/t_simt.simt tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
 endif
+EXTRA_DIST += tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h
 CLEANFILES += tests/cuda/*.a tests/cuda/*.simt tests/cuda/*.checked tests/cuda/*.d kernels/cuda/*.simt kernels/cuda/*.checked kernels/cuda/*.d

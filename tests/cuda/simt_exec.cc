@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string>
 
 namespace simt
 {
@@ -103,6 +103,15 @@ static void go(void **save, Lane *next)
         cur = next;
         simt_switch(save, next->sp);
     }
+}
+
+bool is_stack(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)stacks < (uintptr_t)STACKS_MAX * STACK_BYTES;
+}
+int running_threads()
+{
+    return block.threads;
 }
 
 static void run_thread(Lane *l)
@@ -297,33 +306,34 @@ static void begin_threads()
     for (Barrier &b : block.barrier) b.arrived = 0;
 }
 
-static void describe_waiting(const Lane &l)
+static std::string describe(const Lane &l)
 {
-    if ((block.warp[l.warp].in_collective >> l.lane) & 1)
-        fprintf(stderr, "  thread %d waits in a warp collective with mask %08x at %s:%d\n", l.linear, l.mask,
-                l.at.file, l.at.line);
-    else
-        fprintf(stderr, "  thread %d waits at barrier %d at %s:%d\n", l.linear, l.barrier, l.at.file,
-                l.at.line);
+    char mask[48];
+
+    snprintf(mask, sizeof mask, "in a warp collective with mask %08x", l.mask);
+    bool in_warp = (block.warp[l.warp].in_collective >> l.lane) & 1;
+    return "\n  thread " + std::to_string(l.linear) + " waits " +
+           (in_warp ? mask : "at barrier " + std::to_string(l.barrier)) + ", line " +
+           std::to_string(l.at.line);
 }
 
+/* Names one thread of each group that waits at one place. */
 static void deadlock()
 {
     const Lane *first = NULL, *last = NULL;
-    int shown = 0;
+    std::string who;
 
-    for (int i = 0; i < block.threads; i++) {
+    for (int i = 0; i < block.threads && who.size() < 1000; i++) {
         Lane &l = block.lane[i];
 
         if ((block.warp[l.warp].exited >> l.lane) & 1) continue;
         if (!first) first = &l;
-        if (!last || last->at.line != l.at.line || last->barrier != l.barrier)
-            if (shown++ < 8) describe_waiting(l);
+        if (!last || last->at.line != l.at.line) who += describe(l);
         last = &l;
     }
     n_stacks = n_idle = 0; /* the waiting threads' stacks are given up */
-    error(first->at.file, first->at.line, "DEADLOCK: %d of %d threads wait, %d have exited", block.alive,
-          block.threads, block.threads - block.alive);
+    error(first->at.file, first->at.line, "DEADLOCK: %d of %d threads wait, %d have exited%s", block.alive,
+          block.threads, block.threads - block.alive, who.c_str());
 }
 
 void run_block()

@@ -35,6 +35,8 @@ struct At {
     int line;
     const char *file;
 };
+/* not instrumented: the executor's own, or noted whole with the caller's line */
+#define SIMT_UNSEEN __attribute__((no_sanitize("thread")))
 #define SIMT_AT simt::At at = { __builtin_LINE(), __builtin_FILE() }
 
 /* The CUDA thread that runs now. */
@@ -91,7 +93,7 @@ struct SharedSlot {
     void *p;
 };
 void *place_shared(SharedSlot *slot, size_t bytes, size_t align, const char *name);
-inline void *shared(SharedSlot *slot, size_t bytes, size_t align, const char *name)
+SIMT_UNSEEN inline void *shared(SharedSlot *slot, size_t bytes, size_t align, const char *name)
 {
     return slot->serial == block_serial ? slot->p : place_shared(slot, bytes, align, name);
 }
@@ -278,8 +280,6 @@ template <int N> inline void cp_async_wait()
     simt::cp_async_wait(N);
 }
 
-/* no_sanitize: noted whole, with the caller's line, instead of in parts */
-#define SIMT_UNSEEN __attribute__((no_sanitize("thread")))
 template <class V> SIMT_UNSEEN inline V ld_vec(const void *p, SIMT_AT)
 {
     V v;

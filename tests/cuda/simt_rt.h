@@ -83,6 +83,7 @@ uint32_t seen_time(int warp, int of); /* warp has synchronised with what warp `o
 bool is_shared(const void *p);
 unsigned char *shared_base();
 bool is_stack(const void *p);
+int running_threads(); /* of the block */
 
 /* What ran, for reports and tests. */
 struct Stats {
