@@ -23,22 +23,31 @@ am__v_SIMT_1 =
 .cu.checked:
 	$(AM_V_SIMT)$(MKDIR_P) $(@D) && $(SIMT_COMPILE) -O1 $(SIMT_SANITIZE) $<
 # whoever makes another object by these rules adds it here, for its dependencies
-SIMT_TRACKED = $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt tests/cuda/simt_bugs.checked
+SIMT_TRACKED = $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) $(SIMT_TEST_OBJECTS)
+SIMT_TEST_OBJECTS = tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt tests/cuda/simt_bugs.checked tests/cuda/t_simt_words.simt \
+  tests/cuda/simt_clean.simt tests/cuda/simt_clean.checked
 -include $(SIMT_TRACKED:=.d)
 
+SIMT_TESTS =
 if HAVE_CUDA
 check_DATA += tests/cuda/libsimt.a
 tests/cuda/libsimt.a: $(SIMT_OBJECTS)
 	$(AM_V_AR)rm -f $@ && $(AR) cr $@ $(SIMT_OBJECTS)
 
 # the executor's own tests: the checker is in by being linked
-SIMT_LINK = $(AM_V_CCLD)$(CXX) $(AM_LDFLAGS) $(LDFLAGS) -o $@
-TESTS += tests/cuda/t_simt tests/cuda/t_simt_checked
-check_DATA += tests/cuda/t_simt tests/cuda/t_simt_checked
+SIMT_LD = $(AM_V_CCLD)$(CXX) $(AM_LDFLAGS) $(LDFLAGS) -o $@
+SIMT_TESTS += tests/cuda/t_simt tests/cuda/t_simt_checked tests/cuda/t_simt_words tests/cuda/t_simt_words_checked
+TESTS += $(SIMT_TESTS)
+check_DATA += $(SIMT_TESTS)
 tests/cuda/t_simt: tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt $(SIMT_OBJECTS)
-	$(SIMT_LINK) tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt $(SIMT_OBJECTS)
+	$(SIMT_LD) tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt $(SIMT_OBJECTS)
 tests/cuda/t_simt_checked: tests/cuda/t_simt.simt tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
-	$(SIMT_LINK) tests/cuda/t_simt.simt tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
+	$(SIMT_LD) tests/cuda/t_simt.simt tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
+tests/cuda/t_simt_words: tests/cuda/t_simt_words.simt tests/cuda/simt_clean.simt $(SIMT_OBJECTS)
+	$(SIMT_LD) tests/cuda/t_simt_words.simt tests/cuda/simt_clean.simt $(SIMT_OBJECTS)
+tests/cuda/t_simt_words_checked: tests/cuda/t_simt_words.simt tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
+	$(SIMT_LD) tests/cuda/t_simt_words.simt tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
 endif
-EXTRA_DIST += tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h
-CLEANFILES += tests/cuda/*.a tests/cuda/*.simt tests/cuda/*.checked tests/cuda/*.d kernels/cuda/*.simt kernels/cuda/*.checked kernels/cuda/*.d
+EXTRA_DIST += tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h \
+  tests/cuda/t_simt_words.cc tests/cuda/simt_clean.cu tests/cuda/simt_clean.h
+CLEANFILES += $(SIMT_TESTS) tests/cuda/*.a tests/cuda/*.simt tests/cuda/*.checked tests/cuda/*.d kernels/cuda/*.simt kernels/cuda/*.checked kernels/cuda/*.d

@@ -187,7 +187,7 @@ void barrier(int id, int count, At at)
     }
     if (b->need != need)
         error(at.file, at.line, "barrier %d of %d threads, of %d at line %d", id, need, b->need, b->at.line);
-    if (b->at.line != at.line)
+    if (!id && b->at.line != at.line)
         error(at.file, at.line, "threads meet at different barriers: lines %d and %d", b->at.line, at.line);
     l->barrier = id;
     l->at = at;
