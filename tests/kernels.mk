@@ -11,3 +11,5 @@ tests_t_op_sum_SOURCES = tests/t_op_sum.c
 tests_t_op_draws_SOURCES = tests/t_op_draws.c
 tests_t_op_adamw_SOURCES = tests/t_op_adamw.c
 tests_t_op_front_SOURCES = tests/t_op_front.c
+check_PROGRAMS += tests/t_gpus
+tests_t_gpus_SOURCES = tests/t_gpus.c

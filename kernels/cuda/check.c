@@ -1,5 +1,8 @@
-/* CUDA's errors as the program's */
-#include "kernels/cuda/cuda.h"
+/* CUDA's errors as the program's; waiting */
+#include <sched.h>
+#include <time.h>
+
+#include "kernels/cuda/module.h"
 
 void reel_cuda_check_(int error, const char *call, const char *file, int line)
 {
@@ -11,7 +14,25 @@ void reel_cuda_check_(int error, const char *call, const char *file, int line)
               cudaGetErrorName((cudaError_t)error));
 }
 
-void reel_cuda_launched_(const char *op, const char *file, int line)
+void reel_cuda_launched_(const struct reel_stream *s, const char *op, const char *file, int line)
 {
     reel_cuda_check_((int)cudaGetLastError(), op, file, line);
+    cuda_device(s)->last_op = op;
+}
+
+enum { SPIN = 2000, PAUSE_NS = 20000 };
+
+void cuda_wait(struct reel_accel *d, cudaEvent_t e)
+{
+    const struct timespec pause = { 0, PAUSE_NS };
+
+    for (int n = 1;; n++) {
+        cudaError_t now = cudaEventQuery(e);
+        if (now == cudaSuccess) return;
+        REEL_BUG_IF(now != cudaErrorNotReady, "CUDA device %d (%s): %s (%s); the last operator launched was %s",
+                    d->shown.device, d->bus, cudaGetErrorString(now), cudaGetErrorName(now), d->last_op ? d->last_op : "none");
+        if (n % SPIN == 0) cuda_coll_check(d);
+        if (n < SPIN) sched_yield();
+        else nanosleep(&pause, NULL);
+    }
 }

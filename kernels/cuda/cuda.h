@@ -7,13 +7,14 @@
 #include <cuda_runtime_api.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#include "base/err.h"
-#include "kernels/kernels.h"
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "base/err.h"
+#include "kernels/kernels.h"
 
 /* One entry point per operator of ops.def, with its arguments: reel_cuda_add, reel_cuda_linear_fwd_tmp, ...
  * Each works on reel_cuda_stream(s) and returns at once; nothing of it may wait for the device or
@@ -31,6 +32,7 @@ struct reel_cuda {
     struct cublasLtContext *lt; /* cublasLtHandle_t */
     void *workspace;            /* device memory for cuBLASLt on the compute stream */
     size_t workspace_bytes;
+    struct reel_accel *owner;  /* module.h */
 };
 
 static inline cudaStream_t reel_cuda_stream(const struct reel_stream *s) { return (cudaStream_t)s->queue; }
@@ -38,12 +40,12 @@ static inline const struct reel_cuda *reel_cuda(const struct reel_stream *s) { r
 
 /* An error of CUDA is a fault: the rank dies with the call, the device and CUDA's own words. */
 #define REEL_CUDA(call) reel_cuda_check_((int)(call), #call, __FILE__, __LINE__)
-/* Last line of every operator that launches: a launch that was refused, or an earlier kernel's fault, dies
- * under the operator's name. */
-#define REEL_CUDA_LAUNCHED() reel_cuda_launched_(__func__, __FILE__, __LINE__)
+/* Last line of every operator that launches on its stream `s`: a launch that was refused dies under the operator's
+ * name, and a fault that shows later is said to come after it. */
+#define REEL_CUDA_LAUNCHED() reel_cuda_launched_(s, __func__, __FILE__, __LINE__)
 
 void reel_cuda_check_(int error, const char *call, const char *file, int line);
-void reel_cuda_launched_(const char *op, const char *file, int line);
+void reel_cuda_launched_(const struct reel_stream *s, const char *op, const char *file, int line);
 
 #ifdef __cplusplus
 }

@@ -1,9 +1,11 @@
 # The CUDA backend: a module that the program opens when a run wants a GPU (src/be/module.c).
 # Kernels; each is compiled twice, by nvcc (.o) and, for tests, by the C++ compiler (.sim).
-CUDA_KERNELS = kernels/cuda/missing.cu kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu
+CUDA_KERNELS = kernels/cuda/missing.cu
+CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu
 # its host side
-CUDA_HOST = kernels/cuda/check.c kernels/cuda/table.c
-CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h kernels/cuda/attn.h kernels/cuda/attn_mma.h kernels/cuda/attn_plain.h
+CUDA_HOST = kernels/cuda/check.c kernels/cuda/copy.c kernels/cuda/coll.c kernels/cuda/device.c
+CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h
+CUDA_INCLUDES += kernels/cuda/attn.h kernels/cuda/attn_mma.h kernels/cuda/attn_plain.h
 EXTRA_DIST += kernels/cuda/README.md $(CUDA_KERNELS) $(CUDA_HOST) $(CUDA_INCLUDES)
 
 CUDA_PARTS = $(CUDA_CPPFLAGS) $(AM_CPPFLAGS) $(CPPFLAGS)
@@ -41,6 +43,8 @@ reel_cuda_so_LDADD = $(CUDA_KERNELS:.cu=.o) $(CUDA_LIBS) -lstdc++
 reel_cuda_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.o)
 $(CUDA_KERNELS:.cu=.o) $(CUDA_KERNELS:.cu=.sim): $(CUDA_NEEDS)
 CLEANFILES += $(CUDA_KERNELS:.cu=.o) $(CUDA_KERNELS:.cu=.sim)
+
+kernels/cuda/reel_cuda_so-device.$(OBJEXT) kernels/cuda/reel_cuda_double_so-device.$(OBJEXT): src/base/abi.h
 
 # the same host sources and kernels on a stand-in for GPU, CUDA runtime, cuBLASLt and NCCL (tests/cuda)
 EXTRA_PROGRAMS += reel_cuda_double.so

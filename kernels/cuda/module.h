@@ -4,7 +4,50 @@
 /* Host side of the CUDA module. */
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/device.h"
 
-extern const struct reel_backend_ops reel_cuda_ops;
+/* Page-locked slots that copies pass through in turn; a slot is used again when its copy is done. */
+struct cuda_ring {
+    char *base;
+    size_t slot;       /* bytes of one */
+    int n, next;
+    cudaEvent_t *done; /* [n] */
+};
+
+enum { CUDA_TICKETS = 64 }; /* events of collectives, used in turn */
+
+struct reel_accel {
+    struct reel_cuda shown; /* what operators see */
+    char name[76], bus[20];
+    cudaStream_t compute, comm;
+    cudaEvent_t started, ticket[CUDA_TICKETS]; /* the compute queue when a collective starts; collectives done */
+    uint32_t n_tickets;
+    cudaEvent_t synced;
+    struct cuda_ring small, large, out; /* host to device, little and much; device to host */
+    struct reel_accel_comm *coll;             /* all that are open */
+    const char *last_op;                /* the operator launched last, for messages */
+};
+
+/* check.c: wait for an event without burning the core; a failed collective dies meanwhile. Local. */
+void cuda_wait(struct reel_accel *d, cudaEvent_t e);
+/* copy.c. Local. */
+reel_err cuda_rings_open(struct reel_accel *d);
+void cuda_rings_close(struct reel_accel *d);
+void cuda_put(struct reel_stream *s, void *dst, const void *host, size_t bytes);
+void cuda_get(struct reel_stream *s, void *host, const void *src, size_t bytes);
+void cuda_get_start(struct reel_stream *s, void *host, const void *src, size_t bytes);
+void cuda_copy(struct reel_stream *s, void *dst, const void *src, size_t bytes);
+/* coll.c. cuda_coll_check dies if one of the device's communicators has failed. Local. */
+void cuda_coll_check(struct reel_accel *d);
+reel_err cuda_coll_id(unsigned char id[REEL_COLL_ID_BYTES]);
+reel_err cuda_coll_open(struct reel_accel *d, struct reel_accel_comm **c, const unsigned char *id, int rank, int size,
+                        const char *name);
+void cuda_coll_close(struct reel_accel *d, struct reel_accel_comm *c);
+uint32_t cuda_allgather(struct reel_accel_comm *c, struct reel_stream *s, void *full, size_t chunk);
+uint32_t cuda_alltoall(struct reel_accel_comm *c, struct reel_stream *s, void *dst, const void *src, size_t chunk);
+void cuda_ticket_wait(struct reel_stream *s, uint32_t ticket);
+
+/* The device of a running stream. */
+static inline struct reel_accel *cuda_device(const struct reel_stream *s) { return reel_cuda(s)->owner; }
 
 #endif

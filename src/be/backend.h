@@ -1,17 +1,20 @@
 #ifndef REEL_BE_BACKEND_H
 #define REEL_BE_BACKEND_H
 
-/* Inside of a backend, for src/be and its tests. The table struct reel_backend_ops is generated
- * from kernels/ops.def in kernels/kernels.h. */
+/* Inside of a backend, for src/be, src/comm's collectives on backend memory, and tests. The table struct
+ * reel_backend_ops is generated from kernels/ops.def in kernels/kernels.h. */
 
 #include "be/be.h"
+#include "kernels/device.h"
 #include "kernels/kernels.h"
 
 struct reel_backend {
     struct reel_backend_ops ops;
-    struct reel_pool *pool;
+    struct reel_pool *pool; /* NULL on a device */
     int threads;
     char describe[160];
+    const struct reel_device_ops *dev; /* NULL: memory is the host's */
+    struct reel_accel *device;        /* NULL while only planning for one */
 };
 
 /**

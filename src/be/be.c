@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "be/device.h"
 #include "kernels/cpu/pool.h"
 
 /* ---- which instruction set ---- */
@@ -66,8 +67,7 @@ reel_err reel_backend_open_isa(struct reel_backend **be, const char *device, int
     char model[80];
 
     *be = NULL;
-    if (strcmp(device, "cpu") && strcmp(device, "auto"))
-        return REEL_FAIL(REEL_ECONFIG, "device \"%s\": this build has cpu (auto picks it)", device);
+    if (strcmp(device, "cpu")) return REEL_FAIL(REEL_ECONFIG, "device \"%s\": not one that is opened by name", device);
     if (threads < 0 || threads > 4096)
         return REEL_FAIL(REEL_ECONFIG, "threads %d: 0 (one per core) to 4096", threads);
     t = cpu_table(isa);
@@ -89,9 +89,31 @@ reel_err reel_backend_open_isa(struct reel_backend **be, const char *device, int
     return REEL_OK;
 }
 
+reel_err reel_backend_open_device(struct reel_backend **be, const struct reel_module *m, int i)
+{
+    struct reel_backend *b = calloc(1, sizeof *b);
+    struct reel_device_info info = { .name = "no device" };
+    reel_err e = b ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the cuda backend");
+
+    *be = NULL;
+    if (e == REEL_OK && i >= 0) e = m->device->info(i, &info);
+    if (e == REEL_OK && i >= 0) e = m->device->open(&b->device, i);
+    if (e) {
+        free(b);
+        return e;
+    }
+    b->ops = *m->ops;
+    b->dev = m->device;
+    b->threads = 1;
+    snprintf(b->describe, sizeof b->describe, "%s: %s%s%s", m->ops->name, info.name, i < 0 ? "" : ", ", info.bus);
+    *be = b;
+    return REEL_OK;
+}
+
 void reel_backend_close(struct reel_backend *be)
 {
     if (!be) return;
+    if (be->device) be->dev->close(be->device);
     reel_pool_close(be->pool);
     free(be);
 }
@@ -106,6 +128,11 @@ int reel_backend_cores(int *unbound)
     return reel_pool_cores(unbound);
 }
 
+int reel_backend_on_device(const struct reel_backend *be)
+{
+    return be->dev != NULL;
+}
+
 int reel_backend_threads(const struct reel_backend *be)
 {
     return be->threads;
@@ -114,47 +141,6 @@ int reel_backend_threads(const struct reel_backend *be)
 void reel_stream_init(struct reel_stream *s, struct reel_backend *be, int planning, struct reel_arena *scratch)
 {
     *s = (struct reel_stream){ .be = be, .ops = &be->ops, .planning = planning, .scratch = scratch, .pool = be->pool };
-}
-
-/* ---- memory ---- */
-
-reel_err reel_arena_open(struct reel_arena *a, struct reel_backend *be, const char *name, size_t cap)
-{
-    (void)be;
-    *a = (struct reel_arena){ .name = name, .cap = (cap + 255) & ~(size_t)255 };
-    if (!a->cap) a->cap = 256;
-    a->base = aligned_alloc(256, a->cap);
-    if (!a->base) return REEL_FAIL(REEL_ENOMEM, "arena %s: cannot allocate %.2f GiB", name, (double)cap / (1 << 30));
-    return REEL_OK;
-}
-
-void reel_arena_close(struct reel_arena *a, struct reel_backend *be)
-{
-    (void)be;
-    free(a->base);
-    a->base = NULL;
-    a->cap = a->used = 0;
-}
-
-void reel_sync(struct reel_stream *s)
-{
-    (void)s; /* the CPU backend has finished each op before it returned */
-}
-
-void reel_put(struct reel_stream *s, reel_tensor dst, const void *host)
-{
-    if (!s->planning && reel_numel(dst)) memcpy(dst.p, host, reel_bytes(dst));
-}
-
-void reel_get(struct reel_stream *s, void *host, reel_tensor src)
-{
-    if (!s->planning && reel_numel(src)) memcpy(host, src.p, reel_bytes(src));
-}
-
-void reel_copy(struct reel_stream *s, reel_tensor dst, reel_tensor src)
-{
-    REEL_BUG_IF(dst.dt != src.dt || reel_numel(dst) != reel_numel(src),
-                "reel_copy: %lld x %s into %lld x %s", (long long)reel_numel(src), reel_dtype_name(src.dt),
-                (long long)reel_numel(dst), reel_dtype_name(dst.dt));
-    if (!s->planning && reel_numel(dst)) memmove(dst.p, src.p, reel_bytes(dst));
+    REEL_BUG_IF(!planning && be->dev && !be->device, "a running stream on a backend that only plans");
+    if (!planning && be->dev) be->dev->attach(be->device, s);
 }

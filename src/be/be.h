@@ -13,7 +13,7 @@
 struct reel_backend;
 
 /**
- * reel_backend_open - "cpu" (or "auto"); `threads` 0 = one per core of this rank's cpuset (hwloc).
+ * reel_backend_open - "cpu"; `threads` 0 = one per core of this rank's cpuset (hwloc).
  * Local. Errors: REEL_ECONFIG unknown device, REEL_ENOMEM.
  */
 reel_err reel_backend_open(struct reel_backend **be, const char *device, int threads);
@@ -22,6 +22,8 @@ const char *reel_backend_describe(const struct reel_backend *be); /* "cpu: AMD E
 /** reel_backend_cores - cores this process may run on; *unbound = 1 if that is every core of the node. Local. */
 int reel_backend_cores(int *unbound);
 int reel_backend_threads(const struct reel_backend *be);
+/** reel_backend_on_device - 1 if its memory is not the host's. Local. */
+int reel_backend_on_device(const struct reel_backend *be);
 void reel_stream_init(struct reel_stream *s, struct reel_backend *be, int planning,
                       struct reel_arena *scratch);
 
@@ -29,9 +31,15 @@ void reel_stream_init(struct reel_stream *s, struct reel_backend *be, int planni
 reel_err reel_arena_open(struct reel_arena *a, struct reel_backend *be, const char *name, size_t cap);
 void reel_arena_close(struct reel_arena *a, struct reel_backend *be);
 
-void reel_sync(struct reel_stream *s);                                       /* host waits */
-void reel_put(struct reel_stream *s, reel_tensor dst, const void *host);     /* host -> device */
-void reel_get(struct reel_stream *s, void *host, reel_tensor src);           /* device -> host; syncs */
-void reel_copy(struct reel_stream *s, reel_tensor dst, reel_tensor src);     /* same dtype and count */
+/** reel_host_alloc - host memory that reel_get_start may fill (page-locked for a device). Local. NULL: none left. */
+void *reel_host_alloc(struct reel_backend *be, size_t bytes);
+void reel_host_free(struct reel_backend *be, void *p);
+
+/* Copies, in the stream's order. Backend memory is reached by these and by operators, never by a pointer. Local. */
+void reel_sync(struct reel_stream *s);                                   /* host waits for all work of the stream */
+void reel_put(struct reel_stream *s, reel_tensor dst, const void *host); /* host may change on return */
+void reel_get(struct reel_stream *s, void *host, reel_tensor src);       /* waits: host is filled on return */
+void reel_get_start(struct reel_stream *s, void *host, reel_tensor src); /* host of reel_host_alloc; filled by reel_sync */
+void reel_copy(struct reel_stream *s, reel_tensor dst, reel_tensor src); /* same dtype and count; no overlap */
 
 #endif

@@ -120,7 +120,7 @@ static void move(const struct reel_params *ps, struct reel_stream *s, unsigned w
             reel_tensor t = view_of(ps, i, which);
             if (!is_saved(ps, i) || !reel_numel(t)) continue;
             if (to_device) reel_put(s, t, p);
-            else reel_get(s, p, t);
+            else reel_get_start(s, p, t);
             p += reel_numel(t);
         }
     }

@@ -38,7 +38,7 @@ enum reel_tree_what {
 /** reel_tree_bytes - length of the host buffer of a role on this rank. Local. */
 size_t reel_tree_bytes(const struct reel_params *ps, unsigned what);
 
-/** reel_tree_get - shards from the device into the buffer; step counts become `k`. Local; syncs.
+/** reel_tree_get - shards from the device into the buffer, of reel_host_alloc; step counts become `k`. Local; syncs.
  * reel_tree_put - and back; the step counts are left to reel_tree_k. Local; syncs. */
 void reel_tree_get(const struct reel_params *ps, struct reel_stream *s, unsigned what, long k, void *host);
 void reel_tree_put(const struct reel_params *ps, struct reel_stream *s, unsigned what, const void *host);

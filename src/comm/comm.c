@@ -49,16 +49,15 @@ reel_err reel_comm_start(struct reel_comm *world, int *argc, char ***argv)
     return REEL_OK;
 }
 
-int reel_comm_node_size(struct reel_comm *c)
+void reel_comm_node(struct reel_comm *node, struct reel_comm *c)
 {
-    MPI_Comm node;
-    int n;
-
-    MPI_Comm_split_type(c->mpi, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &node);
-    MPI_Comm_size(node, &n);
-    MPI_Comm_free(&node);
-    return n;
+    *node = (struct reel_comm){ .name = "node" };
+    MPI_Comm_split_type(c->mpi, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &node->mpi);
+    MPI_Comm_rank(node->mpi, &node->rank);
+    MPI_Comm_size(node->mpi, &node->size);
 }
+
+void reel_comm_close(struct reel_comm *c) { MPI_Comm_free(&c->mpi); }
 
 void reel_comm_stop(void)
 {

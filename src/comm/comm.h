@@ -21,6 +21,7 @@ struct reel_comm {
     int rank, size;
     const char *name; /* "world", "shard", ... */
     double *bytes;    /* [REEL_NCOLL] bytes this rank received from others; may be NULL */
+    struct reel_accel_comm *coll; /* for memory of a device (reel_mesh_attach); NULL: memory is the host's, or one rank */
 };
 
 /* World ranks form tp x (replicate x shard), tp innermost:
@@ -54,8 +55,9 @@ struct reel_mesh {
  * Errors: REEL_ECONFIG if the library cannot serve more than one thread.
  */
 reel_err reel_comm_start(struct reel_comm *world, int *argc, char ***argv);
-/** reel_comm_node_size - ranks of c that share this rank's node. Collective(c). */
-int reel_comm_node_size(struct reel_comm *c);
+/** reel_comm_node - the ranks of c that share this rank's node, in c's order. Close it. Collective(c). */
+void reel_comm_node(struct reel_comm *node, struct reel_comm *c);
+void reel_comm_close(struct reel_comm *c); /* Collective(c) */
 void reel_comm_stop(void); /* MPI_Finalize; Collective(world) */
 
 /**
@@ -82,6 +84,13 @@ void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int ra
 /** reel_mesh_open - make the communicators of checked dims. Collective(world). */
 reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, const struct reel_mesh_dims *d);
 void reel_mesh_close(struct reel_mesh *m); /* Collective(world) */
+
+/**
+ * reel_mesh_attach - communicators for the memory of a device's backend; nothing for the CPU's. Collective(world).
+ * Detach before the backend is closed. Errors: REEL_EIO, agreed.
+ */
+reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be);
+void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be); /* Collective(world) */
 
 /** reel_mesh_print - one line per rank with its coordinates (long tables are cut in the middle). Local. */
 void reel_mesh_print(const struct reel_mesh_dims *d, FILE *f);
@@ -117,9 +126,15 @@ void reel_comm_allgather(struct reel_comm *c, const void *mine, size_t bytes, vo
 
 /* Backend memory. Started after what the stream s has queued so far, finished by reel_comm_wait;
  * the buffers belong to the library in between. Collective(c): every rank starts them in one
- * order. On a planning stream they count their bytes and return. */
+ * order. On a planning stream they count their bytes and return. On a device nothing of this makes the
+ * host wait: reel_comm_wait orders what s gets later behind the collective. */
 #define REEL_REQ_MAX 64
-struct reel_req { int r[REEL_REQ_MAX]; int n; }; /* MPICH's MPI_Request; { .n = 0 } is empty */
+struct reel_req {
+    int n;               /* 0: empty */
+    int r[REEL_REQ_MAX]; /* MPICH's MPI_Request */
+    struct reel_stream *s; /* on a device: who waits, and for what */
+    uint32_t ticket;
+};
 
 /** reel_comm_allgather_start - in place: rank i's chunk of `full` [size*chunk] is its own already. */
 void reel_comm_allgather_start(struct reel_comm *c, struct reel_stream *s, reel_tensor full,

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "be/backend.h"
 #include "comm/comm_priv.h"
 
 static const struct {
@@ -175,6 +176,38 @@ void reel_mesh_close(struct reel_mesh *m)
 {
     for (int a = REEL_AXIS_WORLD + 1; a < REEL_NAXIS; a++)
         if (axis_comm(m, a)->mpi != MPI_COMM_NULL) MPI_Comm_free(&axis_comm(m, a)->mpi);
+}
+
+/* ---- devices ------------------------------------------------------------------------------ */
+
+/* Axes whose collectives move backend memory, in the order in which every rank opens them. */
+static const enum reel_axis moving[] = { REEL_AXIS_TP, REEL_AXIS_SP, REEL_AXIS_SHARD, REEL_AXIS_REPLICATE };
+enum { N_MOVING = sizeof moving / sizeof *moving };
+
+static reel_err attach(struct reel_mesh *m, struct reel_comm *c, struct reel_backend *be)
+{
+    unsigned char id[REEL_COLL_ID_BYTES] = { 0 };
+    reel_err e = c->rank == 0 && c->size > 1 ? be->dev->coll_id(id) : REEL_OK;
+
+    REEL_TRY(reel_agree(&m->world, e)); /* every axis takes this turn, whatever its size here */
+    if (c->size == 1) return reel_agree(&m->world, REEL_OK);
+    reel_comm_bcast(c, id, sizeof id, 0);
+    return reel_agree(&m->world, be->dev->coll_open(be->device, &c->coll, id, c->rank, c->size, c->name));
+}
+
+reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be)
+{
+    for (int i = 0; be->dev && i < N_MOVING; i++) REEL_TRY(attach(m, axis_comm(m, moving[i]), be));
+    return REEL_OK;
+}
+
+void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be)
+{
+    for (int i = 0; i < N_MOVING; i++) {
+        struct reel_comm *c = axis_comm(m, moving[i]);
+        if (c->coll) be->dev->coll_close(be->device, c->coll);
+        c->coll = NULL;
+    }
 }
 
 /* ---- reports ------------------------------------------------------------------------------ */

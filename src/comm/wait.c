@@ -1,6 +1,7 @@
 /* nonblocking collectives: their end */
 #include <sched.h>
 
+#include "be/backend.h"
 #include "comm/comm_priv.h"
 
 static int all_done(struct reel_req *req)
@@ -15,11 +16,13 @@ static int all_done(struct reel_req *req)
 void reel_comm_wait(struct reel_comm *c, struct reel_req *req)
 {
     REEL_BUG_IF(req->n && reel_fault("comm_wait"), "injected fault in a collective on %s", c->name);
-    while (req->n && !all_done(req)) sched_yield();
+    if (req->n && req->s) req->s->be->dev->wait(req->s, req->ticket);
+    else while (req->n && !all_done(req)) sched_yield();
     req->n = 0;
+    req->s = NULL;
 }
 
 void reel_comm_progress(struct reel_req *req)
 {
-    if (req->n) all_done(req);
+    if (req->n && !req->s) all_done(req);
 }

@@ -11,6 +11,7 @@
     X(HF_HOME, "parent of the cache: $HF_HOME/hub")                                                \
     X(XDG_CACHE_HOME, "parent of the cache: $XDG_CACHE_HOME/huggingface/hub")                      \
     X(HOME, "parent of the cache: $HOME/.cache/huggingface/hub")                                   \
+    X(REEL_CUDA_MODULE, "file of the CUDA module instead of the reel_cuda.so beside the program")  \
     X(CUDA_VISIBLE_DEVICES, "devices of this rank")                                                \
     X(OMP_NUM_THREADS, "threads per rank unless training.threads is set")                          \
     X(OPENBLAS_NUM_THREADS, "shown only: the BLAS library reads it")                               \
@@ -20,7 +21,7 @@
     X(SLURM_STEP_NUM_TASKS, "tasks of the step: must agree with the size of the MPI world")       \
     X(SLURM_NTASKS, "must agree with the size of the MPI world")                                   \
     X(SLURM_PROCID, "shown only")                                                                  \
-    X(SLURM_LOCALID, "rank on the node: picks the device")                                         \
+    X(SLURM_LOCALID, "shown only")                                                                 \
     X(SLURM_JOB_NUM_NODES, "shown only")                                                           \
     X(SLURM_JOB_NODELIST, "shown only")                                                            \
     X(SLURM_CPUS_PER_TASK, "shown only")                                                           \

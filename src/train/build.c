@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "be/ops.h"
 #include "train/data.h"
+#include "train/device.h"
 #include "train/init.h"
 #include "train/lora.h"
 #include "train/report.h"
@@ -23,6 +24,16 @@ static void mesh_dims(const struct reel_config *cfg, struct reel_mesh_dims *d)
 
     *d = (struct reel_mesh_dims){ .world = (int)c->num_gpus, .replicate = (int)c->replicate, .shard = (int)c->shard,
                                   .sp = (int)c->sp_size, .tp = (int)c->tp_size };
+}
+
+/* What matrices and activations are kept in: bf16 pays where there are matrix units for it. */
+static reel_dtype compute_dtype(const struct reel_run *r)
+{
+    switch (r->cfg->training.compute_dtype) {
+    case REEL_COMPUTE_F32: return REEL_F32;
+    case REEL_COMPUTE_BF16: return REEL_BF16;
+    default: return reel_backend_on_device(r->be) ? REEL_BF16 : REEL_F32;
+    }
 }
 
 /* The model object of a role: its config.json parsed, its parameter table made. */
@@ -45,7 +56,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
                                         .parity = r->cfg->method.parity || r->cfg->training.model.parity };
     m->flow_shift = (float)c->flow_shift;
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
-    m->compute = r->cfg->training.compute_dtype == REEL_COMPUTE_BF16 ? REEL_BF16 : REEL_F32;
+    m->compute = compute_dtype(r);
     m->gscale = 1;
     REEL_TRY(reel_role_config(r, i, c, &json, where));
     m->priv = calloc(1, m->ops->priv_size);
@@ -315,7 +326,7 @@ static reel_err open_plan(struct reel_run *r, const struct reel_config *cfg, con
     mesh_dims(cfg, &d);
     REEL_TRY(reel_mesh_check(&d, 0));
     reel_mesh_place(&r->mesh, &d, 0);
-    return reel_backend_open(&r->be, "cpu", 1);
+    return reel_device_plan(&r->be, (enum reel_device)cfg->training.device, env);
 }
 
 reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env,
@@ -437,19 +448,20 @@ static reel_err open_mesh(struct reel_run *r)
  * every rank of the node on all cores. Collective(world). */
 static int threads_of(struct reel_run *r)
 {
-    int unbound, cores = reel_backend_cores(&unbound), peers = reel_comm_node_size(r->world);
+    int unbound, cores = reel_backend_cores(&unbound);
+    struct reel_comm node;
 
+    reel_comm_node(&node, r->world);
+    reel_comm_close(&node);
     if (r->cfg->training.threads > 0) return (int)r->cfg->training.threads;
     if (!unbound) return cores;
-    return cores > peers ? cores / peers : 1;
+    return cores > node.size ? cores / node.size : 1;
 }
 
 static reel_err open_backend(struct reel_run *r)
 {
-    static const char *const device[] = { "auto", "cpu", "cuda" };
-    int threads = threads_of(r);
-
-    return reel_agree(r->world, reel_backend_open(&r->be, device[r->cfg->training.device], threads));
+    REEL_TRY(reel_device_open(&r->be, (enum reel_device)r->cfg->training.device, threads_of(r), r->flags.env, r->flags.quiet, r->world));
+    return reel_mesh_attach(&r->mesh, r->be);
 }
 
 /* Two runs in one folder would take each other's temporary files for leftovers. */
@@ -621,6 +633,7 @@ reel_err reel_run_close(struct reel_run *r)
     for (int i = 0; i < n; i++)
         if (a[i]->base) reel_arena_close(a[i], r->be);
     free(r->host.base);
+    reel_mesh_detach(&r->mesh, r->be);
     reel_backend_close(r->be);
     reel_mesh_close(&r->mesh);
     if (e == REEL_OK) e = d;

@@ -63,7 +63,7 @@ static reel_err open_saver(struct reel_run *r)
     if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
     for (int i = 0; i < REEL_NROLE; i++) {
         if (!is_saved(r, i)) continue;
-        r->saver->host[i] = malloc(reel_tree_bytes(r->role[i].ps, SAVED) + 1);
+        r->saver->host[i] = reel_host_alloc(r->be, reel_tree_bytes(r->role[i].ps, SAVED));
         if (!r->saver->host[i]) return REEL_FAIL(REEL_ENOMEM, "no memory for a copy of the %s's state", r->role[i].role);
     }
     return REEL_OK;
@@ -307,7 +307,7 @@ reel_err reel_save_close(struct reel_run *r)
     if (!r->saver) return REEL_OK;
     e = reel_ckpt_finish(&r->saver->job);
     reel_tree_free(&r->saver->tree);
-    for (int i = 0; i < REEL_NROLE; i++) free(r->saver->host[i]);
+    for (int i = 0; i < REEL_NROLE; i++) reel_host_free(r->be, r->saver->host[i]);
     reel_io_close(r->saver->io);
     free(r->saver->config);
     free(r->saver);

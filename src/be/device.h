@@ -1,0 +1,39 @@
+#ifndef REEL_BE_DEVICE_H
+#define REEL_BE_DEVICE_H
+
+/* GPUs: the module that drives them, which ones a rank sees, and which of them it takes. */
+
+#include "be/be.h"
+#include "kernels/device.h"
+
+/**
+ * reel_module_open - load the CUDA module. Local. It stays loaded.
+ * @path  a file, or NULL: reel_cuda.so beside the program, in the folder above, or where it is installed
+ * Errors: REEL_EPLUGIN: not found, cannot be loaded, or built for another version; with the cure.
+ */
+reel_err reel_module_open(const struct reel_module **m, const char *path);
+
+/** reel_driver_there - 1 if NVIDIA's driver is installed: a cheap look before the module and its libraries are. Local. */
+int reel_driver_there(void);
+
+/* What a rank sees; plain data, to be sent to the other ranks of the node. */
+struct reel_gpus {
+    int n;             /* devices that this process sees, in CUDA's order */
+    char why[160];     /* why there are none */
+    struct reel_gpu { char bus[20]; int near; } gpu[REEL_DEVICE_MAX]; /* PCI address; 1: beside the rank's cores */
+};
+
+/** reel_gpus_look - fill in what this process sees; m NULL: nothing, for the reason in the error record. Local. */
+void reel_gpus_look(struct reel_gpus *g, const struct reel_module *m);
+
+/**
+ * reel_gpus_pick - rank `me` of a node's n ranks takes device *mine of those it sees. Symmetric on a node.
+ * Ranks choose in order: the first GPU beside their cores that nobody has, else the first that nobody has.
+ * Errors: REEL_ECONFIG: two ranks would share a GPU.
+ */
+reel_err reel_gpus_pick(const struct reel_gpus *all, int n, int me, int *mine);
+
+/** reel_backend_open_device - device i of the module's; i < 0: for planning, without one. Local. */
+reel_err reel_backend_open_device(struct reel_backend **be, const struct reel_module *m, int i);
+
+#endif
