@@ -54,12 +54,12 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
 {
     int64_t m = b * s;
     struct reel_rows r = reel_rows_make(b, s, s);
-    struct reel_cut cut = { 8, 0 };
+    struct reel_cut cut = { 8, 0, 1 };
     float *x = filled(m * k), *w = filled(n * k), *y = filled(m * n), *bias = filled(n), *pre = filled(m * n);
     float *dx = filled(m * k), *dw = filled(n * k), *db = filled(n);
     void *hx = as_bf16(x, m * k), *hw = as_bf16(w, n * k), *hy = as_bf16(y, m * n), *hdx = as_bf16(x, m * k);
     size_t bytes = 0, t1 = reel_cpu_linear_fwd_tmp(&stream, 0, m, n, k, r, cut),
-           t2 = reel_cpu_linear_bwd_x_tmp(&stream, 0, m, n, k, r, cut), t3 = reel_cpu_linear_bwd_w_tmp(&stream, 0, m, n, k, r);
+           t2 = reel_cpu_linear_bwd_x_tmp(&stream, 0, m, n, k, r, cut), t3 = reel_cpu_linear_bwd_w_tmp(&stream, 0, m, n, k, r, REEL_UNCUT);
     double t, gf = 2e-9 * (double)m * (double)n * (double)k;
     void *tmp;
 
@@ -78,12 +78,12 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
     SHOW("+gelu", reel_cpu_linear_fwd(&stream, REEL_F32, y, pre, x, w, bias, m, n, k, r, REEL_UNCUT, 1, tmp));
     SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, y, w, m, n, k, r, REEL_UNCUT, 0, tmp));
     SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, y, w, m, n, k, r, cut, 0, tmp));
-    SHOW("dw,db", reel_cpu_linear_bwd_w(&stream, REEL_F32, dw, db, x, y, m, n, k, r, 0, tmp));
+    SHOW("dw,db", reel_cpu_linear_bwd_w(&stream, REEL_F32, dw, db, x, y, m, n, k, r, REEL_UNCUT, 0, tmp));
     SHOW("bf16 fwd", reel_cpu_linear_fwd(&stream, REEL_BF16, hy, NULL, hx, hw, bias, m, n, k, r, REEL_UNCUT, 0, tmp));
     SHOW("/8", reel_cpu_linear_fwd(&stream, REEL_BF16, hy, NULL, hx, hw, bias, m, n, k, r, cut, 0, tmp));
     SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, hy, hw, m, n, k, r, REEL_UNCUT, 0, tmp));
     SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, hy, hw, m, n, k, r, cut, 0, tmp));
-    SHOW("dw", reel_cpu_linear_bwd_w(&stream, REEL_BF16, dw, NULL, hx, hy, m, n, k, r, 0, tmp));
+    SHOW("dw", reel_cpu_linear_bwd_w(&stream, REEL_BF16, dw, NULL, hx, hy, m, n, k, r, REEL_UNCUT, 0, tmp));
     printf("\n");
     fflush(stdout);
     free(x), free(w), free(y), free(bias), free(pre), free(dx), free(dw), free(db), free(tmp);

@@ -48,8 +48,10 @@ REEL_HD int64_t reel_rows_run_tok(struct reel_rows r)
 struct reel_cut {
     int pieces;  /* equal pieces of the summed dimension held here, a power of two, added as ((0+1)+(2+3))+... */
     int partial; /* 1: the result is f32 whatever dt is, and nothing is added to it: no bias, pre, epi or acc */
+    int cols;    /* equal pieces of the result's columns held here: a library whose bits depend on the shape of a
+                  * product (cuBLAS) makes each of them a product of its own */
 };
-#define REEL_UNCUT ((struct reel_cut){ 1, 0 })
+#define REEL_UNCUT ((struct reel_cut){ 1, 0, 1 })
 
 #define REEL_MAX_HEAD 1024 /* widest head that rotation takes */
 

@@ -20,9 +20,9 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_tensor lat = reel_new(a, REEL_F32, REEL_DIMS(B, 5, 6, 4, 14)), lat2 = reel_new(a, REEL_F32, REEL_DIMS(B, 5, 6, 4, 14)), lat3 = reel_new(a, REEL_F32, REEL_DIMS(B, 6, 5, 4, 14));
     reel_tensor sums = reel_new(a, REEL_F64, REEL_DIMS(B, 5)), sig = reel_new(a, REEL_F32, REEL_DIMS(B)), chan = reel_new(a, REEL_F32, REEL_DIMS(6)), limbs = reel_new(a, REEL_I64, REEL_DIMS(68)), none = { 0 };
 
-    reel_linear_fwd(s, yn, yn, x, w, vec, r, (struct reel_cut){ 8, 0 }, REEL_EPI_GELU);
-    reel_linear_bwd_x(s, y, yn, w, r, (struct reel_cut){ 8, 0 }, 0);
-    reel_linear_bwd_w(s, dw, vec, x, yn, r, 0);
+    reel_linear_fwd(s, yn, yn, x, w, vec, r, (struct reel_cut){ 8, 0, 1 }, REEL_EPI_GELU);
+    reel_linear_bwd_x(s, y, yn, w, r, (struct reel_cut){ 8, 0, 1 }, 0);
+    reel_linear_bwd_w(s, dw, vec, x, yn, r, REEL_UNCUT, 0);
     reel_ln_mod_fwd(s, y, st1, st2, x, mod, 0, 1, r, 1e-6);
     reel_ln_mod_bwd(s, z, 0, dmod, y, x, st1, st2, mod, 0, 1, r);
     reel_ln_affine_fwd(s, y, st1, st2, x, vd, vd, r, 1e-6);

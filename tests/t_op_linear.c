@@ -39,7 +39,7 @@ static void lin_run(struct ctx *c, struct lin *l, enum reel_epi epi)
 {
     reel_linear_fwd(&c->s, l->y, epi ? l->pre : t_none(), l->x, l->w, l->bias, l->r, l->cut, epi);
     reel_linear_bwd_x(&c->s, l->dx, l->g, l->w, l->r, l->dcut, 0);
-    reel_linear_bwd_w(&c->s, l->dw, l->db, l->x, l->g, l->r, 0);
+    reel_linear_bwd_w(&c->s, l->dw, l->db, l->x, l->g, l->r, l->dcut, 0);
     reel_sync(&c->s);
 }
 
@@ -55,7 +55,7 @@ static double dot(reel_tensor a, int64_t ia, int64_t sa, reel_tensor b, int64_t 
 /* The largest power of two up to 8 that divides n: as a sum over features is cut. */
 static struct reel_cut cut_of(int64_t n)
 {
-    return (struct reel_cut){ n % 8 ? n % 4 ? n % 2 ? 1 : 2 : 4 : 8, 0 };
+    return (struct reel_cut){ n % 8 ? n % 4 ? n % 2 ? 1 : 2 : 4 : 8, 0, 1 };
 }
 
 static void against_f64(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t n, enum reel_epi epi)
@@ -126,7 +126,7 @@ static void accumulates(reel_dtype dt)
 
     lin_run(one, &l, REEL_EPI_NONE);
     reel_linear_bwd_x(&one->s, dx, l.g, l.w, l.r, REEL_UNCUT, 1);
-    reel_linear_bwd_w(&one->s, dw, db, l.x, l.g, l.r, 1);
+    reel_linear_bwd_w(&one->s, dw, db, l.x, l.g, l.r, REEL_UNCUT, 1);
     for (int64_t i = 0; i < reel_numel(dw); i++) bad += (float)t_get(dw, i) != (float)t_get(dw0, i) + (float)t_get(l.dw, i);
     for (int64_t i = 0; i < reel_numel(db); i++) bad += (float)t_get(db, i) != (float)t_get(db0, i) + (float)t_get(l.db, i);
     for (int64_t i = 0; i < reel_numel(dx); i++)
@@ -222,7 +222,7 @@ static reel_tensor columns(reel_tensor x, int64_t c, int64_t n)
 /* What holder h of `of` computes of y (or dx): its columns of x and w (of dy, and its rows of w). */
 static void partial(const struct lin *l, int backward, reel_tensor out, int h, int of)
 {
-    struct reel_cut cut = { 8 / of, 1 };
+    struct reel_cut cut = { 8 / of, 1, 1 };
     int64_t k = l->k / of, n = l->n / of;
 
     if (backward)
@@ -234,7 +234,7 @@ static void partial(const struct lin *l, int backward, reel_tensor out, int h, i
 /* Holders of 8, 4, 2, 1 of eight pieces: the tree of their partial results has the bits of the whole. */
 static void any_holders(reel_dtype dt, int64_t s, int64_t k, int64_t n)
 {
-    const struct reel_cut whole = { 8, 0 };
+    const struct reel_cut whole = { 8, 0, 1 };
 
     for (int backward = 0; backward < 2; backward++)
         for (int acc = 0; acc < 2; acc++) {

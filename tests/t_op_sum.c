@@ -166,7 +166,7 @@ static void empty_body(struct op *t, const void *ctx)
     int ok = none.s == 0;
 
     (void)ctx;
-    reel_linear_bwd_w(&t->s, square, dw, x, x, none, 0);
+    reel_linear_bwd_w(&t->s, square, dw, x, x, none, REEL_UNCUT, 0);
     p[0] = op_get(t, square), p[1] = op_get(t, dw);
     reel_ln_affine_bwd(&t->s, x, 0, dw, db, x, x, m, m, w, none, 0);
     reel_rms_rope_bwd(&t->s, x, db, x, x, m, w, (reel_tensor){ 0 }, (reel_tensor){ 0 }, none, 1, 0, (reel_tensor){ 0 });

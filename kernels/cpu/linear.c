@@ -249,23 +249,25 @@ size_t reel_cpu_linear_bwd_x_tmp(struct reel_stream *s, int dt, int64_t m, int64
 }
 
 void reel_cpu_linear_bwd_w(struct reel_stream *s, int dt, float *dw, float *db, const void *x, const void *dy,
-                           int64_t m, int64_t n, int64_t k, struct reel_rows r, int acc, void *tmp)
+                           int64_t m, int64_t n, int64_t k, struct reel_rows r, struct reel_cut cut, int acc,
+                           void *tmp)
 {
     struct job j = {
         .g = { .a = { dy, n, 0, dt }, .b = { x, k, 0, dt }, .plan = plan_rows(tmp, r) },
         .isa = reel_cpu_isa(), .ni = n, .nj = k, .db = db,
     };
 
-    (void)m;
+    (void)m, (void)cut;
     j.g.out = (struct reel_gemm_out){ .y = dw, .ld = k, .dt = REEL_F32, .acc = acc };
     run(s, &j, tmp, segs_of_rows(r));
 }
 
-size_t reel_cpu_linear_bwd_w_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r)
+size_t reel_cpu_linear_bwd_w_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r,
+                                 struct reel_cut cut)
 {
     struct job j = { .ni = n, .nj = k };
 
-    (void)dt, (void)m;
+    (void)dt, (void)m, (void)cut;
     j.g.plan.nseg = segs_of_rows(r);
     j.g.plan.levels = log2_up(r.runs) + log2_up(r.b);
     return run_tmp(s, &j, segs_of_rows(r));

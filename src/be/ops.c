@@ -52,11 +52,13 @@ static struct mm check_mm(struct reel_stream *s, const char *op, reel_tensor x, 
     return z;
 }
 
-/* The dtype of a product of dt whose sum over n features is cut so. */
-static reel_dtype check_cut(const char *op, struct reel_cut cut, int64_t n, reel_dtype dt, int alone)
+/* The dtype of a product of dt with n columns whose sum over k features is cut so. */
+static reel_dtype check_cut(const char *op, struct reel_cut cut, int64_t k, int64_t n, reel_dtype dt, int alone)
 {
-    REEL_BUG_IF(cut.pieces < 1 || cut.pieces & (cut.pieces - 1) || n % cut.pieces,
-                "%s: %d pieces of %lld features, wanted a power of two that divides them", op, cut.pieces, (long long)n);
+    REEL_BUG_IF(cut.pieces < 1 || cut.pieces & (cut.pieces - 1) || k % cut.pieces,
+                "%s: %d pieces of %lld features, wanted a power of two that divides them", op, cut.pieces, (long long)k);
+    REEL_BUG_IF(cut.cols < 1 || n % cut.cols, "%s: %d pieces of %lld columns, wanted a number that divides them", op, cut.cols,
+                (long long)n);
     REEL_BUG_IF(cut.partial && !alone, "%s: a partial result has nothing added to it", op);
     return cut.partial ? REEL_F32 : dt;
 }
@@ -65,7 +67,7 @@ void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel
                      reel_tensor bias, struct reel_rows r, struct reel_cut cut, enum reel_epi epi)
 {
     int64_t k = check_last(__func__, "x", x);
-    reel_dtype dt = check_cut(__func__, cut, k, x.dt, !bias.nd && !pre.nd && epi == REEL_EPI_NONE);
+    reel_dtype dt = check_cut(__func__, cut, k, check_last(__func__, "y", y), x.dt, !bias.nd && !pre.nd && epi == REEL_EPI_NONE);
     struct mm z = check_mm(s, __func__, x, x.dt, y, dt, r);
     size_t mark;
     void *tmp;
@@ -86,7 +88,7 @@ void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, re
                        struct reel_cut cut, int acc)
 {
     int64_t n = check_last(__func__, "dy", dy);
-    struct mm z = check_mm(s, __func__, dx, check_cut(__func__, cut, n, dy.dt, !acc), dy, dy.dt, r);
+    struct mm z = check_mm(s, __func__, dx, check_cut(__func__, cut, n, check_last(__func__, "dx", dx), dy.dt, !acc), dy, dy.dt, r);
     size_t mark;
     void *tmp;
 
@@ -98,19 +100,20 @@ void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, re
 }
 
 void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,
-                       struct reel_rows r, int acc)
+                       struct reel_rows r, struct reel_cut cut, int acc)
 {
     struct mm z = check_mm(s, __func__, x, x.dt, dy, x.dt, r);
     size_t mark;
     void *tmp;
 
+    check_cut(__func__, cut, z.n, z.k, x.dt, 1);
     check(s, __func__, "dw", dw, REEL_F32, z.n * z.k);
     check_opt(s, __func__, "db", db, REEL_F32, z.n);
     if (no_rows(s, r, dw, db, acc)) return;
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
-    tmp = check_tmp(s, __func__, s->ops->linear_bwd_w_tmp(s, (int)x.dt, z.m, z.n, z.k, r), &mark);
+    tmp = check_tmp(s, __func__, s->ops->linear_bwd_w_tmp(s, (int)x.dt, z.m, z.n, z.k, r, cut), &mark);
     if (!s->planning)
-        s->ops->linear_bwd_w(s, (int)x.dt, dw.p, db.nd ? db.p : NULL, x.p, dy.p, z.m, z.n, z.k, r, acc, tmp);
+        s->ops->linear_bwd_w(s, (int)x.dt, dw.p, db.nd ? db.p : NULL, x.p, dy.p, z.m, z.n, z.k, r, cut, acc, tmp);
     check_tmp_end(s, mark);
 }
 

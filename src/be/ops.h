@@ -37,9 +37,10 @@ void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, re
 /* The end of a product whose partial results were added: y[M,N] (= or +=) x[M,N] + bias[N]; x, bias f32 (bias nd 0:
  * none), rounded once to y's dtype. y may be x. */
 void reel_sum_end(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor bias, int acc);
-/* dw[N,K] += dy^T x; db[N] += column sums of dy (db nd 0: none). f32. acc 0: overwrite. */
+/* dw[N,K] += dy^T x; db[N] += column sums of dy (db nd 0: none). f32. acc 0: overwrite. cut is that of
+ * linear_bwd_x: N in its pieces, K in its cols. */
 void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,
-                       struct reel_rows r, int acc);
+                       struct reel_rows r, struct reel_cut cut, int acc);
 
 /* LayerNorm, biased variance, eps inside the root, then y = xhat*(1 + scale) + shift, where scale and
  * shift are rows scale_row and shift_row of mod[nmod,R,D] f32. nmod is a multiple of b; token t of

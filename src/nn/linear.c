@@ -42,10 +42,10 @@ static reel_tensor lora_bwd(const struct reel_pass *c, const struct reel_lora *l
 {
     reel_tensor dh = reel_new(c->a, dy.dt, REEL_DIMS(reel_rows_count(r), l->a.n[0]));
 
-    if (l->db.nd) reel_linear_bwd_w(c->s, l->db, (reel_tensor){ 0 }, lowered(c, l, x, r), dy, r, 0);
+    if (l->db.nd) reel_linear_bwd_w(c->s, l->db, (reel_tensor){ 0 }, lowered(c, l, x, r), dy, r, REEL_UNCUT, 0);
     reel_linear_bwd_x(c->s, dh, dy, l->b, r, REEL_UNCUT, 0);
     if (l->scale != 1) reel_scale(c->s, dh, l->scale);
-    if (l->da.nd) reel_linear_bwd_w(c->s, l->da, (reel_tensor){ 0 }, x, dh, r, 0);
+    if (l->da.nd) reel_linear_bwd_w(c->s, l->da, (reel_tensor){ 0 }, x, dh, r, REEL_UNCUT, 0);
     return dh;
 }
 
@@ -56,7 +56,7 @@ void reel_lin_bwd(const struct reel_pass *c, const struct reel_lin *w, reel_tens
     reel_tensor dh = { 0 };
 
     if (w->lora.a.nd) dh = lora_bwd(c, &w->lora, dy, x, r); /* before dx, which may be x */
-    if (w->dw.nd) reel_linear_bwd_w(c->s, w->dw, w->db, x, dy, r, 0);
+    if (w->dw.nd) reel_linear_bwd_w(c->s, w->dw, w->db, x, dy, r, REEL_UNCUT, 0);
     if (dx.nd) reel_linear_bwd_x(c->s, dx, dy, w->w, r, REEL_UNCUT, acc);
     if (dx.nd && dh.nd) reel_linear_bwd_x(c->s, dx, dh, w->lora.a, r, REEL_UNCUT, 1);
     reel_arena_reset(c->a, mark);
