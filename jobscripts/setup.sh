@@ -3,7 +3,7 @@
 #
 # From a bare Debian or Ubuntu to a built program in BUILD-DIRECTORY (default: build/ in the source).
 # Does only what is not done yet, so it may be run again; needs root or sudo only while packages
-# (jobscripts/packages.txt) are missing.
+# (jobscripts/packages.txt, and those of the file in $REEL_PACKAGES) are missing.
 set -euo pipefail
 src=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${1:-$src/build}
@@ -16,7 +16,8 @@ as_root() {
 
 missing_packages() {
     local p
-    for p in $(grep -v '^#' "$src/jobscripts/packages.txt"); do
+    # shellcheck disable=SC2013 # a list of names
+    for p in $(grep -hv '^#' "$src/jobscripts/packages.txt" "${REEL_PACKAGES-/dev/null}"); do
         dpkg-query -W -f='${Status}\n' "$p" 2>/dev/null | grep -q '^install ok installed' || echo "$p"
     done
 }
@@ -29,6 +30,7 @@ install_packages() {
     fi
     want=$(missing_packages)
     [ -n "$want" ] || return 0
+    # shellcheck disable=SC2086 # one line
     say "installing" $want
     if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
         say "neither root nor sudo: ask an administrator for the packages above"

@@ -23,7 +23,7 @@ report() {
 }
 
 [ ! -d "$build" ] || find "$build" -name '*.trs' -delete
-"$src/jobscripts/setup.sh" "$build" --enable-devel "$@"
+REEL_PACKAGES=$src/tests/packages.txt "$src/jobscripts/setup.sh" "$build" --enable-devel "$@"
 rc=$?
 if [ $rc -eq 0 ]; then
     make -s -C "$build" -j2 check

@@ -2,8 +2,8 @@
 # Golden folders one by one: in the build, tests/golden is the runner, and would be packed instead.
 EXTRA_DIST += tests/golden/adamw tests/golden/layout-sft tests/golden/schedulers tests/golden/schedules tests/golden/sft \
   tests/golden/lora tests/golden/sft-weighting tests/golden/vsa tests/golden/wan-causal tests/golden/wan-dit
-EXTRA_DIST += tests/check.sh tests/lint.sh
-dist_check_SCRIPTS += tests/t_lint.sh tests/t_launcher.sh tests/t_plugin.sh
+EXTRA_DIST += tests/check.sh tests/packages.txt tests/slurm.sh tests/lint.sh
+dist_check_SCRIPTS += tests/t_slurm.sh tests/t_jobscripts.sh tests/t_lint.sh tests/t_launcher.sh tests/t_plugin.sh
 check_DATA += tests/mpirun.sh
 
 # src/track

@@ -90,4 +90,17 @@ for p in $(ranks twice); do kill -CONT "$p"; done
 wait $pid
 verdict "$(($? == 0))" "a second signal does not wait"
 try "what was saved before is whole" "$REEL_BUILD/reel" check "$TMPDIR/twice/checkpoint-$(newest twice)"
+
+# a Slurm job that gets nowhere: the same step again and again
+SLURM_JOB_ID=77 SLURM_RESTART_COUNT=0
+export SLURM_JOB_ID SLURM_RESTART_COUNT
+loops() { fails "start $SLURM_RESTART_COUNT fails" "sample 14: injected fault" run 1 loop; }
+REEL_FAULT=data_read:0:30
+export REEL_FAULT
+for SLURM_RESTART_COUNT in 0 1 2; do loops; done
+unset REEL_FAULT
+SLURM_RESTART_COUNT=3
+fails "the third restart in vain is refused" "job 77 was started 3 times from step 0 and never reached another checkpoint" run 1 loop
+SLURM_JOB_ID=78 SLURM_RESTART_COUNT=0
+try "another job may try" run 1 loop
 plan

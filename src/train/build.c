@@ -11,6 +11,7 @@
 #include "train/init.h"
 #include "train/lora.h"
 #include "train/report.h"
+#include "train/restarts.h"
 #include "train/run.h"
 #include "train/save.h"
 #include "train/trajectories.h"
@@ -511,6 +512,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
     REEL_TRY(reel_callbacks_prepare(r->cb, r->n_cb));
     REEL_TRY(reel_agree(world, open_track(r)));
+    REEL_TRY(reel_restarts_check(r));
     reel_report_start(r);
     return REEL_OK;
 }

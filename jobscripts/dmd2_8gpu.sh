@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=dmd2
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:USR1@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%j.log
+# Distils a Wan model into a few steps (DMD2) on one node of eight GPUs, preemptible: sbatch jobscripts/dmd2_8gpu.sh
+# [CONFIG [ARGUMENT...]]. Without arguments configs/dmd2_1.3b.yaml as 2 replicas of 4 shards. Goes on from its last checkpoint.
+set -u
+script=dmd2_8gpu.sh
+here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
+[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+# shellcheck source=jobscripts/lib.sh
+. "$here/lib.sh"
+load_site
+in_job || submit "$@"
+d=--training.distributed
+[ $# -gt 0 ] || set -- configs/dmd2_1.3b.yaml $d.num_gpus 8 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 4
+job_train "$@"

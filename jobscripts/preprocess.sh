@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=preprocess
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=16
+#SBATCH --cpus-per-task=1
+#SBATCH --time=12:00:00
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%j.log
+# Films and captions to one data set, MPI-parallel: sbatch jobscripts/preprocess.sh --videos DIR --captions FILE --output SET
+# [ARGUMENT...] (reel preprocess --help). As an array (sbatch --array=0-7 ...) each task takes every eighth line of the captions
+# and writes SET-K.h5; training.data.data_path then names their folder.
+set -u
+script=preprocess.sh
+here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
+[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+# shellcheck source=jobscripts/lib.sh
+. "$here/lib.sh"
+load_site
+in_job || submit "$@"
+program
+out='' captions='' args=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --output) out=${2-} && shift ;;
+    --captions) captions=$(resolve captions "${2-}") && shift || exit 1 ;;
+    --videos) args+=(--videos "$(resolve videos "${2-}")") && shift ;;
+    *) args+=("$1") ;;
+    esac
+    shift
+done
+[ -n "$out" ] || die "--output SET is missing: sbatch jobscripts/$script --videos DIR --captions FILE --output SET"
+[ "${out#/}" != "$out" ] || out=$caller/$out
+if [ -n "${SLURM_ARRAY_TASK_ID-}" ]; then
+    [ -n "$captions" ] || die "an array is cut by the lines of --captions FILE"
+    case $captions in *.json) die "an array is cut by lines: give captions as lines of path<TAB>caption" ;; esac
+    out=${out%.h5}-$SLURM_ARRAY_TASK_ID.h5
+    mkdir -p "$(dirname "$out")" || die "cannot make the folder of $out"
+    # shellcheck disable=SC2153 # set by Slurm
+    awk -v n="$SLURM_ARRAY_TASK_COUNT" -v k=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN)) '(NR - 1) % n == k' \
+        "$captions" > "${out%.h5}.captions" || die "cannot write ${out%.h5}.captions"
+    captions=${out%.h5}.captions
+fi
+[ -z "$captions" ] || args+=(--captions "$captions")
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK-1}
+say "srun --mpi=$MPI -K1 $SRUN_OPTS ${prefix[*]} preprocess --output $out ${args[*]}"
+# shellcheck disable=SC2086 # options are words
+launch srun --mpi="$MPI" -K1 $SRUN_OPTS "${prefix[@]}" preprocess --output "$out" "${args[@]}"
+conclude $?

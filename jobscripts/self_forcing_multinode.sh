@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=self_forcing
+#SBATCH --nodes=4
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:USR1@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%j.log
+# Self-Forcing of a causal Wan model on several nodes: sbatch [--nodes=N] jobscripts/self_forcing_multinode.sh [CONFIG
+# [ARGUMENT...]]. Without arguments configs/self_forcing_1.3b.yaml, one replica a node, sharded within it. Goes on from its last checkpoint.
+set -u
+script=self_forcing_multinode.sh
+here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
+[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+# shellcheck source=jobscripts/lib.sh
+. "$here/lib.sh"
+load_site
+in_job || submit "$@"
+d=--training.distributed
+[ $# -gt 0 ] || set -- configs/self_forcing_1.3b.yaml $d.num_gpus "$SLURM_NTASKS" $d.hsdp_replicate_dim "$SLURM_JOB_NUM_NODES" \
+    $d.hsdp_shard_dim $((SLURM_NTASKS / SLURM_JOB_NUM_NODES))
+job_train "$@"

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=sft
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:USR1@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=%x-%j.log
+# Fine-tunes a Wan model on one node of eight GPUs: sbatch jobscripts/sft_1node.sh [CONFIG [ARGUMENT...]]. Without arguments
+# configs/sft_1.3b.yaml, sharded over all eight. Goes on from its last checkpoint.
+set -u
+script=sft_1node.sh
+here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
+[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+# shellcheck source=jobscripts/lib.sh
+. "$here/lib.sh"
+load_site
+in_job || submit "$@"
+d=--training.distributed
+[ $# -gt 0 ] || set -- configs/sft_1.3b.yaml $d.num_gpus 8 $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim 8
+job_train "$@"

@@ -1,0 +1,49 @@
+#!/bin/sh
+# The job scripts without a batch system: clean shell, early refusals in one line, run.sh and debug.sh from any directory.
+# shellcheck source=tests/lib.sh
+. "$REEL_SRC/tests/lib.sh"
+jobs=$REEL_SRC/jobscripts
+REEL=$REEL_BUILD/reel HOME=$TMPDIR LOG_DIR=$TMPDIR/logs
+export REEL HOME LOG_DIR
+unset SLURM_JOB_ID
+if command -v shellcheck > /dev/null; then
+    try "shellcheck" sh -c "cd '$REEL_SRC' && shellcheck -x jobscripts/*.sh tests/check.sh"
+else
+    skip "shellcheck" "not installed (tests/packages.txt)"
+fi
+cd "$TMPDIR" || exit 1
+sed "s|init_from: tiny|init_from: $REEL_SRC/tests/tiny|; s|output_dir: out|output_dir: $TMPDIR/run|; s|data_path: data.h5|data_path: $TMPDIR/data.h5|" \
+    "$REEL_SRC/tests/tiny.yaml" > tiny.yaml
+
+try "run.sh from another directory" "$jobs/run.sh" tiny.yaml
+log=$(find "$TMPDIR/logs" -name 'tiny_[0-9]*_[0-9]*.log')
+grep -q "gradient wait" "$log"
+verdict $? "its log has the closing table"
+d=--training.distributed
+NUM_GPUS=2
+export NUM_GPUS
+fails "a world of another size" "tiny.yaml is for 1 ranks, but there are 2" "$jobs/run.sh" tiny.yaml
+try "two ranks, resumed" "$jobs/run.sh" tiny.yaml $d.num_gpus 2 $d.hsdp_shard_dim 2 --training.loop.max_train_steps 8 --resume latest
+[ -d run/checkpoint-8 ]
+verdict $? "went on"
+unset NUM_GPUS
+fails "no configuration" "which run? run.sh CONFIG" "$jobs/run.sh"
+fails "one that is missing" "configuration none.yaml does not exist" "$jobs/run.sh" none.yaml
+fails "one that is refused" "did you mean 'learning_rate'" "$jobs/run.sh" tiny.yaml --training.optimizer.learning_rat 1
+REEL=$TMPDIR/none fails "a program that is not built" "none is not built: run .*setup.sh" "$jobs/run.sh" tiny.yaml
+SITE_CONF=$TMPDIR/none fails "a site file that is missing" "SITE_CONF: .*none does not exist" "$jobs/run.sh" tiny.yaml
+echo "REEL=$TMPDIR/elsewhere" > site
+REEL='' SITE_CONF=$TMPDIR/site fails "the site's program" "elsewhere is not built" "$jobs/run.sh" tiny.yaml
+PATH=$(dirname "$(command -v sed)"):/bin
+if ! command -v sbatch > /dev/null; then
+    fails "a job without a batch system" "no sbatch here" "$jobs/dmd2_8gpu.sh" tiny.yaml
+fi
+try "debug.sh" "$jobs/debug.sh" tiny.yaml --override-output-dir "$TMPDIR/debug"
+if command -v gdb > /dev/null; then
+    try "a rank under gdb" "$jobs/debug.sh" --gdb 1 tiny.yaml --override-output-dir "$TMPDIR/debug1"
+    grep -q '^\[1\].*exited normally' "$TMPDIR/out"
+    verdict $? "it was the one"
+fi
+fails "a rank that does not exist" "a rank from 0 to 1" "$jobs/debug.sh" --gdb 2 tiny.yaml
+fails "a chain of nothing" "which job?" "$jobs/chain.sh"
+plan

@@ -1,0 +1,159 @@
+#!/bin/sh
+# The job scripts under a real Slurm of two nodes: each runs a tiny configuration; jobs that are preempted, killed, lose a rank or
+# a node or run out of time start again and end with the weights of the run that nothing happened to.
+# timeout: 600
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+. "$REEL_SRC/tests/slurm.sh"
+if [ "$(id -u)" != 0 ] || ! command -v slurmctld > /dev/null || ! command -v munged > /dev/null; then
+    skip "jobs under Slurm" "needs root, slurmctld, slurmd and munge (tests/packages.txt)"
+    plan
+    exit 0
+fi
+hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
+jobs=$REEL_SRC/jobscripts
+steps=600
+d=--training.distributed
+REEL=$REEL_BUILD/reel HOME=$TMPDIR
+export REEL HOME
+unset SITE_CONF
+
+trap slurm_down EXIT
+slurm_up "$TMPDIR/slurm"
+verdict $? "a Slurm of two nodes"
+
+# submit OUT SCRIPT [sbatch option...] -- [argument...]: $job
+submit() {
+    out=$1 job_script=$2
+    shift 2
+    opts=''
+    while [ "$1" != -- ]; do opts="$opts $1" && shift; done
+    shift
+    # shellcheck disable=SC2086 # options are words
+    job=$(cd "$TMPDIR" && sbatch --parsable --cpus-per-task=1 --output="$TMPDIR/$out.log" $opts "$jobs/$job_script" "$@")
+}
+tiny_args() { # tiny_args RANKS OUT: of tests/tiny.yaml, the global batch is 8
+    echo --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.data_path "$TMPDIR/data.h5" \
+        $d.num_gpus "$1" $d.hsdp_shard_dim "$1" --training.data.train_batch_size $((8 / $1)) --training.threads 1 \
+        --training.loop.max_train_steps $steps --training.checkpoint.training_state_checkpointing_steps 100 \
+        --override-output-dir "$TMPDIR/$2"
+}
+ended() { # ended TEXT STATE
+    job_wait "$job" 90
+    e_state=$(job_state "$job")
+    if [ "$e_state" = "$2" ]; then ok "$1"; else not_ok "$1: $e_state"; show "$TMPDIR/$out.log" | tail -n 30; fi
+}
+logged() { if [ -f "$TMPDIR/$1/tracker/metrics.jsonl" ]; then grep -c '"step"' "$TMPDIR/$1/tracker/metrics.jsonl"; else echo 0; fi; }
+reached() {
+    for _ in $(seq 600); do
+        [ "$(logged "$1")" -lt "$2" ] || return 0
+        sleep 0.05
+    done
+    not_ok "$1 has $2 steps"
+    show "$TMPDIR/$1.log" | tail -n 20
+}
+said() { # said TEXT OUT PATTERN
+    grep -q -e "$3" "$TMPDIR/$2.log"
+    verdict $? "$1"
+}
+restarts() { scontrol show job -o "$job" | sed -n 's/.* Restarts=\([0-9]*\).*/\1/p'; }
+
+# the run that nothing happens to
+# shellcheck disable=SC2046 # words
+submit whole sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 whole)
+ended "sft_1node.sh" COMPLETED
+want=$(hash "$TMPDIR/whole/checkpoint-$steps")
+
+# What happens to a job after some steps; it starts again and ends as if nothing had.
+cut_job() { # cut_job NAME RESTARTS TEXT WHAT [sbatch option...]
+    c_name=$1 c_n=$2 c_text=$3 c_what=$4
+    shift 4
+    # shellcheck disable=SC2046 # words
+    submit "$c_name" self_forcing_multinode.sh --nodes=2 --ntasks-per-node=1 --gpus-per-node=1 "$@" -- \
+        "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 "$c_name")
+    reached "$c_name" 130
+    $c_what "$c_name"
+    ended "$c_text: the job ends well" COMPLETED
+    same "$c_text: restarts" "$(restarts)" "$c_n"
+    same "$c_text: the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/$c_name/checkpoint-$steps")"
+}
+a_rank() { # of a run: the process of one rank
+    pgrep -x reel | while read -r r_p; do
+        if tr '\0' '\n' < "/proc/$r_p/cmdline" | grep -qx "$TMPDIR/$1"; then echo "$r_p"; fi
+    done | tail -n 1
+}
+usr1() { scancel --batch --signal=USR1 "$job"; }
+term() { scancel --batch --signal=TERM "$job"; }
+requeue() { scontrol requeue "$job"; }
+kill_rank() { kill -KILL "$(a_rank "$1")"; }
+kill_node() { # the second node: its daemon, the step there and its rank
+    k_list=$(slurm_pid slurmd-n2)
+    for k_p in $(pgrep -x slurmstepd); do
+        tr '\0' '\n' < "/proc/$k_p/environ" | grep -qx SLURMD_NODENAME=n2 && k_list="$k_list $k_p"
+    done
+    # shellcheck disable=SC2086 # a list
+    kill -KILL $k_list "$(a_rank "$1")"
+    scontrol update nodename=n2 state=down reason=lost
+    slurmd_up n2
+    scontrol update nodename=n2 state=resume
+}
+cut_job usr1 1 "SIGUSR1" usr1
+said "the job says why" usr1 "saved before the end of the time or a preemption: requeue number 1"
+cut_job term 1 "SIGTERM" term
+cut_job requeue 1 "scontrol requeue" requeue
+cut_job rank 1 "a killed rank" kill_rank
+said "the job says why" rank "a lost rank or node"
+cut_job node 1 "a lost node" kill_node
+
+# a checkpoint on demand
+# shellcheck disable=SC2046 # words
+submit usr2 sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 usr2) \
+    --training.checkpoint.training_state_checkpointing_steps 0
+reached usr2 50
+scancel --batch --signal=USR2 "$job"
+ended "SIGUSR2: the job goes on to its end" COMPLETED
+same "and saved once more on the way" "$(find "$TMPDIR/usr2" -maxdepth 1 -name 'checkpoint-*' | wc -l)" 2
+
+# every other script
+# shellcheck disable=SC2046 # words
+submit dmd2 dmd2_8gpu.sh -- "$REEL_SRC/tests/tiny_dmd2.yaml" $(tiny_args 8 dmd2) --training.loop.max_train_steps 5 \
+    --models.teacher.init_from "$REEL_SRC/tests/tiny" --models.critic.init_from "$REEL_SRC/tests/tiny"
+ended "dmd2_8gpu.sh, eight ranks" COMPLETED
+submit films preprocess.sh --ntasks-per-node=2 -- --demo-clips 20 --output films.h5
+ended "preprocess.sh" COMPLETED
+try "its set is whole" "$REEL_BUILD/reel" check "$TMPDIR/films.h5"
+# shellcheck disable=SC2046 # words
+submit timed bench.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 timed) --training.loop.max_train_steps 20
+ended "bench.sh" COMPLETED
+said "and its table" timed "forward/backward"
+
+# refusals, early
+# shellcheck disable=SC2046 # words
+submit wrong sft_1node.sh --ntasks-per-node=4 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 wrong)
+ended "a world of another size" FAILED
+said "says which" wrong "is for 2 ranks, but there are 4"
+submit none sft_1node.sh -- no/such.yaml
+ended "a configuration that is missing" FAILED
+said "says where it looked" none "no/such.yaml does not exist"
+REEL=$TMPDIR/nothing submit unbuilt sft_1node.sh -- "$REEL_SRC/tests/tiny.yaml"
+ended "a program that is not built" FAILED
+said "says how" unbuilt "is not built: run .*setup.sh"
+# shellcheck disable=SC2046 # words
+submit bad sft_1node.sh --ntasks-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 bad) --training.loop.max_train_step 3
+ended "a misspelt key" FAILED
+said "says the nearest" bad "did you mean 'max_train_steps'"
+
+# a launcher that MPI does not speak with
+# shellcheck disable=SC2046 # words
+MPI=none submit alone sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 alone)
+ended "a world of one in a step of two" FAILED
+said "says the cure" alone "srun --mpi=pmi2"
+
+# jobs that may not requeue themselves, in a chain: the wall clock ends the first ones
+# shellcheck disable=SC2046 # words
+chain=$(cd "$TMPDIR" && SBATCH_OPTS="--ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 --output=$TMPDIR/chain.log" \
+    "$jobs/chain.sh" -n 5 sft_1node.sh "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 chain) --max-wall 5s 2>&1)
+verdict $? "a chain of five jobs"
+for job in $(echo "$chain" | sed -n 's/^chain.sh: job \([0-9]*\),.*/\1/p'); do job_wait "$job" 60; done
+same "a chain reaches the end" "$want" "$(hash "$TMPDIR/chain/checkpoint-$steps")"
+plan
