@@ -22,3 +22,8 @@ tests_t_vsa_schedule_SOURCES = tests/t_vsa_schedule.c tests/cfg.h
 check_PROGRAMS += tests/t_lora tests/t_lora_lin
 tests_t_lora_SOURCES = tests/t_lora.c tests/wan_rig.h tests/wan_rig.c
 tests_t_lora_lin_SOURCES = tests/t_lora_lin.c
+# sequence parallel ranks against one rank
+check_PROGRAMS += tests/t_wan_sp_np2 tests/t_wan_sp_np3 tests/t_wan_sp_np4
+tests_t_wan_sp_np2_SOURCES = tests/t_wan_sp.c tests/wan_rig.h tests/wan_rig.c
+tests_t_wan_sp_np3_SOURCES = $(tests_t_wan_sp_np2_SOURCES)
+tests_t_wan_sp_np4_SOURCES = $(tests_t_wan_sp_np2_SOURCES)

@@ -26,8 +26,8 @@ static const struct rule {
     { { 8, 1, 2, 1, 3 }, 12, "tp_size 3 does not divide the 8 ranks of the job; tp_size 1, 2, 4, 8 would" },
     { { 8, 2, 4, 3, 1 }, 12, "sp_size 3 does not divide hsdp_replicate_dim 2 x hsdp_shard_dim 4 = 8; sp_size 1, 2, 4, 8 would" },
     { { 8, 1, 1, 1, 8 }, 12, "12 heads cannot be split over tp_size 8; tp_size 1, 2, 4 would" },
-    { { 8, 1, 8, 8, 1 }, 12, "12 heads (12 per tensor-parallel rank) cannot be split over sp_size 8; sp_size 1, 2, 4 would" },
-    { { 16, 1, 8, 8, 2 }, 12, "(6 per tensor-parallel rank) cannot be split over sp_size 8; sp_size 1, 2 would" },
+    { { 8, 1, 8, 8, 1 }, 12, NULL },
+    { { 16, 1, 8, 8, 2 }, 12, NULL },
     { { 1 << 20, 1 << 16, 1 << 16, 1, 1 }, 12, "= 4294967296, but" },
     { { 5040, 1, 1, 1, 1 }, 12, "..." },
 };

@@ -76,9 +76,10 @@ void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel
     check_opt(s, __func__, "bias", bias, REEL_F32, z.n);
     check_opt(s, __func__, "pre", pre, x.dt, z.m * z.n);
     REEL_BUG_IF(epi == REEL_EPI_ADD && (bias.nd || pre.nd), "%s: a sum is added to, without bias", __func__);
+    if (!z.m) return;
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
     tmp = check_tmp(s, __func__, s->ops->linear_fwd_tmp(s, (int)x.dt, z.m, z.n, z.k, r, cut), &mark);
-    if (!s->planning && z.m)
+    if (!s->planning)
         s->ops->linear_fwd(s, (int)x.dt, y.p, pre.nd ? pre.p : NULL, x.p, w.p, bias.nd ? bias.p : NULL, z.m,
                            z.n, z.k, r, cut, (int)epi, tmp);
     check_tmp_end(s, mark);
@@ -93,9 +94,10 @@ void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, re
     void *tmp;
 
     check(s, __func__, "w", w, dy.dt, z.n * z.k);
+    if (!z.m) return;
     s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
     tmp = check_tmp(s, __func__, s->ops->linear_bwd_x_tmp(s, (int)dy.dt, z.m, z.n, z.k, r, cut), &mark);
-    if (!s->planning && z.m) s->ops->linear_bwd_x(s, (int)dy.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, cut, acc, tmp);
+    if (!s->planning) s->ops->linear_bwd_x(s, (int)dy.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, cut, acc, tmp);
     check_tmp_end(s, mark);
 }
 
@@ -179,9 +181,10 @@ void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_t
     size_t mark;
     void *tmp;
 
+    if (!z.sq) return;
     s->flops += 4.0 * (double)z.b * pairs_seen(mask, z.sq, z.sk, 0, z.sk) * (double)z.d;
     tmp = check_tmp(s, __func__, s->ops->attn_fwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
-    if (!s->planning && z.sq)
+    if (!s->planning)
         s->ops->attn_fwd(s, (int)q.dt, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk, heads, z.hd, mask, tmp);
     check_tmp_end(s, mark);
 }

@@ -39,9 +39,12 @@ enum reel_axis {
     REEL_NAXIS
 };
 
+#define REEL_SP_HALVINGS 3 /* an SP group as 2, 4, 8 equal groups, where its size divides */
+
 struct reel_mesh {
     struct reel_mesh_dims dims;
     struct reel_comm world, replicate, shard, sp, tp;
+    struct reel_comm sp_part[REEL_SP_HALVINGS]; /* of consecutive sp ranks, which share some of the group's samples */
     struct reel_comm hsdp; /* all replicate x shard ranks of one tp coordinate */
     int dp_rank, dp_size;  /* data-parallel group of this rank, number of groups */
     double bytes[REEL_NAXIS][REEL_NCOLL]; /* what the communicators count into: do not copy a mesh */
@@ -84,6 +87,8 @@ void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int ra
 /** reel_mesh_open - make the communicators of checked dims. Collective(world). */
 reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, const struct reel_mesh_dims *d);
 void reel_mesh_close(struct reel_mesh *m); /* Collective(world) */
+/** reel_mesh_sp - this rank's part of its SP group cut into `parts` equal ones, a power of two up to 8. Local. */
+struct reel_comm *reel_mesh_sp(struct reel_mesh *m, int parts);
 
 /**
  * reel_mesh_attach - communicators for the memory of a device's backend; nothing for the CPU's. Collective(world).

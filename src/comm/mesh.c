@@ -93,18 +93,12 @@ static reel_err check_sp(const struct reel_mesh_dims *d)
 
 static reel_err check_heads(const struct reel_mesh_dims *d, int heads)
 {
-    int hsdp = d->replicate * d->shard;
     struct list l;
 
     if (heads == 0) return REEL_OK;
     if (heads % d->tp)
         return REEL_FAIL(REEL_ECONFIG, "the model's %d heads cannot be split over tp_size %d; tp_size %s would work",
                          heads, d->tp, divisors(&l, heads, d->world));
-    if (heads / d->tp % d->sp)
-        return REEL_FAIL(REEL_ECONFIG,
-                         "the model's %d heads (%d per tensor-parallel rank) cannot be split over sp_size %d; "
-                         "sp_size %s would work",
-                         heads, heads / d->tp, d->sp, divisors(&l, heads / d->tp, hsdp));
     return REEL_OK;
 }
 
@@ -135,6 +129,11 @@ void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int ra
     m->tp = (struct reel_comm){ .rank = rank % d->tp, .size = d->tp };
     m->dp_rank = h / d->sp;
     m->dp_size = m->hsdp.size / d->sp;
+    for (int i = 0; i < REEL_SP_HALVINGS; i++) {
+        int size = d->sp % (2 << i) ? 1 : d->sp / (2 << i);
+        m->sp_part[i] = (struct reel_comm){ .rank = m->sp.rank % size, .size = size, .name = "sp", .mpi = MPI_COMM_NULL,
+                                            .bytes = m->bytes[REEL_AXIS_SP] };
+    }
     for (int a = 0; a < REEL_NAXIS; a++) {
         struct reel_comm *c = axis_comm(m, a);
         c->name = axes[a].name;
@@ -169,6 +168,8 @@ reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, cons
     split(m, &m->shard, m->replicate.rank * d->tp + t);
     split(m, &m->sp, m->dp_rank * d->tp + t);
     split(m, &m->tp, m->hsdp.rank);
+    for (int i = 0; i < REEL_SP_HALVINGS; i++)
+        if (m->sp_part[i].size > 1) split(m, &m->sp_part[i], m->hsdp.rank / m->sp_part[i].size * d->tp + t);
     return REEL_OK;
 }
 
@@ -176,6 +177,18 @@ void reel_mesh_close(struct reel_mesh *m)
 {
     for (int a = REEL_AXIS_WORLD + 1; a < REEL_NAXIS; a++)
         if (axis_comm(m, a)->mpi != MPI_COMM_NULL) MPI_Comm_free(&axis_comm(m, a)->mpi);
+    for (int i = 0; i < REEL_SP_HALVINGS; i++)
+        if (m->sp_part[i].mpi != MPI_COMM_NULL) MPI_Comm_free(&m->sp_part[i].mpi);
+}
+
+struct reel_comm *reel_mesh_sp(struct reel_mesh *m, int parts)
+{
+    int i = 0;
+
+    if (parts == 1) return &m->sp;
+    while (i < REEL_SP_HALVINGS && 2 << i != parts) i++;
+    REEL_BUG_IF(i == REEL_SP_HALVINGS || m->dims.sp % parts, "an SP group of %d in %d parts", m->dims.sp, parts);
+    return &m->sp_part[i];
 }
 
 /* ---- devices ------------------------------------------------------------------------------ */

@@ -11,8 +11,8 @@ void reel_wan_attn_keep(const struct reel_pass *c, struct wan_block_kept *k, int
 {
     k->u1 = reel_act(c, c->tok, D);
     k->x2 = reel_act(c, c->tok, D);
-    reel_attn_keep(c, &k->self, c->tok, D, pass->view.sparse);
-    reel_attn_keep(c, &k->cross, pass->text.ctx.nd ? c->txt : (struct reel_rows){ 0 }, D, (struct reel_sparse){ 0 });
+    reel_attn_keep(c, &k->self, c->tok, D, pass->view.sparse, 1);
+    reel_attn_keep(c, &k->cross, pass->text.ctx.nd ? c->txt : (struct reel_rows){ 0 }, D, (struct reel_sparse){ 0 }, 0);
 }
 
 void reel_wan_ffn_keep(const struct reel_pass *c, struct wan_block_kept *k, int64_t D, int64_t F, int backward)
@@ -50,7 +50,8 @@ static struct reel_ln affine(const struct reel_pass *c, const struct wan_block *
 static struct reel_sight self_sight(const struct reel_pass *c, const struct reel_kept *pass)
 {
     const struct wan_view *v = &pass->view;
-    struct reel_sight s = { .rows = c->tok, .rope = v->rope, .mask = v->mask, .sparse = v->sparse, .row0 = v->row0,
+    struct reel_rope rope = reel_rope_rows(v->rope, c->tok.tok0, c->tok.tok0 + c->tok.s);
+    struct reel_sight s = { .rows = c->tok, .rope = rope, .mask = v->mask, .sparse = v->sparse, .row0 = v->row0,
                             .window = v->window };
 
     if (!v->kv) return s;
@@ -174,7 +175,7 @@ static void cross_bwd(const struct reel_pass *c, const struct wan_block *w, stru
                       reel_tensor x, reel_tensor e, const struct reel_kept *pass, reel_tensor dctx)
 {
     reel_tensor x1 = after_self(c, k, x, e), dn = reel_act(c, c->tok, g.n[1]);
-    reel_tensor dkv = reel_act(c, c->txt, g.n[1]);
+    reel_tensor dkv = reel_act(c, c->share.txt, g.n[1]);
     struct reel_ln n = affine(c, w, x1);
     const struct reel_sight see = cross_sight(c, pass);
 
@@ -211,5 +212,5 @@ void reel_wan_block_bwd(const struct reel_pass *c, const struct wan_block *w, st
     reel_arena_reset(c->a, ffn_end);
     reel_params_progress(pass->ps);
     self_bwd(c, w, k, g, x, e, de, pass);
-    reel_mod_bwd(c->s, w->dtable, 0, sg->dtproj, reel_by_sample(c, de));
+    reel_mod_grads(c, w->dtable, sg->dtproj, de);
 }

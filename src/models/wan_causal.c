@@ -134,7 +134,8 @@ static void forced_bwd(struct reel_model *m, struct reel_arena *a, struct reel_k
                        reel_tensor dtext)
 {
     size_t mark = a->used;
-    reel_tensor dv2 = reel_new(a, REEL_F32, k->in.x.n, 5), dx2 = dx.nd ? reel_new(a, REEL_F32, k->in.x.n, 5) : none;
+    const int64_t two[5] = { dv.n[0], 2 * dv.n[1], dv.n[2], dv.n[3], dv.n[4] };
+    reel_tensor dv2 = reel_new(a, REEL_F32, two, 5), dx2 = dx.nd ? reel_new(a, REEL_F32, two, 5) : none;
 
     reel_fill(m->s, dv2, 0);
     for (int64_t b = 0; b < dv.n[0]; b++)

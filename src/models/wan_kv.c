@@ -27,15 +27,20 @@ struct reel_kv *reel_wan_kv_open(struct reel_model *m, struct reel_arena *a, con
 {
     struct wan *w = m->priv;
     struct reel_kv *kv = kv_take(w);
-    int64_t B = shape[0], D = w->c.heads * w->c.head_dim;
+    int64_t D = m->heads * w->c.head_dim, B, rows;
+    struct reel_pass c = { .heads = m->heads };
 
     kv->frames = shape[1];
     kv->frame = shape[3] / w->c.ph * (shape[4] / w->c.pw);
+    kv->batch = shape[0];
+    rows = kv->frames * kv->frame;
+    c.share = reel_share_of(reel_params_mesh(m->ps), shape[0], rows, 1, rows);
+    B = c.share.nb;
     for (int i = 0; i < (int)w->c.layers; i++) {
         struct wan_kv_layer *l = &kv->layer[i];
 
-        l->k = reel_new(a, m->compute, REEL_DIMS(B, kv->frames * kv->frame, D));
-        l->v = reel_new(a, m->compute, REEL_DIMS(B, kv->frames * kv->frame, D));
+        l->k = reel_new(a, m->compute, REEL_DIMS(B, rows, reel_share_heads(&c).per * w->c.head_dim));
+        l->v = reel_new(a, m->compute, REEL_DIMS(B, rows, reel_share_heads(&c).per * w->c.head_dim));
         l->text_k = reel_new(a, m->compute, REEL_DIMS(B, w->c.text_len, D));
         l->text_v = reel_new(a, m->compute, REEL_DIMS(B, w->c.text_len, D));
     }
@@ -115,11 +120,11 @@ static void check_frames(const struct reel_model *m, const struct reel_kv *kv, c
     REEL_BUG_IF(in->frame0 < 0 || in->frame0 > kv->end || (kv->rolled && at < w->c.sink),
                 "role %s: frame %ld follows %ld frames, of which %ld are gone", m->role, (long)in->frame0, (long)kv->end,
                 (long)kv->rolled);
-    REEL_BUG_IF(in->x.n[0] != kv->layer[0].k.n[0] || grid[1] * grid[2] != kv->frame || grid[0] > kv->frames ||
+    REEL_BUG_IF(in->x.n[0] != kv->batch || grid[1] * grid[2] != kv->frame || grid[0] > kv->frames ||
                     in->text.n[1] > w->c.text_len || (kv->text_rows && kv->text_rows != in->text.n[1]),
                 "role %s: %ld samples of %ld frames of %ld tokens and %ld text rows in a cache of %ld, %ld, %ld, %ld",
                 m->role, (long)in->x.n[0], (long)grid[0], (long)(grid[1] * grid[2]), (long)in->text.n[1],
-                (long)kv->layer[0].k.n[0], (long)kv->frames, (long)kv->frame, (long)w->c.text_len);
+                (long)kv->batch, (long)kv->frames, (long)kv->frame, (long)w->c.text_len);
 }
 
 /* Positions: the clip's frame numbers, or those within the window. */
@@ -163,9 +168,10 @@ struct wan_view reel_wan_kv_view(struct reel_model *m, struct reel_arena *a, con
 
 static reel_tensor lend(const struct reel_pass *c, reel_tensor cache, int64_t row0)
 {
-    reel_tensor x = reel_new(c->a, cache.dt, REEL_DIMS(c->tok.b, c->tok.s, cache.n[2]));
+    const struct reel_rows r = c->share.all;
+    reel_tensor x = reel_new(c->a, cache.dt, REEL_DIMS(r.b, r.s, cache.n[2]));
 
-    for (int64_t b = 0; b < c->tok.b; b++) reel_copy(c->s, reel_at(x, b), rows(cache, b, row0, row0 + c->tok.s));
+    for (int64_t b = 0; b < r.b; b++) reel_copy(c->s, reel_at(x, b), rows(cache, b, row0, row0 + r.s));
     return x;
 }
 
@@ -177,8 +183,10 @@ struct wan_loan reel_wan_kv_lend(const struct reel_pass *c, const struct wan_vie
 
 void reel_wan_kv_return(const struct reel_pass *c, const struct wan_view *view, int layer, const struct wan_loan *loan)
 {
-    for (int64_t b = 0; b < c->tok.b && view->kv; b++) {
-        reel_copy(c->s, rows(view->kv->layer[layer].k, b, view->row0, view->row0 + c->tok.s), reel_at(loan->k, b));
-        reel_copy(c->s, rows(view->kv->layer[layer].v, b, view->row0, view->row0 + c->tok.s), reel_at(loan->v, b));
+    const struct reel_rows r = c->share.all;
+
+    for (int64_t b = 0; b < r.b && view->kv; b++) {
+        reel_copy(c->s, rows(view->kv->layer[layer].k, b, view->row0, view->row0 + r.s), reel_at(loan->k, b));
+        reel_copy(c->s, rows(view->kv->layer[layer].v, b, view->row0, view->row0 + r.s), reel_at(loan->v, b));
     }
 }

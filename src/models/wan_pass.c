@@ -71,16 +71,18 @@ static struct reel_pass pass_of(const struct reel_model *m, struct reel_arena *a
 {
     const struct wan *w = m->priv;
     int per_frame = in->t.nd == 2;
-    int64_t B = in->x.n[0], T = in->x.n[1], grid[3], frame;
+    int64_t T = in->x.n[1], L = in->text.n[1], grid[3], frame;
+    struct reel_mesh *mesh = reel_params_mesh(m->ps);
+    struct reel_share share;
 
     reel_wan_grid(w, in->x, grid);
     frame = grid[1] * grid[2];
-
+    share = reel_share_of(mesh, in->x.n[0], T * frame, L, per_frame ? frame : T * frame);
     return (struct reel_pass){
-        .s = m->s, .a = a, .mesh = reel_params_mesh(m->ps), .dt = m->compute, .heads = m->heads, .eps = w->c.eps,
-        .tok = reel_rows_make(B, T * frame, per_frame ? frame : T * frame),
-        .txt = reel_rows_make(B, in->text.n[1], in->text.n[1]),
-        .vec = reel_rows_make(B, per_frame ? T : 1, 1),
+        .s = m->s, .a = a, .mesh = mesh, .dt = m->compute, .heads = m->heads, .eps = w->c.eps,
+        .share = share, .tok = share.rows,
+        .txt = reel_rows_make(share.nb, L, L),
+        .vec = reel_rows_make(share.nb, per_frame ? T : 1, 1),
         .probe = m->probe, .probe_ctx = m->probe_ctx, .block = -1,
     };
 }
@@ -97,6 +99,17 @@ static struct reel_sparse sparse_of(struct reel_model *m, struct reel_arena *a, 
                                  reel_vsa_topk(in->sparsity, reel_tiles_count(grid)) };
 }
 
+/* This rank's samples. */
+static struct reel_model_in mine(const struct reel_share *h, const struct reel_model_in *in)
+{
+    struct reel_model_in own = *in;
+
+    own.x = reel_slice(in->x, h->b0, h->b0 + h->nb);
+    own.t = reel_slice(in->t, h->b0, h->b0 + h->nb);
+    own.text = reel_slice(in->text, h->b0, h->b0 + h->nb);
+    return own;
+}
+
 /* The memory of a pass. Without a backward pass one residual stream is enough. */
 static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_arena *a,
                         const struct reel_model_in *in, int backward)
@@ -107,15 +120,15 @@ static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_a
     const struct reel_text text = reel_wan_text(m, 0);
     int64_t D = w->c.heads * w->c.head_dim;
 
-    k->in = *in;
+    k->c = pass_of(m, a, in);
+    k->in = mine(&k->c.share, in);
     k->backward = backward;
     k->view = (struct wan_view){ .sparse = sparse_of(m, a, in) };
     k->text = (struct reel_text_kept){ 0 };
-    k->c = pass_of(m, a, in);
     k->ps = m->ps;
     k->checkpointing = m->checkpointing;
     reel_time_keep(c, &k->time, &time);
-    if (!in->kv || !in->kv->text_rows || backward) reel_text_keep(c, &k->text, &text, in->text);
+    if (!in->kv || !in->kv->text_rows || backward) reel_text_keep(c, &k->text, &text, k->in.text);
     for (int i = 0; i <= (int)w->c.layers; i++) k->x[i] = i && !backward ? k->x[0] : reel_act(c, c->tok, D);
     for (int i = 0; i < (int)w->c.layers && backward && !k->checkpointing; i++) {
         reel_wan_attn_keep(c, &k->block[i], D, k);
@@ -263,7 +276,7 @@ static void run_bwd(struct reel_model *m, struct reel_kept *k, reel_tensor dv, r
     const struct reel_head head = reel_wan_head(m, 1);
     int64_t D = k->x[0].n[1];
     reel_tensor g = reel_act(c, c->tok, D);
-    struct wan_shared_grads sg = { zeros(c, c->txt, D), zeros(c, c->vec, WAN_MODS * D), zeros(c, c->vec, D) };
+    struct wan_shared_grads sg = { zeros(c, c->share.txt, D), zeros(c, c->vec, WAN_MODS * D), zeros(c, c->vec, D) };
 
     reel_head_bwd(c, &head, g, sg.dtemb, dv, k->x[m->n_units - 1], k->time.temb);
     for (int i = m->n_units - 2; i >= 0; i--) run_block_bwd(m, k, i, g, &sg);

@@ -74,7 +74,7 @@ struct reel_kept {
     int taken, backward, checkpointing;
     struct reel_pass c;
     struct reel_params *ps;
-    struct reel_model_in in;
+    struct reel_model_in in; /* this rank's samples */
     struct wan_view view;
     struct reel_time_kept time;
     struct reel_text_kept text; /* ctx nd 0: the cache has the text's keys and values */
@@ -107,12 +107,14 @@ void reel_wan_block_bwd(const struct reel_pass *c, const struct wan_block *w, st
 
 /* ---- wan_kv.c ---- */
 
-struct wan_kv_layer { reel_tensor k, v, text_k, text_v; }; /* [B,frames*frame,D]; [B,text_len,D] */
+/* [B,frames*frame,D] of this rank's samples and, in a shared pass, heads; [B,text_len,D] */
+struct wan_kv_layer { reel_tensor k, v, text_k, text_v; };
 
 /* Rows of the cache are the clip's frames in order; once they are used up, the oldest after the sink give way. */
 struct reel_kv {
     struct reel_kv *next;
     int taken;
+    int64_t batch;         /* samples of the SP group */
     int64_t frames, frame; /* capacity; tokens of a frame */
     int64_t end;           /* frames of the clip that have passed */
     int64_t rolled;        /* frames that gave way: frame f >= sink is in row (f - rolled)*frame */

@@ -41,10 +41,26 @@ static reel_tensor lin_silu_bwd(const struct reel_pass *c, const struct reel_lin
     return dx;
 }
 
+/* The ranks of a sample have the same gradients of its timesteps: the first one's count. */
+static void answered_elsewhere(const struct reel_pass *c, const struct reel_lin *w)
+{
+    reel_share_none(c, w->dw);
+    reel_share_none(c, w->db);
+    reel_share_none(c, w->lora.da);
+    reel_share_none(c, w->lora.db);
+}
+
 void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const struct reel_time_kept *k,
                    reel_tensor dtemb, reel_tensor dtproj)
 {
     size_t mark = c->a->used;
+
+    if (!c->share.first) {
+        answered_elsewhere(c, &w->l1);
+        answered_elsewhere(c, &w->l2);
+        answered_elsewhere(c, &w->proj);
+        return;
+    }
 
     reel_probe(c, "dact", "tproj", dtproj);
     reel_add(c->s, dtemb, lin_silu_bwd(c, &w->proj, dtproj, k->temb));
@@ -92,15 +108,18 @@ void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, const s
                    reel_tensor dctx, reel_tensor dtext)
 {
     size_t mark = c->a->used;
-    reel_tensor act = reel_act(c, c->txt, k->pre.n[1]), d = act, dy = narrowed(c, dctx), drows = { 0 };
+    struct reel_rows mine = c->share.txt;
+    reel_tensor pre = reel_share_mine(k->pre, mine), rows = reel_share_mine(k->rows, mine);
+    reel_tensor act = reel_act(c, mine, pre.n[1]), d = act, dy = narrowed(c, dctx), drows = { 0 };
 
-    if (dtext.nd && dtext.dt == c->dt) drows = reel_reshape(dtext, k->rows.n, 2);
-    else if (dtext.nd) drows = reel_new(c->a, c->dt, k->rows.n, 2);
+    if (dtext.nd) drows = reel_act(c, mine, rows.n[1]);
     reel_probe(c, "dact", "ctx", dctx);
-    reel_gelu_fwd(c->s, act, k->pre);
-    reel_lin_bwd(c, &w->l2, d, 0, dy, act, c->txt);
-    reel_gelu_bwd(c->s, d, d, k->pre);
-    reel_lin_bwd(c, &w->l1, drows, 0, d, k->rows, c->txt);
-    if (dtext.nd && dtext.dt != c->dt) reel_cast(c->s, reel_reshape(dtext, k->rows.n, 2), drows);
+    reel_gelu_fwd(c->s, act, pre);
+    reel_lin_bwd(c, &w->l2, d, 0, dy, act, mine);
+    reel_gelu_bwd(c->s, d, d, pre);
+    reel_lin_bwd(c, &w->l1, drows, 0, d, rows, mine);
+    if (dtext.nd) drows = reel_share_gather(c, drows, 1);
+    if (dtext.nd && dtext.dt == c->dt) reel_copy(c->s, reel_reshape(dtext, drows.n, 2), drows);
+    else if (dtext.nd) reel_cast(c->s, reel_reshape(dtext, drows.n, 2), drows);
     reel_arena_reset(c->a, mark);
 }

@@ -13,15 +13,30 @@
 #include "be/ops.h"
 #include "comm/comm.h"
 
+/* What this rank holds of a batch that the ranks of its SP group share. The (sample, run) pieces of the batch's tokens are
+ * dealt out in aligned runs, so that what a rank adds up is a subtree whatever the group's size: whole samples as long as
+ * there are enough of them, else whole canonical runs of one. Around self attention the ranks of one sample exchange their
+ * tokens for all tokens of their heads. */
+struct reel_share {
+    struct reel_comm *comm; /* the ranks that share this rank's sample; NULL: it has its samples to itself */
+    int64_t batch;          /* samples of the whole group */
+    int64_t b0, nb;         /* this rank's; at least one, but `rows` may hold none of its tokens */
+    int parts, first;       /* parts of the SP group; whether this rank answers for what its sample's ranks all compute */
+    struct reel_rows rows, all; /* its tokens, and all of its samples */
+    struct reel_rows txt;   /* its text rows in a backward pass */
+    int64_t most, txt_most; /* rows of a full share: every rank's message has that many */
+};
+
 /* What all layers of one pass share. */
 struct reel_pass {
     struct reel_stream *s;
     struct reel_arena *a; /* scratch on top of what is kept */
     struct reel_mesh *mesh; /* its tp and sp ranks share the pass; NULL: this rank is alone */
     reel_dtype dt;        /* of activations: REEL_F32 or REEL_BF16 */
-    struct reel_rows tok; /* latent tokens [B*S] */
-    struct reel_rows txt; /* text rows [B*L] */
-    struct reel_rows vec; /* timesteps [B] or [B*T] */
+    struct reel_rows tok; /* latent tokens [B*S]; in a shared pass this rank's */
+    struct reel_rows txt; /* text rows [B*L] of this rank's samples */
+    struct reel_rows vec; /* timesteps [B] or [B*T], likewise */
+    struct reel_share share;
     int heads;
     double eps;
     /* debugging: called with every named intermediate (phase "act" or "dact"), or NULL */
@@ -44,6 +59,43 @@ static inline reel_tensor reel_by_sample(const struct reel_pass *c, reel_tensor 
     return reel_reshape(x, REEL_DIMS(c->vec.b, c->vec.s, x.n[1], x.n[2]));
 }
 void reel_probe(const struct reel_pass *c, const char *phase, const char *name, reel_tensor x);
+
+/* ---- sharing a pass between sequence parallel ranks (share.c). Collective(share.comm) where not said otherwise ---- */
+/**
+ * reel_share_make - what rank `rank` of `size` holds of B samples of S tokens and L text rows. comm is not set. Local.
+ */
+struct reel_share reel_share_make(int64_t B, int64_t S, int64_t L, int64_t per_mod, int rank, int size);
+/** reel_share_of - of this rank in the mesh (NULL: alone), comm set. Local. */
+struct reel_share reel_share_of(struct reel_mesh *m, int64_t B, int64_t S, int64_t L, int64_t per_mod);
+/** reel_share_mine - the rows r of x [rows of whole samples, W]: a view. Local. */
+static inline reel_tensor reel_share_mine(reel_tensor x, struct reel_rows r)
+{
+    return reel_slice(x, r.tok0, r.tok0 + r.b * r.s);
+}
+/** reel_share_gather - full [batch*S,W] from the rows [r.b*r.s,W] of every rank of the SP group; x is returned if
+ * it is alone. text: rows are text rows. Collective(sp). */
+reel_tensor reel_share_gather(const struct reel_pass *c, reel_tensor x, int text);
+/** reel_share_sum - x f32 = its sum over the ranks of a sample, in the tree. */
+void reel_share_sum(const struct reel_pass *c, reel_tensor x);
+/** reel_share_sum_text - this rank's text rows of the sum of x f32 [rows of txt, W] over the ranks of a sample. */
+reel_tensor reel_share_sum_text(const struct reel_pass *c, reel_tensor x);
+/** reel_share_none - the gradients of what another rank answers for: -0, which changes no bits of a sum. Local. */
+void reel_share_none(const struct reel_pass *c, reel_tensor dw);
+
+/* Heads of a sample's ranks: `per` each, the last ranks fewer or none. */
+struct reel_heads { int per, n; };
+/** reel_share_heads - of this rank. Local. */
+struct reel_heads reel_share_heads(const struct reel_pass *c);
+/** reel_share_whole - the pass as attention sees it: all tokens, this rank's heads; itself if it is not shared. Local. */
+struct reel_pass reel_share_whole(const struct reel_pass *c);
+/** reel_headed_new - memory for all tokens of this rank's heads: [ranks*most, per*d] of heads of width d. Local. */
+reel_tensor reel_headed_new(const struct reel_pass *c, int64_t d);
+/** reel_headed - [1,S,per*d] of such memory. Local. */
+reel_tensor reel_headed(const struct reel_pass *c, reel_tensor x);
+/** reel_to_heads - y of reel_headed_new from this rank's tokens x [rows, heads*d]; complete after reel_comm_wait. */
+void reel_to_heads(const struct reel_pass *c, reel_tensor y, reel_tensor x, struct reel_req *req);
+/** reel_to_tokens - the way back: y [rows, heads*d] from x of reel_headed_new. */
+void reel_to_tokens(const struct reel_pass *c, reel_tensor y, reel_tensor x);
 
 /* ---- linear: y = x w^T + b, and with an adapter + scale (x a^T) b^T ---- */
 struct reel_lora {
@@ -127,6 +179,7 @@ struct reel_sparse { struct reel_tile_index index; int64_t topk; };
 /* gate and fine (the output of the chosen blocks) [B,S,D]; means and the coarse branch's output c [B,n,D]; i32 sel
  * [B,heads,n,topk]. The layer's output is made again from gate, c and fine. */
 struct reel_sparse_kept { reel_tensor gate, fine, qc, kc, vc, c, lse_c, sel; };
+/** reel_sparse_keep - memory for all but the gate. */
 void reel_sparse_keep(const struct reel_pass *c, struct reel_sparse_kept *k, const struct reel_sparse *see, int64_t D);
 /** reel_sparse_fwd - everything in k but the gate, and lse of fine, from q, k, v [B,S,D]. */
 void reel_sparse_fwd(const struct reel_pass *c, struct reel_sparse_kept *kept, const struct reel_sparse *see, reel_tensor lse,
@@ -161,10 +214,13 @@ struct reel_sight {
 struct reel_attn_kept {
     reel_tensor q, k, v, o, lse;
     struct reel_sparse_kept sparse;
+    /* of a shared pass's self attention, all tokens of this rank's heads (reel_headed_new): as attention takes them */
+    struct { reel_tensor q, k, v, o, gate; } heads;
 };
-/** reel_attn_keep - kv: rows of the keys' input; b 0: a cache has the keys. */
+/** reel_attn_keep - kv: rows of the keys' input; b 0: a cache has the keys. self: the layer's tokens are exchanged for
+ * heads in a shared pass. */
 void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D,
-                    struct reel_sparse sparse);
+                    struct reel_sparse sparse, int self);
 /**
  * reel_attn_layer_fwd - y = attention of xq over xkv.
  * @y   out [B*S,D]    @xq  in [B*S,D]    @xkv in [rows of see, D]; nd 0: the cache has all keys
@@ -176,7 +232,7 @@ void reel_attn_layer_store(const struct reel_pass *c, const struct reel_attn *w,
                            const struct reel_sight *see);
 /**
  * reel_attn_layer_bwd - dxq overwritten, may be dy; dxkv nd 0: self attention, its share is added to
- * dxq; otherwise overwritten. With a cache the pass's own rows are put back into it; its other rows
+ * dxq; otherwise the rows share.txt of it are overwritten, as they are of xkv. With a cache the pass's own rows are put back into it; its other rows
  * must be as the forward pass saw them.
  */
 void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
@@ -208,23 +264,27 @@ void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const s
                     reel_tensor text);
 void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
                    reel_tensor text);
-/** reel_text_bwd - dctx f32 [B*L,D] is the sum over all blocks; dtext f32 or nd 0, overwritten. */
+/** reel_text_bwd - dctx f32 [rows of share.txt,D] is the sum over all blocks; dtext f32 [B,L,text_dim] of the whole batch
+ * or nd 0, overwritten. */
 void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
                    reel_tensor dctx, reel_tensor dtext);
 
 /* ---- modulated LayerNorm: rows shift, shift+1 of e are shift and scale ---- */
 struct reel_ln { reel_tensor y, mean, rstd; };
+/** reel_mod_grads - gradients of a table [R,D] (nd 0: frozen) and, added, of the timesteps' t, from those of e = table + t
+ * [n,R,D] over this rank's tokens, which become those over all tokens of its samples. */
+void reel_mod_grads(const struct reel_pass *c, reel_tensor dtable, reel_tensor dt, reel_tensor de);
 /** reel_ln_new - y and statistics in fresh memory of the pass. */
 struct reel_ln reel_ln_new(const struct reel_pass *c, int64_t D);
 
-/* ---- patches ---- */
+/* ---- patches: x holds this rank's samples, dx the whole batch ---- */
 struct reel_patch { struct reel_lin lin; int ph, pw; };
 void reel_patch_embed_fwd(const struct reel_pass *c, const struct reel_patch *w, reel_tensor y, reel_tensor x);
 /** reel_patch_embed_bwd - dx f32 [B,T,C,H,W] or nd 0, overwritten. */
 void reel_patch_embed_bwd(const struct reel_pass *c, const struct reel_patch *w, reel_tensor dx, reel_tensor dy,
                           reel_tensor x);
 
-/* ---- head: LayerNorm modulated by table + temb, projection, un-patching ---- */
+/* ---- head: LayerNorm modulated by table + temb, projection, un-patching. v and dv hold the whole batch ---- */
 struct reel_head {
     struct reel_lin lin;
     reel_tensor table, dtable; /* f32 [2,D] */

@@ -114,7 +114,6 @@ void reel_sparse_keep(const struct reel_pass *c, struct reel_sparse_kept *k, con
 {
     int64_t n = see->index.start.n[0] - 1;
 
-    k->gate = tokens(c, D);
     k->fine = tokens(c, D);
     k->qc = tiles(c, n, D);
     k->kc = tiles(c, n, D);

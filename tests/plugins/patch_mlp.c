@@ -233,6 +233,7 @@ static void lay_out(struct reel_kept *k, const struct reel_model *m, struct reel
         .tok = reel_rows_make(B, T * frame, per_frame ? frame : T * frame),
         .txt = reel_rows_make(B, in->text.n[1], in->text.n[1]),
         .vec = reel_rows_make(B, per_frame ? T : 1, 1),
+        .share = reel_share_of(NULL, B, T * frame, in->text.n[1], per_frame ? frame : T * frame),
         .probe = m->probe, .probe_ctx = m->probe_ctx, .block = -1,
     };
     reel_time_keep(&k->c, &k->time, &w.time);
