@@ -110,7 +110,8 @@ static void finish(struct golden *g)
 int main(int argc, char **argv)
 {
     struct reel_comm world;
-    struct golden g = { .world = &world, .hash = 0xcbf29ce484222325u };
+    struct reel_env env;
+    struct golden g = { .world = &world, .env = &env, .hash = 0xcbf29ce484222325u };
     int n_dir = 1;
 
     while (n_dir < argc && strncmp(argv[n_dir], "--", 2) != 0) n_dir++;
@@ -119,6 +120,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (reel_comm_start(&world, &argc, &argv) != REEL_OK) return 1;
+    reel_env_read(&env);
     g.arg = (const char *const *)argv + n_dir;
     g.n_arg = argc - n_dir;
     if (g.n_arg && !strcmp(g.arg[0], "--generate")) g.generate = 1, g.arg++, g.n_arg--;

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "comm/comm.h"
+#include "config/env.h"
 #include "tensor/safetensors.h"
 
 struct golden {
@@ -17,6 +18,7 @@ struct golden {
     uint64_t hash;           /* FNV-1a 64 over losses and final weights, as bytes */
     const char *const *arg;  /* overrides of the command line */
     int n_arg;
+    const struct reel_env *env;
     int generate;            /* draws from the generator even where the folder has them */
     int quiet;               /* print failures alone, as comments of a test */
     char later[16][96];      /* what golden_later has named */

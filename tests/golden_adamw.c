@@ -7,6 +7,7 @@
 
 #include "base/exact.h"
 #include "be/ops.h"
+#include "device.h"
 #include "golden.h"
 #include "optim/optim.h"
 
@@ -67,7 +68,8 @@ static reel_err open_case(struct adamw_case *c)
 
     c->m.role = "student", c->m.s = &c->s, c->m.trainable = 1, c->m.gscale = 1, c->m.def = c->def, c->m.n_def = c->n, c->m.n_units = 1;
     REEL_TRY(reel_mesh_open(&c->mesh, c->g->world, &d));
-    REEL_TRY(reel_backend_open(&c->be, "cpu", 1));
+    REEL_TRY(test_backend(&c->be, 1));
+    REEL_TRY(reel_mesh_attach(&c->mesh, c->be));
     for (int i = 0; i < 4; i++) a[i]->name = "adamw";
     REEL_TRY(layout(c, 1));
     reel_params_close(c->m.ps);
@@ -85,6 +87,7 @@ static void close_case(struct adamw_case *c)
 
     reel_params_close(c->m.ps);
     for (int i = 0; i < 4; i++) reel_arena_close(a[i], c->be);
+    reel_mesh_detach(&c->mesh, c->be);
     reel_backend_close(c->be);
     reel_mesh_close(&c->mesh);
 }

@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "be/ops.h"
 #include "data/draws.h"
+#include "device.h"
 #include "golden.h"
 
 struct draws_case {
@@ -144,7 +145,7 @@ static reel_err open_case(struct draws_case *c, const char *dir)
     REEL_TRY(golden_open(&c->st, dir, "draws.safetensors"));
     for (int i = 0; i < reel_st_count(c->st); i++)
         if (golden_count(reel_st_entry(c->st, i)) > most) most = golden_count(reel_st_entry(c->st, i));
-    REEL_TRY(reel_backend_open(&c->be, "cpu", 1));
+    REEL_TRY(test_backend(&c->be, 1));
     REEL_TRY(reel_arena_open(&c->mem, c->be, "draws", (size_t)most * sizeof(float) + 256));
     REEL_TRY(reel_arena_open(&c->scratch, c->be, "scratch", 1 << 20));
     reel_stream_init(&c->s, c->be, 0, &c->scratch);

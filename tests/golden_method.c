@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "callbacks/ema.h"
 #include "data/set.h"
+#include "device.h"
 #include "golden.h"
 #include "tensor/safetensors.h"
 #include "train/run.h"
@@ -294,6 +295,15 @@ static void fit_paths(struct method_case *c, const struct reel_config *cfg, stru
     override(o, "--training.checkpoint.output_dir", "%s/out", c->tmp);
 }
 
+/* On a GPU, still in the precision in which the folder was made. */
+static void fit_device(struct golden *g, const struct reel_config *cfg, struct overrides *o)
+{
+    if (!test_on_cuda()) return;
+    override(o, "--training.device", "cuda");
+    if (cfg->training.compute_dtype == REEL_COMPUTE_AUTO && !given(g, "--training.compute_dtype"))
+        override(o, "--training.compute_dtype", "f32");
+}
+
 static reel_err configure(struct method_case *c, struct reel_config **cfg)
 {
     static char keys[REEL_CFG_MAX_ROLES][96];
@@ -310,6 +320,7 @@ static reel_err configure(struct method_case *c, struct reel_config **cfg)
     if (e == REEL_OK) {
         fit_layout(c->g, first, o);
         fit_paths(c, first, o, keys);
+        fit_device(c->g, first, o);
         reel_config_free(first);
         e = parse(&c->kinds, text, len, path, o, cfg);
     }
@@ -405,7 +416,7 @@ static void report_pools(struct method_case *c)
 static reel_err train(struct method_case *c, const struct reel_config *cfg)
 {
     char replay[4200];
-    struct reel_run_flags flags = { .quiet = 1, .replay_strict = 1 };
+    struct reel_run_flags flags = { .quiet = 1, .replay_strict = 1, .env = c->g->env };
 
     snprintf(replay, sizeof replay, "%s/draws.safetensors", c->dir);
     if (!c->g->generate && access(replay, R_OK) == 0) flags.replay = replay;

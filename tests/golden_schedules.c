@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "be/ops.h"
+#include "device.h"
 #include "golden.h"
 #include "nn/schedule.h"
 #include "optim/lr.h"
@@ -216,7 +217,7 @@ static void check_renoise(struct sched_case *c, const struct reel_st_entry *e, c
         unknown(c, e);
         return;
     }
-    if (reel_backend_open(&be, "cpu", 1) || reel_arena_open(&a, be, "state", (size_t)(4 * row + B) * 4 + 2048)) abort();
+    if (test_backend(&be, 1) || reel_arena_open(&a, be, "state", (size_t)(4 * row + B) * 4 + 2048)) abort();
     reel_stream_init(&s, be, 0, &a);
     got = malloc((size_t)row * sizeof *got);
     for (int64_t k = 1; k < K; k++) {

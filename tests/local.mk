@@ -1,5 +1,5 @@
 # One block per area; a test is one program (or script) that prints TAP.
-EXTRA_DIST += tests/tap.h
+EXTRA_DIST += tests/tap.h tests/device.h
 include tests/base.mk
 include tests/config.mk
 include tests/comm.mk

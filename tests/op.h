@@ -2,16 +2,18 @@
 #define REEL_TESTS_OP_H
 
 /* Harness of the operator tests. An operator runs under every combination of instruction set and
- * thread number; the first run is compared with an f64 formula, all others with its bits.
+ * thread number, or twice on a GPU; the first run is compared with an f64 formula, all others with its bits.
  * Gradients are compared with central differences of the f64 formula. */
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/exact.h"
 #include "base/rng.h"
 #include "be/backend.h"
 #include "be/ops.h"
+#include "device.h"
 #include "kernels/scalar.h"
 #include "tap.h"
 
@@ -31,7 +33,7 @@ static const struct { const char *isa; int threads; } op_runs[] = {
 static inline int op_open(struct op *t, const char *isa, int threads)
 {
     memset(t, 0, sizeof *t);
-    if (reel_backend_open_isa(&t->be, "cpu", threads, isa)) return 0;
+    if (test_on_cuda() ? test_backend(&t->be, threads) : reel_backend_open_isa(&t->be, "cpu", threads, isa)) return 0;
     if (reel_arena_open(&t->a, t->be, "op", (size_t)64 << 20) || reel_arena_open(&t->scratch, t->be, "scratch", (size_t)64 << 20))
         abort();
     reel_stream_init(&t->s, t->be, 0, &t->scratch);
@@ -52,7 +54,7 @@ static inline void op_all(const char *what, void (*body)(struct op *t, const voi
     uint64_t first = 0;
     int same = 1, n = 0;
 
-    for (size_t i = 0; i < sizeof op_runs / sizeof *op_runs; i++) {
+    for (size_t i = 0; i < (test_on_cuda() ? 2 : sizeof op_runs / sizeof *op_runs); i++) {
         struct op t;
         if (!op_open(&t, op_runs[i].isa, op_runs[i].threads)) {
             reel_err_clear();
@@ -88,13 +90,16 @@ static inline reel_tensor op_put(struct op *t, reel_dtype dt, const double *x, c
 {
     reel_tensor y = reel_new(&t->a, dt, n, nd);
     int64_t count = reel_numel(y);
+    void *host = malloc(reel_bytes(y) + 1);
 
     for (int64_t i = 0; i < count; i++) {
         double v = x ? x[i] : (double)NAN;
-        if (dt == REEL_F64) ((double *)y.p)[i] = v;
-        else if (dt == REEL_F32) ((float *)y.p)[i] = (float)v;
-        else ((uint16_t *)y.p)[i] = reel_f32_bf16((float)v);
+        if (dt == REEL_F64) ((double *)host)[i] = v;
+        else if (dt == REEL_F32) ((float *)host)[i] = (float)v;
+        else ((uint16_t *)host)[i] = reel_f32_bf16((float)v);
     }
+    reel_put(&t->s, y, host);
+    free(host);
     return y;
 }
 
@@ -102,12 +107,22 @@ static inline double *op_get(struct op *t, reel_tensor x)
 {
     int64_t n = reel_numel(x);
     double *y = malloc((size_t)(n ? n : 1) * sizeof *y);
-    const unsigned char *raw = x.p;
+    void *raw = test_host(&t->s, x);
 
-    for (size_t i = 0; i < reel_bytes(x); i++) t->hash = (t->hash ^ raw[i]) * 0x100000001b3u;
+    for (size_t i = 0; i < reel_bytes(x); i++) t->hash = (t->hash ^ ((unsigned char *)raw)[i]) * 0x100000001b3u;
     for (int64_t i = 0; i < n; i++)
-        y[i] = x.dt == REEL_F64 ? ((double *)x.p)[i] : x.dt == REEL_F32 ? (double)((float *)x.p)[i] : (double)reel_bf16_f32(((uint16_t *)x.p)[i]);
+        y[i] = x.dt == REEL_F64 ? ((double *)raw)[i] : x.dt == REEL_F32 ? (double)((float *)raw)[i] : (double)reel_bf16_f32(((uint16_t *)raw)[i]);
+    free(raw);
     return y;
+}
+
+/* what an exact accumulator holds */
+static inline double op_exact(struct op *t, reel_tensor limbs)
+{
+    int64_t v[REEL_EXACT_LIMBS];
+
+    reel_get(&t->s, v, limbs);
+    return reel_exact_value(v);
 }
 
 /* largest difference over largest reference; NaN sticks */

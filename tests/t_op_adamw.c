@@ -70,10 +70,12 @@ static void body(struct op *t, const void *ctx)
     for (int k = 0; k < STEPS; k++) {
         struct reel_adamw h = { lr[k], run[r].beta1, run[r].beta2, run[r].eps, run[r].wd, k + 1, 1 };
         double e, nrm;
-        for (int i = 0; i < N; i++) ((float *)g.p)[i] = (float)grad[k * N + i];
+        float now[N];
+        for (int i = 0; i < N; i++) now[i] = (float)grad[k * N + i];
+        reel_put(&t->s, g, now);
         reel_fill(&t->s, limbs, 0);
         reel_sumsq(&t->s, limbs, g);
-        nrm = sqrt(reel_exact_value(limbs.p));
+        nrm = sqrt(op_exact(t, limbs));
         nerr = fmax(nerr, fabs(nrm - norm[k]) / (norm[k] + 1e-300));
         if (run[r].max_norm > 0) h.gscale = (float)fmin(1, run[r].max_norm / (nrm + 1e-6));
         reel_adamw(&t->s, p, m, v, g, h);

@@ -70,7 +70,7 @@ static void loss_body(struct op *t, const void *ctx)
 {
     const struct lat *a = ctx;
     int64_t n = count(a), inner = a->c * a->h * a->w, frames = a->b * a->t;
-    double *ref = malloc((size_t)n * sizeof *ref), sums[64] = { 0 };
+    double *ref = calloc((size_t)n, sizeof *ref), sums[64] = { 0 };
     const int64_t dims[5] = { a->b, a->t, a->c, a->h, a->w };
     reel_tensor x0 = op_put(t, REEL_F32, a->x, dims, 5), v = op_put(t, REEL_F32, a->y, dims, 5), z = op_put(t, REEL_F32, a->z, dims, 5), none = { 0 };
     reel_tensor dv = op_put(t, REEL_F32, NULL, dims, 5), sum = op_put(t, REEL_F64, NULL, REEL_DIMS(a->b, a->t));

@@ -8,6 +8,7 @@
 #include "base/exact.h"
 #include "base/rng.h"
 #include "be/ops.h"
+#include "device.h"
 #include "nn/params.h"
 #include "tap.h"
 
@@ -102,6 +103,7 @@ static void rig_open(struct rig *r, int replicate, int shard, int tp, reel_dtype
     struct reel_params_cfg cfg = { "student", defs, N_DEF, N_UNITS, compute, trainable, NULL, 1 };
 
     if (reel_mesh_open(&r->mesh, &W, &d)) abort();
+    if (reel_mesh_attach(&r->mesh, be)) abort();
     reel_params_close(plan(r, &cfg));
     if (reel_arena_open(&r->scratch, be, "scratch", 1 << 20)) abort();
     if (reel_arena_open(&r->params, be, "params", r->planned[0])) abort();
@@ -118,6 +120,7 @@ static void rig_close(struct rig *r)
     reel_arena_close(&r->optim, be);
     reel_arena_close(&r->params, be);
     reel_arena_close(&r->scratch, be);
+    reel_mesh_detach(&r->mesh, be);
     reel_mesh_close(&r->mesh);
 }
 
@@ -571,7 +574,7 @@ static void misuse(void)
 
 int main(int argc, char **argv)
 {
-    if (reel_comm_start(&W, &argc, &argv) || reel_backend_open(&be, "cpu", 1)) return 1;
+    if (reel_comm_start(&W, &argc, &argv) || test_backend(&be, 1)) return 1;
     tap_quiet = W.rank != 0;
     for (int shard = 1; shard <= W.size; shard++) {
         if (W.size % shard) continue;

@@ -6,6 +6,7 @@
 #include "be/ops.h"
 #include "comm/comm.h"
 #include "data/draws.h"
+#include "device.h"
 #include "models/sampler.h"
 #include "nn/schedule.h"
 #include "tap.h"
@@ -143,7 +144,7 @@ static int rig_open(struct rig *r, struct reel_comm *world)
     static const struct reel_model_ops ops = { .name = "formula", .fwd = linear_net, .kv_open = kv_open, .kv_close = kv_close };
     float c = 0.3f, u = -0.2f;
 
-    if (reel_backend_open(&r->be, "cpu", 1) || reel_draws_open(&r->draws, 7, NULL, 0, NULL, world)) return 1;
+    if (test_backend(&r->be, 1) || reel_draws_open(&r->draws, 7, NULL, 0, NULL, world)) return 1;
     if (reel_arena_open(&r->a, r->be, "a", 1 << 16) || reel_arena_open(&r->step, r->be, "step", 1 << 16)) return 1;
     if (reel_arena_open(&r->scratch, r->be, "scratch", 1 << 16)) return 1;
     reel_stream_init(&r->s, r->be, 0, &r->scratch);

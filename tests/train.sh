@@ -7,6 +7,7 @@ train() {
     tr_out=$2
     shift 2
     for tr_role in $roles; do set -- "--models.$tr_role.init_from" "$REEL_SRC/tests/tiny" "$@"; done
+    [ -z "$REEL_TEST_DEVICE" ] || set -- --training.device "$REEL_TEST_DEVICE" --training.compute_dtype f32 "$@"
     "$REEL_BUILD/tests/mpirun.sh" -n "$tr_n" "$REEL_BUILD/reel" train --config "$tiny" \
         --training.data.data_path "$TMPDIR/data.h5" \
         --training.distributed.num_gpus "$tr_n" --training.distributed.hsdp_shard_dim "$tr_n" \

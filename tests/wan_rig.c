@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "device.h"
 #include "models/lora.h"
 
 static void io_new(struct rig *r)
@@ -92,7 +93,8 @@ reel_err rig_open_plan(struct rig *r, struct reel_comm *world, struct reel_mesh_
     if (r->m.opts.lora.rank) REEL_TRY(reel_lora_define(&r->m, &adapters));
     REEL_TRY(reel_mesh_check(&dims, r->m.heads));
     REEL_TRY(reel_mesh_open(&r->mesh, world, &dims));
-    REEL_TRY(reel_backend_open(&r->be, "cpu", 1));
+    REEL_TRY(test_backend(&r->be, 1));
+    REEL_TRY(reel_mesh_attach(&r->mesh, r->be));
     REEL_TRY(plan(r, p));
     REEL_TRY(arenas_open(r));
     reel_stream_init(&r->s, r->be, 0, &r->scratch);
@@ -109,6 +111,7 @@ void rig_close(struct rig *r)
     r->m.ops->fini(&r->m);
     free(r->m.priv);
     for (size_t i = 0; i < sizeof a / sizeof *a; i++) reel_arena_close(a[i], r->be);
+    reel_mesh_detach(&r->mesh, r->be);
     reel_backend_close(r->be);
     reel_mesh_close(&r->mesh);
 }
