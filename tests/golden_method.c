@@ -253,8 +253,18 @@ static int given(struct golden *g, const char *key)
     size_t n = strlen(key);
 
     for (int i = 0; i < g->n_arg; i++)
-        if (!strncmp(g->arg[i], key, n) && (g->arg[i][n] == 0 || g->arg[i][n] == '=')) return 1;
+        if (!strncmp(g->arg[i], key, n) && (g->arg[i][n] == 0 || g->arg[i][n] == '=')) return i + 1;
     return 0;
+}
+
+/* The number behind a key of the command line, or what the folder says. */
+static int64_t number(struct golden *g, const char *key, int64_t folder)
+{
+    int at = given(g, key);
+    const char *eq = at ? strchr(g->arg[at - 1], '=') : NULL;
+
+    if (eq) return atoi(eq + 1);
+    return at && at < g->n_arg ? atoi(g->arg[at]) : folder;
 }
 
 /* The folder's run on as many ranks as there are: the same global micro-batch over more groups,
@@ -263,16 +273,18 @@ static void fit_layout(struct golden *g, const struct reel_config *cfg, struct o
 {
     const struct reel_cfg_distributed *d = &cfg->training.distributed;
     int64_t groups = d->replicate * d->shard / d->sp_size, global = groups * cfg->training.data.train_batch_size;
+    int64_t tp = number(g, "--training.distributed.tp_size", d->tp_size), sp = number(g, "--training.distributed.sp_size", d->sp_size);
     int n = g->world->size;
+    int64_t now = n / tp / sp;
 
-    if (n == d->num_gpus) return;
+    if (n == d->num_gpus && now == groups) return;
     if (!given(g, "--training.distributed.num_gpus")) override(o, "--training.distributed.num_gpus", "%d", n);
     if (!given(g, "--training.distributed.hsdp_shard_dim") && !given(g, "--training.distributed.hsdp_replicate_dim")) {
         override(o, "--training.distributed.hsdp_replicate_dim", "1");
-        override(o, "--training.distributed.hsdp_shard_dim", "%d", n);
+        override(o, "--training.distributed.hsdp_shard_dim", "%ld", (long)(n / tp));
     }
-    if (!given(g, "--training.data.train_batch_size") && global % n == 0)
-        override(o, "--training.data.train_batch_size", "%ld", (long)(global / n));
+    if (!given(g, "--training.data.train_batch_size") && now && global % now == 0)
+        override(o, "--training.data.train_batch_size", "%ld", (long)(global / now));
 }
 
 static reel_err parse(struct reel_all_kinds *kinds, const char *text, size_t len, const char *name,

@@ -23,7 +23,8 @@ check_PROGRAMS += tests/t_lora tests/t_lora_lin
 tests_t_lora_SOURCES = tests/t_lora.c tests/wan_rig.h tests/wan_rig.c
 tests_t_lora_lin_SOURCES = tests/t_lora_lin.c
 # sequence parallel ranks against one rank
-check_PROGRAMS += tests/t_wan_sp_np2 tests/t_wan_sp_np3 tests/t_wan_sp_np4
+check_PROGRAMS += tests/t_wan_sp_np2 tests/t_wan_sp_np3 tests/t_wan_sp_np4 tests/t_wan_sp_np6
 tests_t_wan_sp_np2_SOURCES = tests/t_wan_sp.c tests/wan_rig.h tests/wan_rig.c
 tests_t_wan_sp_np3_SOURCES = $(tests_t_wan_sp_np2_SOURCES)
 tests_t_wan_sp_np4_SOURCES = $(tests_t_wan_sp_np2_SOURCES)
+tests_t_wan_sp_np6_SOURCES = $(tests_t_wan_sp_np2_SOURCES)

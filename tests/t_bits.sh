@@ -1,5 +1,5 @@
 #!/bin/sh
-# The same bits: run twice, any replicate x shard split of four ranks, one rank, threads.
+# The same bits: run twice, any replicate x shard split of four ranks, one rank, threads, sequence parallel groups.
 . "$REEL_SRC/tests/lib.sh"
 d=--training.distributed
 hash() {
@@ -15,7 +15,13 @@ same "replicate 2 x shard 2" "$want" "$(hash 4 $d.hsdp_replicate_dim 2 $d.hsdp_s
 same "replicate 4 x shard 1" "$want" "$(hash 4 $d.hsdp_replicate_dim 4 $d.hsdp_shard_dim 1)"
 same "one rank with four samples" "$want" "$(hash 1)"
 same "two ranks with two samples, two threads" "$want" "$(hash 2 --training.threads 2)"
+same "two sequence parallel ranks" "$want" "$(hash 2 $d.sp_size 2)"
+same "two groups of two" "$want" "$(hash 4 $d.sp_size 2 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 2)"
+same "one group of four, replicated" "$want" "$(hash 4 $d.sp_size 4 $d.hsdp_replicate_dim 4 $d.hsdp_shard_dim 1)"
+same "two groups of four" "$want" "$(hash 8 $d.sp_size 4 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 4)"
+same "one group of eight" "$want" "$(hash 8 $d.sp_size 8)"
 same "activation checkpointing" "$want" "$(hash 1 --training.model.enable_gradient_checkpointing_type full)"
 want=$(hash 4 --training.compute_dtype bf16)
 same "bf16: one rank as four" "$want" "$(hash 1 --training.compute_dtype bf16)"
+same "bf16: two groups of four" "$want" "$(hash 8 $d.sp_size 4 --training.compute_dtype bf16)"
 plan

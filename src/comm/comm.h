@@ -39,7 +39,7 @@ enum reel_axis {
     REEL_NAXIS
 };
 
-#define REEL_SP_HALVINGS 3 /* an SP group as 2, 4, 8 equal groups, where its size divides */
+#define REEL_SP_HALVINGS 3 /* the first 2^k ranks of an SP group, 2^k the largest that it has, as 2, 4, 8 equal groups */
 
 struct reel_mesh {
     struct reel_mesh_dims dims;
@@ -87,7 +87,7 @@ void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int ra
 /** reel_mesh_open - make the communicators of checked dims. Collective(world). */
 reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, const struct reel_mesh_dims *d);
 void reel_mesh_close(struct reel_mesh *m); /* Collective(world) */
-/** reel_mesh_sp - this rank's part of its SP group cut into `parts` equal ones, a power of two up to 8. Local. */
+/** reel_mesh_sp - the SP group, or with parts 2, 4, 8 this rank's part of its first 2^k ranks cut so. Local. */
 struct reel_comm *reel_mesh_sp(struct reel_mesh *m, int parts);
 
 /**

@@ -116,6 +116,14 @@ reel_err reel_mesh_check(const struct reel_mesh_dims *d, int heads)
 
 /* ---- coordinates -------------------------------------------------------------------------- */
 
+static int pow2_down(int n)
+{
+    int p = 1;
+
+    while (2 * p <= n) p *= 2;
+    return p;
+}
+
 void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int rank)
 {
     int h = rank / d->tp; /* rank along the HSDP axes */
@@ -130,7 +138,7 @@ void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int ra
     m->dp_rank = h / d->sp;
     m->dp_size = m->hsdp.size / d->sp;
     for (int i = 0; i < REEL_SP_HALVINGS; i++) {
-        int size = d->sp % (2 << i) ? 1 : d->sp / (2 << i);
+        int whole = pow2_down(d->sp), size = whole >= 2 << i && m->sp.rank < whole ? whole / (2 << i) : 1;
         m->sp_part[i] = (struct reel_comm){ .rank = m->sp.rank % size, .size = size, .name = "sp", .mpi = MPI_COMM_NULL,
                                             .bytes = m->bytes[REEL_AXIS_SP] };
     }
@@ -168,8 +176,8 @@ reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, cons
     split(m, &m->shard, m->replicate.rank * d->tp + t);
     split(m, &m->sp, m->dp_rank * d->tp + t);
     split(m, &m->tp, m->hsdp.rank);
-    for (int i = 0; i < REEL_SP_HALVINGS; i++)
-        if (m->sp_part[i].size > 1) split(m, &m->sp_part[i], m->hsdp.rank / m->sp_part[i].size * d->tp + t);
+    for (int i = 0; i < REEL_SP_HALVINGS && pow2_down(d->sp) > 2 << i; i++) /* ranks beyond are groups of one */
+        split(m, &m->sp_part[i], (m->hsdp.rank - m->sp_part[i].rank) * d->tp + t);
     return REEL_OK;
 }
 
@@ -187,7 +195,7 @@ struct reel_comm *reel_mesh_sp(struct reel_mesh *m, int parts)
 
     if (parts == 1) return &m->sp;
     while (i < REEL_SP_HALVINGS && 2 << i != parts) i++;
-    REEL_BUG_IF(i == REEL_SP_HALVINGS || m->dims.sp % parts, "an SP group of %d in %d parts", m->dims.sp, parts);
+    REEL_BUG_IF(i == REEL_SP_HALVINGS || m->dims.sp < parts, "an SP group of %d in %d parts", m->dims.sp, parts);
     return &m->sp_part[i];
 }
 
@@ -211,16 +219,20 @@ static reel_err attach(struct reel_mesh *m, struct reel_comm *c, struct reel_bac
 reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be)
 {
     for (int i = 0; be->dev && i < N_MOVING; i++) REEL_TRY(attach(m, axis_comm(m, moving[i]), be));
+    for (int i = 0; be->dev && i < REEL_SP_HALVINGS; i++) REEL_TRY(attach(m, &m->sp_part[i], be));
     return REEL_OK;
+}
+
+static void detach(struct reel_comm *c, struct reel_backend *be)
+{
+    if (c->coll) be->dev->coll_close(be->device, c->coll);
+    c->coll = NULL;
 }
 
 void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be)
 {
-    for (int i = 0; i < N_MOVING; i++) {
-        struct reel_comm *c = axis_comm(m, moving[i]);
-        if (c->coll) be->dev->coll_close(be->device, c->coll);
-        c->coll = NULL;
-    }
+    for (int i = 0; i < REEL_SP_HALVINGS; i++) detach(&m->sp_part[i], be);
+    for (int i = 0; i < N_MOVING; i++) detach(axis_comm(m, moving[i]), be);
 }
 
 /* ---- reports ------------------------------------------------------------------------------ */

@@ -47,6 +47,7 @@ struct reel_model_ops {
     int causal;          /* attends to earlier chunks of frames only */
     const struct reel_naming *naming; /* what other programs call its parameters; NULL: as its table does */
     int adapters;        /* its linear layers take adapters (models/lora.h) */
+    int shares;          /* sequence parallel ranks share its passes (struct reel_share); 0: it runs with sp_size 1 only */
     size_t priv_size; /* of m->priv, which the caller provides zeroed before init */
     /* config_json: the text of transformer/config.json. Fills priv and the parameter table. Symmetric. */
     reel_err (*init)(struct reel_model *m, const char *config_json, const char *where);

@@ -42,6 +42,7 @@ const struct reel_model_ops reel_model_wan = {
     .targets = "fastvideo.train.models.wan.WanModel|fastvideo.train.models.wan.wan.WanModel",
     .naming = &reel_wan_naming,
     .adapters = 1,
+    .shares = 1,
     .priv_size = sizeof(struct wan),
     .init = wan_init,
     .fini = reel_wan_fini,

@@ -196,6 +196,7 @@ const struct reel_model_ops reel_model_wan_causal = {
     .causal = 1,
     .naming = &reel_wan_naming,
     .adapters = 1,
+    .shares = 1,
     .priv_size = sizeof(struct wan),
     .init = causal_init,
     .fini = reel_wan_fini,

@@ -9,10 +9,19 @@
  *
  * The tree runs over hsdp rank = replicate * size + shard. A shard group is an aligned run of it
  * when its size is a power of two: its sum is a subtree, one term. Otherwise the group's summands
- * travel to the replicas one by one (terms = size) and the whole tree is taken there. */
+ * travel to the replicas one by one (terms = size) and the whole tree is taken there. So they do where SP groups are no
+ * power of two: in the tree there are holes behind each of them. */
 #include "nn/params_priv.h"
 
 static int is_pow2(int x) { return (x & (x - 1)) == 0; }
+
+static int64_t pow2_up(int64_t n)
+{
+    int64_t p = 1;
+
+    while (p < n) p *= 2;
+    return p;
+}
 
 static reel_tensor zeroed(struct reel_params *ps, struct reel_arena *a, int64_t n)
 {
@@ -38,7 +47,7 @@ void reel_grads_layout(struct reel_params *ps, struct reel_arena *work)
         ps->grad[k].full = zeroed(ps, work, k == 0 ? ps->unit[0].full_n : used ? block : 0);
         ps->grad[k].unit = used ? -1 : REEL_SLOT_ABSENT; /* a lone rank reduces at once: one is enough */
     }
-    ps->terms = is_pow2(size) ? 1 : size;
+    ps->terms = is_pow2(size) && is_pow2(ps->mesh->sp.size) ? 1 : size;
     ps->received = zeroed(ps, work, size > 1 ? full : 0);
     ps->partial = zeroed(ps, work, size > 1 && replicas > 1 ? ps->terms * shard : 0);
     ps->peers = zeroed(ps, work, replicas > 1 ? ps->terms * shard : 0);
@@ -62,6 +71,44 @@ static void slot_set(struct reel_params *ps, int unit, int new_unit, int reducin
 }
 
 static void slot_free(struct reel_params *ps, int unit) { slot_set(ps, unit, -1, 0); }
+
+/* ---- the tree ---------------------------------------------------------------------------- */
+
+/* A rank's place in the tree: SP groups begin where a power of two does. */
+static int64_t place_of(const struct reel_params *ps, int64_t hsdp_rank)
+{
+    int64_t sp = ps->mesh->sp.size;
+
+    return hsdp_rank / sp * pow2_up(sp) + hsdp_rank % sp;
+}
+
+/* The sum of in's terms from the places [lo, lo+span), in one of their rows; nd 0: there is none. Terms are ranks in order. */
+static reel_tensor subtree(struct reel_params *ps, reel_tensor in, int64_t *term, int64_t lo, int64_t span)
+{
+    reel_tensor a, b;
+
+    if (*term == in.n[0] || place_of(ps, *term) >= lo + span) return (reel_tensor){ 0 };
+    if (span == 1) return reel_at(in, (*term)++);
+    a = subtree(ps, in, term, lo, span / 2);
+    b = subtree(ps, in, term, lo + span / 2, span / 2);
+    if (a.nd && b.nd) reel_add(ps->s, a, b);
+    return a.nd ? a : b;
+}
+
+/* out (= or +=) the sum of in's rows, which are used up: of all ranks, or of a run of them that is a subtree. */
+static void sum_terms(struct reel_params *ps, reel_tensor out, reel_tensor in, int acc)
+{
+    int64_t n = in.n[0], term = 0;
+    reel_tensor sum;
+
+    if (is_pow2(ps->mesh->sp.size)) {
+        reel_tree_sum(ps->s, out, in, acc);
+        return;
+    }
+    sum = subtree(ps, in, &term, 0, pow2_up(place_of(ps, n - 1) + 1));
+    if (acc) reel_add(ps->s, out, sum);
+    else reel_copy(ps->s, out, sum);
+}
 
 /* ---- shard stage -------------------------------------------------------------------------- */
 
@@ -102,7 +149,7 @@ static void sum_chunks(struct reel_params *ps, reel_tensor out, int64_t at, int6
     int64_t size = ps->mesh->shard.size;
     reel_tensor in = reel_reshape(reel_span(ps->received, at, size * chunk), REEL_DIMS(size, chunk));
 
-    if (chunk) reel_tree_sum(ps->s, reel_span(out, shard_at, chunk), in, acc);
+    if (chunk) sum_terms(ps, reel_span(out, shard_at, chunk), in, acc);
 }
 
 static void shard_sum(struct reel_params *ps, const struct reel_unit *u, reel_tensor out, int acc)
@@ -177,7 +224,7 @@ static void sum_end(struct reel_params *ps)
     reel_comm_wait(&ps->mesh->replicate, &ps->sum_stage.req);
     ps->sum_stage.unit = -1;
     if (ps->mesh->shard.size == 1) slot_free(ps, unit);
-    reel_tree_sum(ps->s, reel_span(ps->total, ps->mesh->replicate.rank * piece, piece), in, 0);
+    sum_terms(ps, reel_span(ps->total, ps->mesh->replicate.rank * piece, piece), in, 0);
     ps->spread_stage.unit = unit;
     reel_comm_allgather_start(&ps->mesh->replicate, ps->s, reel_span(ps->total, 0, n), &ps->spread_stage.req);
 }

@@ -21,7 +21,7 @@ struct reel_share {
     struct reel_comm *comm; /* the ranks that share this rank's sample; NULL: it has its samples to itself */
     int64_t batch;          /* samples of the whole group */
     int64_t b0, nb;         /* this rank's; at least one, but `rows` may hold none of its tokens */
-    int parts, first;       /* parts of the SP group; whether this rank answers for what its sample's ranks all compute */
+    int parts, first;       /* parts of the SP group with a sample each, 0: comm is NULL; whether this rank answers for what its sample's ranks all compute */
     struct reel_rows rows, all; /* its tokens, and all of its samples */
     struct reel_rows txt;   /* its text rows in a backward pass */
     int64_t most, txt_most; /* rows of a full share: every rank's message has that many */

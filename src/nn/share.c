@@ -17,15 +17,6 @@ static int64_t ceil_div(int64_t a, int64_t b)
 
 /* ---- who holds what ---- */
 
-/* The group as equal parts, each with samples of its own: as many as its size and the samples allow. */
-static int parts_of(int64_t B, int size)
-{
-    int parts = 1;
-
-    while (size / parts % 2 == 0 && parts < pow2_up(B) && parts < 1 << REEL_SP_HALVINGS) parts *= 2;
-    return parts;
-}
-
 /* rows of nb whole samples, or none of them */
 static struct reel_rows whole(int64_t nb, int64_t S, int64_t per_mod, int some)
 {
@@ -35,25 +26,31 @@ static struct reel_rows whole(int64_t nb, int64_t S, int64_t per_mod, int some)
     return r;
 }
 
-/* A part with one sample cuts it; a part with several gives whole ones to as many ranks as it can, the last none. */
+/* Pieces are dealt out to the first 2^k ranks of the group, equally: a sample to each, several, or 1/2, 1/4 .. of one to each
+ * of 2, 4 .. ranks. Ranks beyond 2^k have none; they take a share of the heads if the group has one sample alone. */
 struct reel_share reel_share_make(int64_t B, int64_t S, int64_t L, int64_t per_mod, int rank, int size)
 {
-    int parts = parts_of(B, size), ranks = size / parts, i = rank % ranks;
-    int64_t each = pow2_up(B) / parts, held = each > 1 ? pow2_up(ceil_div(each, ranks)) : 1;
-    int cut = each == 1 && ranks > 1, some;
-    struct reel_share h = { .batch = B, .parts = parts };
+    int parts = 1, some, cut, ranks, i;
+    int64_t dealt = pow2_up(size + 1) / 2, B2 = pow2_up(B), held;
+    struct reel_share h = { .batch = B };
 
-    h.b0 = rank / ranks * each + (cut ? 0 : i * held);
-    some = h.b0 < B && (cut || i * held < each);
+    while (parts < dealt && parts < B2 && parts < 1 << REEL_SP_HALVINGS) parts *= 2;
+    ranks = parts == 1 ? size : (int)dealt / parts; /* of a part */
+    i = rank % ranks;
+    held = B2 / parts;
+    cut = ranks > 1;
+    REEL_BUG_IF(cut && held > 1, "%ld samples for %d sequence parallel ranks", (long)B, size);
+    h.b0 = rank / ranks * held;
+    some = h.b0 < B && rank / ranks < parts;
     if (!some) h.b0 = 0, held = 1;
     h.nb = held < B - h.b0 ? held : B - h.b0;
-    h.first = some && (!cut || i == 0);
+    h.first = some && i == 0;
+    h.parts = cut && some ? parts : 0;
     h.all = reel_rows_make(h.nb, S, per_mod);
-    h.rows = cut && some ? reel_rows_part(1, S, per_mod, i, ranks) : whole(h.nb, S, per_mod, some);
-    h.txt = cut && some ? reel_rows_part(1, L, L, i, ranks) : whole(h.nb, L, L, some);
+    h.rows = h.parts ? reel_rows_part(1, S, per_mod, i, ranks) : whole(h.nb, S, per_mod, some);
+    h.txt = h.parts ? reel_rows_part(1, L, L, i, ranks) : whole(h.nb, L, L, some);
     h.most = h.rows.runs * h.rows.run_tok;
     h.txt_most = h.txt.runs * h.txt.run_tok;
-    if (!(cut && some)) h.parts = 0;
     return h;
 }
 

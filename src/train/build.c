@@ -67,6 +67,9 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     }
     reel_err e = m->ops->init(m, json, where);
     free(json);
+    if (e == REEL_OK && r->mesh.dims.sp > 1 && !m->ops->shares)
+        return reel_config_fail(r->cfg, "training.distributed.sp_size", "model %s of the %s knows no sequence parallelism; use 1",
+                                m->ops->name, m->role);
     return e == REEL_OK ? reel_role_adapters(r, i, c) : e;
 }
 
@@ -439,9 +442,9 @@ static reel_err open_mesh(struct reel_run *r)
                                 "%d ranks are configured and %d are running; start %d ranks, or set num_gpus to %d "
                                 "and replicate x shard x tp to match",
                                 d.world, r->world->size, d.world, r->world->size);
-    if (d.sp > 1 || d.tp > 1)
-        return reel_config_fail(r->cfg, d.sp > 1 ? "training.distributed.sp_size" : "training.distributed.tp_size",
-                                "sequence and tensor parallelism are checked, but not run in this version; use 1");
+    if (d.tp > 1)
+        return reel_config_fail(r->cfg, "training.distributed.tp_size",
+                                "tensor parallelism is checked, but not run in this version; use 1");
     return reel_mesh_open(&r->mesh, r->world, &d);
 }
 

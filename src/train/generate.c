@@ -145,6 +145,11 @@ static reel_err collect(struct job *j)
     reel_comm_gather(w, j->rgb, pixels, rgb, 0);
     reel_comm_gather(w, j->z, lat, z, 0);
     if (w->rank) return REEL_OK;
+    for (size_t g = 1; g < (size_t)j->r->mesh.dp_size; g++) { /* the ranks of a group have the same clips */
+        size_t first = g * (size_t)(w->size / j->r->mesh.dp_size);
+        memmove(rgb + g * pixels, rgb + first * pixels, pixels);
+        memmove((char *)z + g * lat, (char *)z + first * lat, lat);
+    }
     free(j->rgb);
     free(j->z);
     j->rgb = rgb;

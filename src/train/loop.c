@@ -45,8 +45,8 @@ static reel_err reduce_step(struct reel_run *r, struct reel_step *st)
     int n = 0;
 
     v[n++] = mine != REEL_OK;
-    for (int i = 0; i < st->n_metric; i++)
-        for (int k = 0; k < REEL_EXACT_LIMBS; k++) v[n++] = st->metric[i].sum[k];
+    for (int i = 0; i < st->n_metric; i++) /* the ranks of an SP group have the same sums */
+        for (int k = 0; k < REEL_EXACT_LIMBS; k++) v[n++] = r->mesh.sp.rank ? 0 : st->metric[i].sum[k];
     reel_comm_sum_i64(&r->mesh.hsdp, v, n);
     for (int i = 0; i < st->n_metric; i++)
         st->metric[i].value = st->metric[i].scale * reel_exact_value(v + 1 + i * REEL_EXACT_LIMBS);
