@@ -61,7 +61,9 @@ AC_DEFUN([REEL_CUDA], [
   : ${CXXFLAGS_SIM="-O2 -march=x86-64-v3"}
   have_cuda=no CUDA_CPPFLAGS= CUDA_LDFLAGS= CUDA_LIBS= NVCC_GENCODE= NVCC_WARN= NVCC_LAUNCHER=
   MPI_CPPFLAGS=`$CC -show 2>/dev/null | tr ' ' '\n' | grep '^-I' | tr '\n' ' '`
+  MPI_LIBS=`$CC -show 2>/dev/null | tr ' ' '\n' | grep '^-[[Ll]]' | tr '\n' ' '`
   AC_SUBST([MPI_CPPFLAGS])
+  AC_SUBST([MPI_LIBS])
   AS_IF([test "x$enable_devel" != xno], [
     NVCC_WARN="-Werror all-warnings -Xcompiler -Werror"
     AC_CHECK_PROG([NVCC_LAUNCHER], [ccache], [ccache])])

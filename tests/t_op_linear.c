@@ -6,6 +6,8 @@
 
 static struct ctx *one, *three;
 
+static float t_float(reel_tensor t, int64_t i) { return ((const float *)t_host(t))[i]; }
+
 static double gelu64(double x)
 {
     return 0.5 * x * (1 + tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)));
@@ -37,10 +39,10 @@ static struct lin lin_new(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_
 
 static void lin_run(struct ctx *c, struct lin *l, enum reel_epi epi)
 {
-    reel_linear_fwd(&c->s, l->y, epi ? l->pre : t_none(), l->x, l->w, l->bias, l->r, l->cut, epi);
-    reel_linear_bwd_x(&c->s, l->dx, l->g, l->w, l->r, l->dcut, 0);
-    reel_linear_bwd_w(&c->s, l->dw, l->db, l->x, l->g, l->r, l->dcut, 0);
-    reel_sync(&c->s);
+    reel_linear_fwd(on(c), l->y, epi ? l->pre : t_none(), l->x, l->w, l->bias, l->r, l->cut, epi);
+    reel_linear_bwd_x(on(c), l->dx, l->g, l->w, l->r, l->dcut, 0);
+    reel_linear_bwd_w(on(c), l->dw, l->db, l->x, l->g, l->r, l->dcut, 0);
+    reel_sync(on(c));
 }
 
 /* sum over k of a(i,k) b(j,k) at strides */
@@ -95,10 +97,10 @@ static void differences(void)
         for (int sign = 1; sign >= -1; sign -= 2) {
             for (int64_t i = 0; i < reel_numel(keep); i++)
                 t_set(at[p], i, t_get(keep, i) + sign * 0.5 * t_get(dirs[p], i));
-            reel_linear_fwd(&one->s, l.y, t_none(), l.x, l.w, l.bias, l.r, REEL_UNCUT, REEL_EPI_NONE);
+            reel_linear_fwd(on(one), l.y, t_none(), l.x, l.w, l.bias, l.r, REEL_UNCUT, REEL_EPI_NONE);
             num += sign * dot(l.y, 0, 1, l.g, 0, 1, count);
         }
-        memcpy(at[p].p, keep.p, reel_bytes(keep));
+        for (int64_t i = 0; i < reel_numel(keep); i++) t_set(at[p], i, t_get(keep, i));
         TAP_OK(fabs(num - ana) < 1e-5 * (fabs(ana) + 1), "central difference in %s: %.7g, backward %.7g",
                p ? "x" : "w", num, ana);
     }
@@ -110,8 +112,8 @@ static void adds(const struct lin *l)
     reel_tensor y0 = t_rand(l->y.dt, l->y.n, 2), y = t_copy(y0), plain = t_copy(y0);
     int bad = 0;
 
-    reel_linear_fwd(&three->s, y, t_none(), l->x, l->w, t_none(), l->r, REEL_UNCUT, REEL_EPI_ADD);
-    reel_linear_fwd(&one->s, plain, t_none(), l->x, l->w, t_none(), l->r, REEL_UNCUT, REEL_EPI_NONE);
+    reel_linear_fwd(on(three), y, t_none(), l->x, l->w, t_none(), l->r, REEL_UNCUT, REEL_EPI_ADD);
+    reel_linear_fwd(on(one), plain, t_none(), l->x, l->w, t_none(), l->r, REEL_UNCUT, REEL_EPI_NONE);
     for (int64_t i = 0; i < reel_numel(y); i++)
         bad += !(fabs(t_get(y, i) - t_get(y0, i) - t_get(plain, i)) <= (y.dt == REEL_F32 ? 1e-5 : 0.2));
     TAP_OK(!bad, "%s: a product is added to what was there", reel_dtype_name(y.dt));
@@ -125,8 +127,8 @@ static void accumulates(reel_dtype dt)
     int bad = 0;
 
     lin_run(one, &l, REEL_EPI_NONE);
-    reel_linear_bwd_x(&one->s, dx, l.g, l.w, l.r, REEL_UNCUT, 1);
-    reel_linear_bwd_w(&one->s, dw, db, l.x, l.g, l.r, REEL_UNCUT, 1);
+    reel_linear_bwd_x(on(one), dx, l.g, l.w, l.r, REEL_UNCUT, 1);
+    reel_linear_bwd_w(on(one), dw, db, l.x, l.g, l.r, REEL_UNCUT, 1);
     for (int64_t i = 0; i < reel_numel(dw); i++) bad += (float)t_get(dw, i) != (float)t_get(dw0, i) + (float)t_get(l.dw, i);
     for (int64_t i = 0; i < reel_numel(db); i++) bad += (float)t_get(db, i) != (float)t_get(db0, i) + (float)t_get(l.db, i);
     for (int64_t i = 0; i < reel_numel(dx); i++)
@@ -147,7 +149,7 @@ static void any_threads(reel_dtype dt, int64_t b, int64_t s, int64_t k, int64_t 
     TAP_OK(t_same(a.y, l.y) && t_same(a.pre, l.pre) && t_same(a.dx, l.dx) && t_same(a.dw, l.dw) && t_same(a.db, l.db),
            "%s %ld x %ld, %ld -> %ld: one thread and three give the same bits", reel_dtype_name(dt), (long)b,
            (long)s, (long)k, (long)n);
-    reel_linear_fwd(&one->s, a.y, t_none(), l.x, l.w, l.bias, l.r, l.cut, REEL_EPI_GELU);
+    reel_linear_fwd(on(one), a.y, t_none(), l.x, l.w, l.bias, l.r, l.cut, REEL_EPI_GELU);
     TAP_OK(t_same(a.y, l.y), "... and keeping the value before GELU changes nothing");
 }
 
@@ -177,8 +179,8 @@ static void any_batch(reel_dtype dt, int64_t s, int64_t k, int64_t n)
     TAP_OK(rows, "%s s %ld, %ld -> %ld: a sample alone gives the bits it gives in a batch", reel_dtype_name(dt), (long)s,
            (long)k, (long)n);
     for (int64_t i = 0; i < n * k + n; i++) {
-        float v[4], all = i < n * k ? ((float *)l.dw.p)[i] : ((float *)l.db.p)[i - n * k];
-        for (int q = 0; q < 4; q++) v[q] = i < n * k ? ((float *)p[q].dw.p)[i] : ((float *)p[q].db.p)[i - n * k];
+        float v[4], all = t_float(i < n * k ? l.dw : l.db, i % (n * k));
+        for (int q = 0; q < 4; q++) v[q] = t_float(i < n * k ? p[q].dw : p[q].db, i % (n * k));
         tree &= all == (v[0] + v[1]) + (v[2] + v[3]);
     }
     TAP_OK(tree, "... and dw, db of four samples are (0+1)+(2+3) of single ones");
@@ -204,8 +206,8 @@ static void parts_of_a_sample(int64_t s, int size)
     }
     for (int64_t i = 0; i < 2000; i++) {
         float v[4] = { 0 };
-        for (int q = 0; q < size; q++) v[q] = ((float *)p[q].dw.p)[i];
-        same &= ((float *)l.dw.p)[i] == (v[0] + v[1]) + (v[2] + v[3]);
+        for (int q = 0; q < size; q++) v[q] = t_float(p[q].dw, i);
+        same &= t_float(l.dw, i) == (v[0] + v[1]) + (v[2] + v[3]);
     }
     TAP_OK(same && rows, "%ld tokens over %d members: dw is the tree of theirs", (long)s, size);
 }
@@ -215,7 +217,7 @@ static reel_tensor columns(reel_tensor x, int64_t c, int64_t n)
 {
     reel_tensor y = t_new(x.dt, REEL_DIMS(x.n[0], n));
 
-    reel_copy_2d(&one->s, y, 0, x, c, n);
+    reel_copy_2d(on(one), y, 0, x, c, n);
     return y;
 }
 
@@ -226,9 +228,9 @@ static void partial(const struct lin *l, int backward, reel_tensor out, int h, i
     int64_t k = l->k / of, n = l->n / of;
 
     if (backward)
-        reel_linear_bwd_x(&three->s, out, columns(l->g, h * n, n), reel_slice(l->w, h * n, (h + 1) * n), l->r, cut, 0);
+        reel_linear_bwd_x(on(three), out, columns(l->g, h * n, n), reel_slice(l->w, h * n, (h + 1) * n), l->r, cut, 0);
     else
-        reel_linear_fwd(&one->s, out, t_none(), columns(l->x, h * k, k), columns(l->w, h * k, k), t_none(), l->r, cut, REEL_EPI_NONE);
+        reel_linear_fwd(on(one), out, t_none(), columns(l->x, h * k, k), columns(l->w, h * k, k), t_none(), l->r, cut, REEL_EPI_NONE);
 }
 
 /* Holders of 8, 4, 2, 1 of eight pieces: the tree of their partial results has the bits of the whole. */
@@ -240,13 +242,13 @@ static void any_holders(reel_dtype dt, int64_t s, int64_t k, int64_t n)
         for (int acc = 0; acc < 2; acc++) {
             struct lin l = lin_new(dt, 2, s, k, n);
             reel_tensor y0 = t_rand(dt, REEL_DIMS(2 * s, backward ? k : n)), y = t_copy(y0), bias = backward || acc ? t_none() : l.bias;
-            if (backward) reel_linear_bwd_x(&one->s, y, l.g, l.w, l.r, whole, acc);
-            else reel_linear_fwd(&three->s, y, t_none(), l.x, l.w, bias, l.r, whole, acc ? REEL_EPI_ADD : REEL_EPI_NONE);
+            if (backward) reel_linear_bwd_x(on(one), y, l.g, l.w, l.r, whole, acc);
+            else reel_linear_fwd(on(three), y, t_none(), l.x, l.w, bias, l.r, whole, acc ? REEL_EPI_ADD : REEL_EPI_NONE);
             for (int of = 1; of <= 8; of *= 2) {
                 reel_tensor parts = t_new(REEL_F32, REEL_DIMS(of, 2 * s, y.n[1])), sum = t_new(REEL_F32, REEL_DIMS(2 * s, y.n[1])), z = t_copy(y0);
                 for (int h = 0; h < of; h++) partial(&l, backward, reel_at(parts, h), h, of);
-                reel_tree_sum(&one->s, sum, parts, 0);
-                reel_sum_end(&three->s, z, sum, bias, acc);
+                reel_tree_sum(on(one), sum, parts, 0);
+                reel_sum_end(on(three), z, sum, bias, acc);
                 TAP_OK(t_same(y, z), "%s %ld, %ld -> %ld: %s%s of %d holders has the bits of one", reel_dtype_name(dt), (long)s,
                        (long)k, (long)n, backward ? "dx" : "y", acc ? ", added," : "", of);
             }
@@ -257,19 +259,20 @@ static void any_holders(reel_dtype dt, int64_t s, int64_t k, int64_t n)
 static void pieces_by_definition(int64_t k)
 {
     struct lin l = lin_new(REEL_F32, 1, 45, k, 23);
-    float *p[8];
+    reel_tensor p[8];
     int same = 1;
 
     l.cut.pieces = 8;
     lin_run(three, &l, REEL_EPI_NONE);
     for (int i = 0; i < 8; i++) {
-        reel_tensor y = t_new(REEL_F32, REEL_DIMS(45, 23));
-        reel_linear_fwd(&one->s, y, t_none(), columns(l.x, i * k / 8, k / 8), columns(l.w, i * k / 8, k / 8), t_none(), l.r, REEL_UNCUT, REEL_EPI_NONE);
-        p[i] = y.p;
+        p[i] = t_new(REEL_F32, REEL_DIMS(45, 23));
+        reel_linear_fwd(on(one), p[i], t_none(), columns(l.x, i * k / 8, k / 8), columns(l.w, i * k / 8, k / 8), t_none(), l.r, REEL_UNCUT, REEL_EPI_NONE);
     }
     for (int i = 0; i < 45 * 23; i++) {
-        float sum = ((p[0][i] + p[1][i]) + (p[2][i] + p[3][i])) + ((p[4][i] + p[5][i]) + (p[6][i] + p[7][i]));
-        same &= ((float *)l.y.p)[i] == sum + ((float *)l.bias.p)[i % 23];
+        float v[8], sum;
+        for (int j = 0; j < 8; j++) v[j] = t_float(p[j], i);
+        sum = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+        same &= t_float(l.y, i) == sum + t_float(l.bias, i % 23);
     }
     TAP_OK(same, "eight pieces of %ld features are eight products and a tree", (long)k);
 }

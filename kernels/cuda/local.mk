@@ -54,7 +54,7 @@ reel_cuda_double_so_CPPFLAGS = -I$(top_srcdir)/tests/cuda $(CUDA_PARTS) $(MPI_CP
 reel_cuda_double_so_CFLAGS = $(AM_CFLAGS) -fPIC
 reel_cuda_double_so_CXXFLAGS = -std=c++17 -Wall -Wextra -fPIC
 reel_cuda_double_so_LDFLAGS = $(REEL_LDFLAGS) -shared
-reel_cuda_double_so_LDADD = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS) -lstdc++
+reel_cuda_double_so_LDADD = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS) $(MPI_LIBS) -lstdc++
 reel_cuda_double_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS)
 CLEANFILES += reel_cuda_double.so
 endif

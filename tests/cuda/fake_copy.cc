@@ -1,6 +1,7 @@
 /* Calls of the runtime: copies and memsets. */
 #include "fake.h"
 
+#include <algorithm>
 #include <string.h>
 
 using namespace fake;
@@ -33,18 +34,20 @@ static void touch(const Op &o, const void *p, size_t w, size_t rows, size_t pitc
         for (size_t i = 0; i < rows; i++) range(o, (const char *)p + i * pitch, w, write);
 }
 
-static uint64_t hash_of(const void *p, size_t n)
+static uint64_t hash(uint64_t h, const unsigned char *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++) h = (h ^ b[i]) * 0x100000001b3u;
+    return h;
+}
+
+/* Of the bytes on pages that [p, p+n) does not fill: the other pages are protected. */
+static uint64_t hash_of_edges(const void *p, size_t n)
 {
     const unsigned char *b = (const unsigned char *)alias(p);
-    uint64_t h = 0xcbf29ce484222325u, x;
+    const size_t page = 4096, head = std::min(n, (page - (uintptr_t)p % page) % page);
+    const size_t tail = std::min(n - head, ((uintptr_t)p + n) % page);
 
-    for (; n >= 8; n -= 8, b += 8) {
-        memcpy(&x, b, 8);
-        h = (h ^ x) * 0x100000001b3u;
-        h ^= h >> 29;
-    }
-    while (n--) h = (h ^ *b++) * 0x100000001b3u;
-    return h;
+    return hash(hash(0xcbf29ce484222325u, b, head), b + n - tail, tail);
 }
 
 /* From pageable memory a copy is taken before the call returns; pinned memory is read when the copy runs,
@@ -64,9 +67,9 @@ static void to_device(const Copy &c, cudaStream_t stream)
         });
         return;
     }
-    uint64_t was = hash_of(c.s, c.s_span());
+    uint64_t was = hash_of_edges(c.s, c.s_span());
     OpP op = enqueue({ stream }, LIBRARY, what, [=](Op &o) {
-        if (hash_of(c.s, c.s_span()) != was)
+        if (hash_of_edges(c.s, c.s_span()) != was)
             fail("pinned memory %p was written to before a copy from it on stream %d had run", (const void *)c.s, o.stream);
         touch(o, c.d, c.w, c.rows, c.dp, true);
         move(c);

@@ -246,15 +246,25 @@ bool is_pinned(const void *p)
     return it != pinned.begin() && (uintptr_t)p < (--it)->first + it->second.bytes;
 }
 
+static int wanted(uintptr_t page)
+{
+    int prot = PROT_READ | PROT_WRITE;
+
+    for (const Flight &f : flights)
+        if (up(f.lo, PAGE) <= page && page + PAGE <= f.hi) prot = f.writes || prot == PROT_NONE ? PROT_NONE : PROT_READ;
+    return prot;
+}
+
 /* Pages of [lo, hi) as what is in flight wants them: whole pages only, a neighbour on the same page is another's. */
 static void protect(uintptr_t lo, uintptr_t hi)
 {
-    for (uintptr_t a = up(lo, PAGE); a + PAGE <= hi; a += PAGE) {
-        int prot = PROT_READ | PROT_WRITE;
-        for (const Flight &f : flights)
-            if (up(f.lo, PAGE) <= a && a + PAGE <= f.hi) prot = f.writes || prot == PROT_NONE ? PROT_NONE : PROT_READ;
-        mprotect((void *)a, PAGE, prot);
-    }
+    uintptr_t from = up(lo, PAGE), end = hi / PAGE * PAGE;
+
+    for (uintptr_t a = from; a < end; a += PAGE)
+        if (a + PAGE == end || wanted(a + PAGE) != wanted(from)) {
+            mprotect((void *)from, a + PAGE - from, wanted(from));
+            from = a + PAGE;
+        }
 }
 
 void in_flight(const OpP &op, const void *p, size_t n, bool copy_writes)
