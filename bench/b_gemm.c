@@ -59,7 +59,7 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
     float *dx = filled(m * k), *dw = filled(n * k), *db = filled(n);
     void *hx = as_bf16(x, m * k), *hw = as_bf16(w, n * k), *hy = as_bf16(y, m * n), *hdx = as_bf16(x, m * k);
     size_t bytes = 0, t1 = reel_cpu_linear_fwd_tmp(&stream, 0, m, n, k, r, cut),
-           t2 = reel_cpu_linear_bwd_x_tmp(&stream, 0, m, n, k, r, cut), t3 = reel_cpu_linear_bwd_w_tmp(&stream, 0, m, n, k, r, REEL_UNCUT);
+           t2 = reel_cpu_linear_bwd_x_tmp(&stream, 0, 1, m, n, k, r, cut), t3 = reel_cpu_linear_bwd_w_tmp(&stream, 0, m, n, k, r, REEL_UNCUT);
     double t, gf = 2e-9 * (double)m * (double)n * (double)k;
     void *tmp;
 
@@ -76,13 +76,13 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
     SHOW("fwd", reel_cpu_linear_fwd(&stream, REEL_F32, y, NULL, x, w, bias, m, n, k, r, REEL_UNCUT, 0, tmp));
     SHOW("/8", reel_cpu_linear_fwd(&stream, REEL_F32, y, NULL, x, w, bias, m, n, k, r, cut, 0, tmp));
     SHOW("+gelu", reel_cpu_linear_fwd(&stream, REEL_F32, y, pre, x, w, bias, m, n, k, r, REEL_UNCUT, 1, tmp));
-    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, y, w, m, n, k, r, REEL_UNCUT, 0, tmp));
-    SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, y, w, m, n, k, r, cut, 0, tmp));
+    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, (struct reel_terms){ 1, { y }, { w } }, m, n, k, r, REEL_UNCUT, 0, tmp));
+    SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_F32, dx, (struct reel_terms){ 1, { y }, { w } }, m, n, k, r, cut, 0, tmp));
     SHOW("dw,db", reel_cpu_linear_bwd_w(&stream, REEL_F32, dw, db, x, y, m, n, k, r, REEL_UNCUT, 0, tmp));
     SHOW("bf16 fwd", reel_cpu_linear_fwd(&stream, REEL_BF16, hy, NULL, hx, hw, bias, m, n, k, r, REEL_UNCUT, 0, tmp));
     SHOW("/8", reel_cpu_linear_fwd(&stream, REEL_BF16, hy, NULL, hx, hw, bias, m, n, k, r, cut, 0, tmp));
-    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, hy, hw, m, n, k, r, REEL_UNCUT, 0, tmp));
-    SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, hy, hw, m, n, k, r, cut, 0, tmp));
+    SHOW("dx", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, (struct reel_terms){ 1, { hy }, { hw } }, m, n, k, r, REEL_UNCUT, 0, tmp));
+    SHOW("/8", reel_cpu_linear_bwd_x(&stream, REEL_BF16, hdx, (struct reel_terms){ 1, { hy }, { hw } }, m, n, k, r, cut, 0, tmp));
     SHOW("dw", reel_cpu_linear_bwd_w(&stream, REEL_BF16, dw, NULL, hx, hy, m, n, k, r, REEL_UNCUT, 0, tmp));
     printf("\n");
     fflush(stdout);

@@ -53,6 +53,11 @@ struct reel_cut {
 };
 #define REEL_UNCUT ((struct reel_cut){ 1, 0, 1 })
 
+/* What linear_bwd_x adds: dy w of n layers that share their input, all [m,n] and [n,k]. Piece p of the sum is that of
+ * all terms in order, ((dy0 w0)_p + (dy1 w1)_p) + ..., so that the terms of one rank are one partial result. */
+#define REEL_MAX_TERMS 4
+struct reel_terms { int n; const void *dy[REEL_MAX_TERMS], *w[REEL_MAX_TERMS]; };
+
 #define REEL_MAX_HEAD 1024 /* widest head that rotation takes */
 
 enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU, REEL_EPI_ADD }; /* gelu_tanh; y += (after the whole sum) */

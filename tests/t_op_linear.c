@@ -233,6 +233,14 @@ static void partial(const struct lin *l, int backward, reel_tensor out, int h, i
         reel_linear_fwd(on(one), out, t_none(), columns(l->x, h * k, k), columns(l->w, h * k, k), t_none(), l->r, cut, REEL_EPI_NONE);
 }
 
+/* One of `of` pieces of dx, f32. */
+static void partial_of(const struct lin *l, reel_tensor out, int i, int of)
+{
+    int64_t n = l->n / of;
+
+    reel_linear_bwd_x(&one->s, out, columns(l->g, i * n, n), reel_slice(l->w, i * n, (i + 1) * n), l->r, (struct reel_cut){ 1, 1, 1 }, 0);
+}
+
 /* Holders of 8, 4, 2, 1 of eight pieces: the tree of their partial results has the bits of the whole. */
 static void any_holders(reel_dtype dt, int64_t s, int64_t k, int64_t n)
 {
@@ -277,6 +285,50 @@ static void pieces_by_definition(int64_t k)
     TAP_OK(same, "eight pieces of %ld features are eight products and a tree", (long)k);
 }
 
+/* dx of three layers that share their input, in pieces: a piece is the sum of all three, and the tree goes over pieces. */
+static void terms(reel_dtype dt, int64_t n, int acc)
+{
+    enum { M = 90, K = 37, T = 3, P = 8 };
+    struct lin l[T];
+    reel_tensor dy[T], w[T], p[P], dx = t_rand(dt, REEL_DIMS(M, K)), want = t_copy(dx), sum = t_new(REEL_F32, REEL_DIMS(M, K));
+    const struct reel_cut whole = { P, 0, 1 };
+
+    for (int t = 0; t < T; t++) {
+        l[t] = lin_new(dt, 2, M / 2, K, n);
+        dy[t] = l[t].g, w[t] = l[t].w;
+    }
+    for (int i = 0; i < P; i++) { /* one segment a piece: the terms are added as they come */
+        reel_tensor part = t_new(REEL_F32, REEL_DIMS(M, K));
+        for (int t = 0; t < T; t++) {
+            partial_of(&l[t], t ? part : sum, i, P);
+            if (t) reel_add(&one->s, sum, part);
+        }
+        p[i] = t_copy(sum);
+    }
+    for (int64_t e = 0; e < M * K; e++) {
+        float v[P];
+        for (int i = 0; i < P; i++) v[i] = ((float *)p[i].p)[e];
+        ((float *)sum.p)[e] = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+    }
+    reel_sum_end(&one->s, want, sum, t_none(), acc);
+    reel_linear_bwd_xs(&three->s, dx, dy, w, T, l[0].r, whole, acc);
+    TAP_OK(t_same(dx, want), "%s: three terms of %ld features%s: the tree over pieces of the sums over terms", reel_dtype_name(dt),
+           (long)n, acc ? ", added," : "");
+    for (int of = 2; of <= P; of *= 2) {
+        reel_tensor parts = t_new(REEL_F32, REEL_DIMS(of, M, K));
+        for (int h = 0; h < of; h++) {
+            reel_tensor hy[T], hw[T];
+            for (int t = 0; t < T; t++) {
+                hy[t] = columns(dy[t], h * n / of, n / of);
+                hw[t] = reel_slice(w[t], h * n / of, (h + 1) * n / of);
+            }
+            reel_linear_bwd_xs(&one->s, reel_at(parts, h), hy, hw, T, l[0].r, (struct reel_cut){ P / of, 1, 1 }, 0);
+        }
+        reel_tree_sum(&one->s, p[0], parts, 0);
+        TAP_OK(t_same(p[0], sum), "and %d holders have the bits of one", of);
+    }
+}
+
 static void not_a_number(void)
 {
     struct lin l = lin_new(REEL_F32, 1, 40, 30, 50);
@@ -315,6 +367,10 @@ int main(void)
     any_holders(REEL_BF16, 40, 264, 2136); /* pieces of 33: an odd number of terms is no pair */
     pieces_by_definition(128);
     pieces_by_definition(2136);
+    terms(REEL_F32, 96, 0);
+    terms(REEL_F32, 1600, 1);
+    terms(REEL_BF16, 264, 0);
+    terms(REEL_BF16, 1600, 1);
     not_a_number();
     ctx_close(one);
     ctx_close(three);

@@ -31,6 +31,7 @@ struct reel_kseg {
     int8_t first;  /* begins a piece */
     int8_t last;   /* ends a piece: add the tree levels of `adds`, put the result at level `dest` */
     int8_t dest;
+    int8_t term;   /* which matrices it multiplies */
     uint32_t adds; /* bit l: add the partial sum kept at level l */
 };
 
@@ -50,6 +51,7 @@ struct reel_gemm_out {
 
 struct reel_gemm {
     struct reel_mat a, b;
+    struct reel_mat more[3][2]; /* a and b of terms 1, 2, 3: products of the same shapes and dtypes in the same sum */
     struct reel_kplan plan;
     struct reel_gemm_out out;
 };

@@ -55,13 +55,13 @@ static int log2_up(int64_t n)
     return l;
 }
 
-static int64_t segs_of_features(int64_t n, struct reel_cut cut)
+static int64_t segs_of_features(int64_t n, struct reel_cut cut, int terms)
 {
-    return cut.pieces * ceil_div(n / cut.pieces, REEL_KSEG);
+    return cut.pieces * terms * ceil_div(n / cut.pieces, REEL_KSEG);
 }
 
-/* Equal pieces of the sum over n features. */
-static struct reel_kplan plan_features(struct reel_kseg *seg, int64_t n, struct reel_cut cut)
+/* Equal pieces of the sum over n features, each the sum of all terms. */
+static struct reel_kplan plan_features(struct reel_kseg *seg, int64_t n, struct reel_cut cut, int terms)
 {
     int64_t width = n / cut.pieces;
     int levels = log2_up(cut.pieces);
@@ -69,7 +69,13 @@ static struct reel_kplan plan_features(struct reel_kseg *seg, int64_t n, struct 
     struct reel_kseg *g = seg;
 
     for (int64_t p = 0; p < cut.pieces; p++) {
-        g = add_piece(g, p * width, width);
+        for (int t = 0; t < terms; t++) {
+            struct reel_kseg *first = g;
+            g = add_piece(g, p * width, width);
+            for (struct reel_kseg *i = first; i < g; i++) i->term = (int8_t)t;
+            first->first = t == 0;
+            g[-1].last = t == terms - 1;
+        }
         tree_step(g - 1, &kept, levels, p, p + 1);
     }
     return (struct reel_kplan){ seg, g - seg, levels };
@@ -205,47 +211,58 @@ static size_t run_tmp(struct reel_stream *s, struct job *j, int64_t max_segs)
 
 /* ---- the three products ---- */
 
+/* What a result of ni x nj with sums over n features of so many terms will use. */
+static size_t features_tmp(struct reel_stream *s, int64_t ni, int64_t nj, int64_t n, struct reel_cut cut, int terms)
+{
+    int64_t segs = segs_of_features(n, cut, terms);
+    struct job j = { .ni = ni, .nj = nj, .g.plan = { .nseg = segs, .levels = log2_up(cut.pieces) } };
+
+    return run_tmp(s, &j, segs);
+}
+
 void reel_cpu_linear_fwd(struct reel_stream *s, int dt, void *y, void *pre, const void *x, const void *w,
                          const float *bias, int64_t m, int64_t n, int64_t k, struct reel_rows r, struct reel_cut cut,
                          int epi, void *tmp)
 {
     struct job j = {
-        .g = { .a = { x, k, 1, dt }, .b = { w, k, 1, dt }, .plan = plan_features(tmp, k, cut) },
+        .g = { .a = { x, k, 1, dt }, .b = { w, k, 1, dt }, .plan = plan_features(tmp, k, cut, 1) },
         .isa = reel_cpu_isa(), .ni = m, .nj = n,
     };
 
     (void)r;
     j.g.out = (struct reel_gemm_out){ y, pre, bias, n, cut.partial ? REEL_F32 : dt, epi == REEL_EPI_GELU, epi == REEL_EPI_ADD };
-    run(s, &j, tmp, segs_of_features(k, cut));
+    run(s, &j, tmp, segs_of_features(k, cut, 1));
 }
 
 size_t reel_cpu_linear_fwd_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r,
                                struct reel_cut cut)
 {
-    int64_t segs = segs_of_features(k, cut);
-    struct job j = { .ni = m, .nj = n, .g.plan = { .nseg = segs, .levels = log2_up(cut.pieces) } };
-
     (void)dt, (void)r;
-    return run_tmp(s, &j, segs);
+    return features_tmp(s, m, n, k, cut, 1);
 }
 
-void reel_cpu_linear_bwd_x(struct reel_stream *s, int dt, void *dx, const void *dy, const void *w, int64_t m,
-                           int64_t n, int64_t k, struct reel_rows r, struct reel_cut cut, int acc, void *tmp)
+void reel_cpu_linear_bwd_x(struct reel_stream *s, int dt, void *dx, struct reel_terms t, int64_t m, int64_t n, int64_t k,
+                           struct reel_rows r, struct reel_cut cut, int acc, void *tmp)
 {
     struct job j = {
-        .g = { .a = { dy, n, 1, dt }, .b = { w, k, 0, dt }, .plan = plan_features(tmp, n, cut) },
+        .g = { .a = { t.dy[0], n, 1, dt }, .b = { t.w[0], k, 0, dt }, .plan = plan_features(tmp, n, cut, t.n) },
         .isa = reel_cpu_isa(), .ni = m, .nj = k,
     };
 
     (void)r;
+    for (int i = 1; i < t.n; i++) {
+        j.g.more[i - 1][0] = (struct reel_mat){ t.dy[i], n, 1, dt };
+        j.g.more[i - 1][1] = (struct reel_mat){ t.w[i], k, 0, dt };
+    }
     j.g.out = (struct reel_gemm_out){ .y = dx, .ld = k, .dt = cut.partial ? REEL_F32 : dt, .acc = acc };
-    run(s, &j, tmp, segs_of_features(n, cut));
+    run(s, &j, tmp, segs_of_features(n, cut, t.n));
 }
 
-size_t reel_cpu_linear_bwd_x_tmp(struct reel_stream *s, int dt, int64_t m, int64_t n, int64_t k, struct reel_rows r,
-                                 struct reel_cut cut)
+size_t reel_cpu_linear_bwd_x_tmp(struct reel_stream *s, int dt, int terms, int64_t m, int64_t n, int64_t k,
+                                 struct reel_rows r, struct reel_cut cut)
 {
-    return reel_cpu_linear_fwd_tmp(s, dt, m, k, n, r, cut);
+    (void)dt, (void)r;
+    return features_tmp(s, m, k, n, cut, terms);
 }
 
 void reel_cpu_linear_bwd_w(struct reel_stream *s, int dt, float *dw, float *db, const void *x, const void *dy,

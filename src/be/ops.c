@@ -85,20 +85,35 @@ void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel
     check_tmp_end(s, mark);
 }
 
-void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor w, struct reel_rows r,
-                       struct reel_cut cut, int acc)
+void reel_linear_bwd_xs(struct reel_stream *s, reel_tensor dx, const reel_tensor *dy, const reel_tensor *w, int n,
+                        struct reel_rows r, struct reel_cut cut, int acc)
 {
-    int64_t n = check_last(__func__, "dy", dy);
-    struct mm z = check_mm(s, __func__, dx, check_cut(__func__, cut, n, check_last(__func__, "dx", dx), dy.dt, !acc), dy, dy.dt, r);
+    reel_dtype dt = dy->dt;
+    struct reel_terms t = { .n = n };
+    struct mm z;
     size_t mark;
     void *tmp;
 
-    check(s, __func__, "w", w, dy.dt, z.n * z.k);
+    REEL_BUG_IF(n < 1 || n > REEL_MAX_TERMS, "%s: %d terms", __func__, n);
+    z = check_mm(s, __func__, dx, check_cut(__func__, cut, check_last(__func__, "dy", *dy), check_last(__func__, "dx", dx), dt, !acc),
+                 *dy, dt, r);
+    for (int i = 0; i < n; i++) {
+        check_rows(s, __func__, "dy", dy[i], dt, z.m, z.n);
+        check(s, __func__, "w", w[i], dt, z.n * z.k);
+        t.dy[i] = dy[i].p;
+        t.w[i] = w[i].p;
+    }
     if (!z.m) return;
-    s->flops += 2.0 * (double)z.m * (double)z.n * (double)z.k;
-    tmp = check_tmp(s, __func__, s->ops->linear_bwd_x_tmp(s, (int)dy.dt, z.m, z.n, z.k, r, cut), &mark);
-    if (!s->planning) s->ops->linear_bwd_x(s, (int)dy.dt, dx.p, dy.p, w.p, z.m, z.n, z.k, r, cut, acc, tmp);
+    s->flops += 2.0 * n * (double)z.m * (double)z.n * (double)z.k;
+    tmp = check_tmp(s, __func__, s->ops->linear_bwd_x_tmp(s, (int)dt, n, z.m, z.n, z.k, r, cut), &mark);
+    if (!s->planning) s->ops->linear_bwd_x(s, (int)dt, dx.p, t, z.m, z.n, z.k, r, cut, acc, tmp);
     check_tmp_end(s, mark);
+}
+
+void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor w, struct reel_rows r,
+                       struct reel_cut cut, int acc)
+{
+    reel_linear_bwd_xs(s, dx, &dy, &w, 1, r, cut, acc);
 }
 
 void reel_linear_bwd_w(struct reel_stream *s, reel_tensor dw, reel_tensor db, reel_tensor x, reel_tensor dy,

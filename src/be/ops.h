@@ -34,6 +34,9 @@ void reel_linear_fwd(struct reel_stream *s, reel_tensor y, reel_tensor pre, reel
 /* dx[M,K] (= or +=) dy[M,N] w[N,K]; cut is that of the sum over N */
 void reel_linear_bwd_x(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor w,
                        struct reel_rows r, struct reel_cut cut, int acc);
+/* the same of n layers that share their input: dx (= or +=) dy[0] w[0] + dy[1] w[1] + ..., one sum (struct reel_terms) */
+void reel_linear_bwd_xs(struct reel_stream *s, reel_tensor dx, const reel_tensor *dy, const reel_tensor *w, int n,
+                        struct reel_rows r, struct reel_cut cut, int acc);
 /* The end of a product whose partial results were added: y[M,N] (= or +=) x[M,N] + bias[N]; x, bias f32 (bias nd 0:
  * none), rounded once to y's dtype. y may be x. */
 void reel_sum_end(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor bias, int acc);
