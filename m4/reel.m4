@@ -58,7 +58,7 @@ AC_DEFUN([REEL_CUDA], [
   AC_ARG_VAR([NVCC], [CUDA compiler])
   AC_ARG_VAR([NVCCFLAGS], [CUDA compiler flags])
   AC_ARG_VAR([CXXFLAGS_SIM], [C++ flags of kernels that run on the host, in tests])
-  : ${CXXFLAGS_SIM="-O2 -march=x86-64-v3"}
+  : ${CXXFLAGS_SIM="-O2"}
   have_cuda=no CUDA_CPPFLAGS= CUDA_LDFLAGS= CUDA_LIBS= NVCC_GENCODE= NVCC_WARN= NVCC_LAUNCHER=
   MPI_CPPFLAGS=`$CC -show 2>/dev/null | tr ' ' '\n' | grep '^-I' | tr '\n' ' '`
   MPI_LIBS=`$CC -show 2>/dev/null | tr ' ' '\n' | grep '^-[[Ll]]' | tr '\n' ' '`
@@ -114,14 +114,12 @@ AC_DEFUN([REEL_CUDA_TRY], [
     [AC_MSG_RESULT([yes])], [AC_MSG_RESULT([no]); have_cuda=no])
   rm -f conftest.cu conftest.cuo])
 
-# REEL_SIMT: CXX and SIMT_CXXFLAGS, which compile CUDA kernels for the host (tests/cuda).
+# REEL_SIMT: SIMT_CXXFLAGS, which compile CUDA kernels for the host (tests/cuda).
 # -fno-strict-aliasing: kernels read memory through pointers to vectors, which nvcc allows.
 AC_DEFUN([REEL_SIMT], [
-  AC_ARG_VAR([CXX], [C++ compiler, for CUDA kernels that run on the host in tests])
-  AC_CHECK_PROGS([CXX], [g++ c++], [no])
-  SIMT_CXXFLAGS="-std=gnu++17 -O2 -g -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-strict-aliasing"
-  SIMT_CXXFLAGS="$SIMT_CXXFLAGS -Wall -Wextra -Wno-unknown-pragmas -Wno-psabi"
-  AS_IF([test "x$enable_devel" != xno], [SIMT_CXXFLAGS="$SIMT_CXXFLAGS -Wshadow -Werror"])
+  SIMT_CXXFLAGS="-std=gnu++17 -g -fPIC -fvisibility=hidden -ffp-contract=off -fno-math-errno -fno-strict-aliasing"
+  SIMT_CXXFLAGS="$SIMT_CXXFLAGS -Wall -Wextra -Wno-unused-parameter -Wno-unknown-pragmas -Wno-psabi"
+  AS_IF([test "x$enable_devel" != xno], [SIMT_CXXFLAGS="$SIMT_CXXFLAGS -Werror"])
   AC_MSG_CHECKING([whether this machine runs AVX2 and FMA])
   AC_RUN_IFELSE([AC_LANG_SOURCE([[
 #if defined(__x86_64__)

@@ -4,28 +4,29 @@ SIMT_CC = tests/cuda/simt_fiber.cc tests/cuda/simt_exec.cc tests/cuda/simt_warp.
 SIMT_CHECK_CC = tests/cuda/simt_check.cc tests/cuda/simt_race.cc tests/cuda/simt_hooks.cc \
   tests/cuda/simt_site.cc tests/cuda/simt_traffic.cc
 EXTRA_DIST += $(SIMT_H) $(SIMT_CC) $(SIMT_CHECK_CC) tests/cuda/simt_check.h
-SIMT_OBJECTS = $(SIMT_CC:.cc=.simt)
-SIMT_CHECK_OBJECTS = $(SIMT_CHECK_CC:.cc=.simt)
+SIMT_OBJECTS = $(SIMT_CC:.cc=.sim)
+SIMT_CHECK_OBJECTS = $(SIMT_CHECK_CC:.cc=.sim)
 
-# x.cu or x.cc -> x.simt, an object for the host; x.cu -> x.checked, every access of it seen by the checker
-SIMT_SANITIZE = -fsanitize=thread,alignment,bounds,shift
-SUFFIXES += .cc .simt .checked
-SIMT_COMPILE = $(CXX) $(SIMT_CXXFLAGS) $(DEFS) $(AM_CPPFLAGS) -isystem $(CUDA_INCLUDE) -I$(top_srcdir)/tests/cuda \
-  $(CPPFLAGS) -MD -MP -MF $@.d -MT $@ -x c++ -c -o $@
-AM_V_SIMT = $(am__v_SIMT_@AM_V@)
-am__v_SIMT_ = $(am__v_SIMT_@AM_DEFAULT_V@)
-am__v_SIMT_0 = @echo "  SIMT    " $@;
-am__v_SIMT_1 =
-.cc.simt:
-	$(AM_V_SIMT)$(MKDIR_P) $(@D) && $(SIMT_COMPILE) $<
-.cu.simt:
-	$(AM_V_SIMT)$(MKDIR_P) $(@D) && $(SIMT_COMPILE) $<
+# x.cu or x.cc -> x.sim, an object for the host; x.cu -> x.checked, every access of it seen by the checker.
+# -O1: fewer of a kernel's accesses are merged before the checker sees them.
+SUFFIXES += .cc .sim .checked
+SIMT_SANITIZE = -O1 -fsanitize=thread,alignment,bounds,shift
+SIMCOMPILE = $(NVCC_LAUNCHER) $(CXX) -x c++ $(SIMT_CXXFLAGS) $(CXXFLAGS_SIM) $(DEFS) -I$(top_srcdir)/tests/cuda \
+  -isystem $(CUDA_INCLUDE) $(AM_CPPFLAGS) $(CPPFLAGS) -MD -MP -MF $@.d -MT $@ -c -o $@
+AM_V_SIM = $(am__v_SIM_@AM_V@)
+am__v_SIM_ = $(am__v_SIM_@AM_DEFAULT_V@)
+am__v_SIM_0 = @echo "  SIM     " $@;
+am__v_SIM_1 =
+.cc.sim:
+	$(AM_V_SIM)$(MKDIR_P) $(@D) && $(SIMCOMPILE) $<
+.cu.sim:
+	$(AM_V_SIM)$(MKDIR_P) $(@D) && $(SIMCOMPILE) $<
 .cu.checked:
-	$(AM_V_SIMT)$(MKDIR_P) $(@D) && $(SIMT_COMPILE) -O1 $(SIMT_SANITIZE) $<
+	$(AM_V_SIM)$(MKDIR_P) $(@D) && $(SIMCOMPILE) $(SIMT_SANITIZE) $<
 # whoever makes another object by these rules adds it here, for its dependencies
-SIMT_TRACKED = $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) $(SIMT_TEST_OBJECTS)
-SIMT_TEST_OBJECTS = tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt tests/cuda/simt_bugs.checked tests/cuda/t_simt_words.simt \
-  tests/cuda/simt_clean.simt tests/cuda/simt_clean.checked
+SIMT_TRACKED = $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) $(SIMT_TEST_OBJECTS) $(CUDA_KERNELS:.cu=.sim) $(CUDA_KERNELS:.cu=.checked)
+SIMT_TEST_OBJECTS = tests/cuda/t_simt.sim tests/cuda/simt_bugs.sim tests/cuda/simt_bugs.checked tests/cuda/t_simt_words.sim \
+  tests/cuda/simt_clean.sim tests/cuda/simt_clean.checked
 -include $(SIMT_TRACKED:=.d)
 
 SIMT_TESTS =
@@ -39,15 +40,15 @@ SIMT_LD = $(AM_V_CCLD)$(CXX) $(AM_LDFLAGS) $(LDFLAGS) -o $@
 SIMT_TESTS += tests/cuda/t_simt tests/cuda/t_simt_checked tests/cuda/t_simt_words tests/cuda/t_simt_words_checked
 TESTS += $(SIMT_TESTS)
 check_DATA += $(SIMT_TESTS)
-tests/cuda/t_simt: tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt $(SIMT_OBJECTS)
-	$(SIMT_LD) tests/cuda/t_simt.simt tests/cuda/simt_bugs.simt $(SIMT_OBJECTS)
-tests/cuda/t_simt_checked: tests/cuda/t_simt.simt tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
-	$(SIMT_LD) tests/cuda/t_simt.simt tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
-tests/cuda/t_simt_words: tests/cuda/t_simt_words.simt tests/cuda/simt_clean.simt $(SIMT_OBJECTS)
-	$(SIMT_LD) tests/cuda/t_simt_words.simt tests/cuda/simt_clean.simt $(SIMT_OBJECTS)
-tests/cuda/t_simt_words_checked: tests/cuda/t_simt_words.simt tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
-	$(SIMT_LD) tests/cuda/t_simt_words.simt tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
+tests/cuda/t_simt: tests/cuda/t_simt.sim tests/cuda/simt_bugs.sim $(SIMT_OBJECTS)
+	$(SIMT_LD) tests/cuda/t_simt.sim tests/cuda/simt_bugs.sim $(SIMT_OBJECTS)
+tests/cuda/t_simt_checked: tests/cuda/t_simt.sim tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
+	$(SIMT_LD) tests/cuda/t_simt.sim tests/cuda/simt_bugs.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
+tests/cuda/t_simt_words: tests/cuda/t_simt_words.sim tests/cuda/simt_clean.sim $(SIMT_OBJECTS)
+	$(SIMT_LD) tests/cuda/t_simt_words.sim tests/cuda/simt_clean.sim $(SIMT_OBJECTS)
+tests/cuda/t_simt_words_checked: tests/cuda/t_simt_words.sim tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
+	$(SIMT_LD) tests/cuda/t_simt_words.sim tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
 endif
 EXTRA_DIST += tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h \
   tests/cuda/t_simt_words.cc tests/cuda/simt_clean.cu tests/cuda/simt_clean.h
-CLEANFILES += $(SIMT_TESTS) tests/cuda/*.a tests/cuda/*.simt tests/cuda/*.checked tests/cuda/*.d kernels/cuda/*.simt kernels/cuda/*.checked kernels/cuda/*.d
+CLEANFILES += $(SIMT_TESTS) tests/cuda/*.a tests/cuda/*.sim tests/cuda/*.checked tests/cuda/*.d kernels/cuda/*.sim kernels/cuda/*.checked kernels/cuda/*.d

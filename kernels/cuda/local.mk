@@ -1,5 +1,5 @@
 # The CUDA backend: a module that the program opens when a run wants a GPU (src/be/module.c).
-# Kernels; each is compiled twice, by nvcc (.o) and, for tests, by the C++ compiler (.sim).
+# Kernels; each is compiled by nvcc (.o) and, for tests, by the C++ compiler (.sim, .checked: tests/cuda.mk).
 CUDA_KERNELS = kernels/cuda/missing.cu
 CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu
 # its host side
@@ -22,16 +22,6 @@ am__v_NVCC_1 =
 .cu.o:
 	$(AM_V_NVCC)$(MKDIR_P) $(@D) && $(NVCOMPILE) -c -o $@ $<
 
-# the same sources for the host; -fno-strict-aliasing: kernels read memory by whatever width suits
-SIMCOMPILE = $(NVCC_LAUNCHER) $(CXX) -x c++ -std=c++17 $(CXXFLAGS_SIM) -g -ffp-contract=off -fno-strict-aliasing -fPIC \
-  $(DEFS) -I$(top_srcdir)/tests/cuda $(CUDA_PARTS)
-AM_V_SIM = $(am__v_SIM_@AM_V@)
-am__v_SIM_ = $(am__v_SIM_@AM_DEFAULT_V@)
-am__v_SIM_0 = @echo "  SIM     " $@;
-am__v_SIM_1 =
-.cu.sim:
-	$(AM_V_SIM)$(MKDIR_P) $(@D) && $(SIMCOMPILE) -c -o $@ $<
-
 if HAVE_CUDA
 moduledir = $(pkglibdir)
 module_PROGRAMS = reel_cuda.so
@@ -41,13 +31,14 @@ reel_cuda_so_CFLAGS = $(AM_CFLAGS) -fPIC
 reel_cuda_so_LDFLAGS = $(REEL_LDFLAGS) -shared $(CUDA_LDFLAGS)
 reel_cuda_so_LDADD = $(CUDA_KERNELS:.cu=.o) $(CUDA_LIBS) -lstdc++
 reel_cuda_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.o)
-$(CUDA_KERNELS:.cu=.o) $(CUDA_KERNELS:.cu=.sim): $(CUDA_NEEDS)
-CLEANFILES += $(CUDA_KERNELS:.cu=.o) $(CUDA_KERNELS:.cu=.sim)
+$(CUDA_KERNELS:.cu=.o): $(CUDA_NEEDS)
+CLEANFILES += $(CUDA_KERNELS:.cu=.o)
 
-kernels/cuda/reel_cuda_so-device.$(OBJEXT) kernels/cuda/reel_cuda_double_so-device.$(OBJEXT): src/base/abi.h
+kernels/cuda/reel_cuda_so-device.$(OBJEXT) kernels/cuda/reel_cuda_double_so-device.$(OBJEXT) \
+  kernels/cuda/reel_cuda_checked_so-device.$(OBJEXT): src/base/abi.h
 
 # the same host sources and kernels on a stand-in for GPU, CUDA runtime, cuBLASLt and NCCL (tests/cuda)
-EXTRA_PROGRAMS += reel_cuda_double.so
+EXTRA_PROGRAMS += reel_cuda_double.so reel_cuda_checked.so
 check_DATA += reel_cuda_double.so
 reel_cuda_double_so_SOURCES = $(CUDA_HOST) $(DOUBLE_SOURCES)
 reel_cuda_double_so_CPPFLAGS = -I$(top_srcdir)/tests/cuda $(CUDA_PARTS) $(MPI_CPPFLAGS)
@@ -56,5 +47,15 @@ reel_cuda_double_so_CXXFLAGS = -std=c++17 -Wall -Wextra -fPIC
 reel_cuda_double_so_LDFLAGS = $(REEL_LDFLAGS) -shared
 reel_cuda_double_so_LDADD = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS) $(MPI_LIBS) -lstdc++
 reel_cuda_double_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS)
-CLEANFILES += reel_cuda_double.so
+
+# ... with every access of a kernel checked: some five times slower
+check_DATA += reel_cuda_checked.so
+reel_cuda_checked_so_SOURCES = $(reel_cuda_double_so_SOURCES)
+reel_cuda_checked_so_CPPFLAGS = $(reel_cuda_double_so_CPPFLAGS)
+reel_cuda_checked_so_CFLAGS = $(reel_cuda_double_so_CFLAGS)
+reel_cuda_checked_so_CXXFLAGS = $(reel_cuda_double_so_CXXFLAGS)
+reel_cuda_checked_so_LDFLAGS = $(reel_cuda_double_so_LDFLAGS)
+reel_cuda_checked_so_LDADD = $(CUDA_KERNELS:.cu=.checked) $(SIMT_CHECK_OBJECTS) $(DOUBLE_LIBS) -lstdc++
+reel_cuda_checked_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.checked) $(SIMT_CHECK_OBJECTS) $(DOUBLE_LIBS)
+CLEANFILES += reel_cuda_double.so reel_cuda_checked.so
 endif

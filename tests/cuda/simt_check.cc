@@ -37,69 +37,92 @@ static const char *verb(Access kind)
 
 /* ---- what is common to both memories ---- */
 
-static void report_race(Site site, Race r, Access kind, const char *memory, size_t offset)
+/* Accessed bytes that exist: their shadows, and what to call them. */
+struct Place {
+    uint8_t *state;
+    Cell *cell;
+    size_t cells;
+    size_t offset;      /* in the array or the allocation */
+    const Array *array; /* of shared memory, or NULL */
+    int allocation;
+};
+
+static std::string name(const Place &m)
+{
+    std::string what =
+        m.array ? "shared " + m.array->name : "device allocation #" + std::to_string(m.allocation);
+
+    return what + " at byte " + std::to_string(m.offset);
+}
+
+static void report_race(Site site, const Place &m, Access kind, Race r)
 {
     static const char *why[] = { "", "no barrier between them", "blocks have no order",
                                  "no stream or event orders them" };
     const char *did = r.before_wrote ? "stored" : "loaded";
 
+    if (!first_report(site, RACE + r.with)) return;
+    const Line &l = site_line(site);
     if (r.with == OTHER_OP)
-        REPORT(site, RACE + r.with, "RACE in %s at byte %zu: a %s here, %s by operation %u (%s); %s", memory,
-               offset, verb(kind), did, r.op, runtime.op ? runtime.op(r.op).what : "?", why[r.with]);
+        error(l.file.c_str(), l.line, "RACE in %s: a %s here, %s by operation %u (%s); %s", name(m).c_str(),
+              verb(kind), did, r.op, runtime.op ? runtime.op(r.op).what : "?", why[r.with]);
     else
-        REPORT(site, RACE + r.with, "RACE in %s at byte %zu: a %s here, %s by thread %d of %s; %s", memory,
-               offset, verb(kind), did, r.thread, r.with == SAME_BLOCK ? "the block" : "another block",
-               why[r.with]);
+        error(l.file.c_str(), l.line, "RACE in %s: a %s here, %s by thread %d of %s; %s", name(m).c_str(),
+              verb(kind), did, r.thread, r.with == SAME_BLOCK ? "the block" : "another block", why[r.with]);
 }
 
-static void check_defined(Site site, const uint8_t *state, int bytes, const char *memory, size_t offset)
+static void check_defined(Site site, const Place &m, int bytes)
 {
     for (int i = 0; i < bytes; i++) {
-        if (state[i] == DEFINED) continue;
-        REPORT(site, UNINITIALISED, "UNINITIALISED %s read at byte %zu%s", memory, offset + (size_t)i,
-               state[i] == IN_FLIGHT ? ": cp.async has not been waited for" : "");
+        if (m.state[i] == DEFINED) continue;
+        REPORT(site, UNINITIALISED, "UNINITIALISED read of %s%s", name(m).c_str(),
+               m.state[i] == IN_FLIGHT ? ": cp.async has not been waited for" : "");
         return;
     }
 }
 
-static void check_alignment(Site site, const void *p, int bytes, Access kind, const char *memory)
+static size_t cells(size_t at, int bytes)
 {
-    if ((uintptr_t)p & (uintptr_t)(bytes - 1))
-        REPORT(site, ALIGNMENT, "MISALIGNED %d-byte %s of %s", bytes, verb(kind), memory);
+    return (at + (size_t)bytes - 1) / GRAIN - at / GRAIN + 1;
 }
 
-static size_t cells(size_t offset, int bytes)
+/* Single bytes are not watched for races: two share a cell. */
+static void check_place(Site site, const void *p, int bytes, Access kind, const Place &m)
 {
-    return (offset + (size_t)bytes - 1) / GRAIN - offset / GRAIN + 1;
+    if ((uintptr_t)p & (uintptr_t)(bytes - 1))
+        REPORT(site, ALIGNMENT, "MISALIGNED %d-byte %s of %s", bytes, verb(kind), name(m).c_str());
+    if (kind != STORE) check_defined(site, m, bytes);
+    for (int i = 0; kind != LOAD && i < bytes; i++) m.state[i] = DEFINED;
+    if (bytes >= GRAIN) {
+        Race r = race_note(m.cell, m.cells, kind, m.array != NULL);
+        if (r.with) report_race(site, m, kind, r);
+    }
+    if (traffic_sampled) traffic_note(site, p, bytes, kind, m.array != NULL);
 }
 
 /* ---- shared memory ---- */
 
 static void check_shared(Site site, const void *p, int bytes, Access kind)
 {
-    size_t at = (size_t)((const uint8_t *)p - shared_base());
+    size_t at = (size_t)((const uint8_t *)p - shared_base);
     int owner = shared_owner[at];
 
-    if (!owner || at + (size_t)bytes > SHARED_MAX || shared_owner[at + (size_t)bytes - 1] != owner) {
-        REPORT(site, BOUNDS, "OUT OF BOUNDS %d-byte %s of shared memory, %s %s", bytes, verb(kind),
-               owner ? "past the end of" : "outside of",
-               owner ? arrays[(size_t)owner - 1].name.c_str() : "every array");
+    if (owner && at + (size_t)bytes <= SHARED_MAX && shared_owner[at + (size_t)bytes - 1] == owner) {
+        const Array *a = &arrays[(size_t)owner - 1];
+        check_place(site, p, bytes, kind,
+                    Place{ shared_state + at, shared_cell + at / GRAIN, cells(at, bytes), at - a->at, a, 0 });
         return;
     }
-    const Array &a = arrays[(size_t)owner - 1];
-    check_alignment(site, p, bytes, kind, a.name.c_str());
-    if (kind != STORE) check_defined(site, shared_state + at, bytes, a.name.c_str(), at - a.at);
-    if (kind != LOAD) memset(shared_state + at, DEFINED, (size_t)bytes);
-    Race r = race_note(shared_cell + at / GRAIN, cells(at, bytes), kind, true);
-    if (r.with) report_race(site, r, kind, a.name.c_str(), at - a.at);
-    traffic_note(site, p, bytes, kind, true);
+    REPORT(site, BOUNDS, "OUT OF BOUNDS %d-byte %s of shared memory, %s %s", bytes, verb(kind),
+           owner ? "past the end of" : "outside of",
+           owner ? arrays[(size_t)owner - 1].name.c_str() : "every array");
 }
 
 static void shared_placed(void *p, size_t bytes, const char *name)
 {
-    size_t at = (size_t)((uint8_t *)p - shared_base());
+    size_t at = (size_t)((uint8_t *)p - shared_base);
 
-    arrays.push_back(Array{ std::string("shared ") + name, at });
+    arrays.push_back(Array{ name, at });
     memset(shared_owner + at, (int)arrays.size(), bytes);
     memset(shared_state + at, UNDEFINED, bytes);
 }
@@ -162,17 +185,11 @@ static void check_device(Site site, const void *p, int bytes, Access kind)
 {
     const Allocation *a = find_allocation((const uint8_t *)p);
     size_t at = (size_t)((const uint8_t *)p - runtime.arena);
-    char name[48];
 
     if (!in_bounds(site, (const uint8_t *)p, bytes, kind, a)) return;
-    size_t offset = (size_t)((const uint8_t *)p - a->p);
-    snprintf(name, sizeof name, "device allocation #%d", a->id);
-    check_alignment(site, p, bytes, kind, name);
-    if (kind != STORE) check_defined(site, device_state + at, bytes, name, offset);
-    if (kind != LOAD) memset(device_state + at, DEFINED, (size_t)bytes);
-    Race r = race_note(device_cell + at / GRAIN, cells(at, bytes), kind, false);
-    if (r.with) report_race(site, r, kind, name, offset);
-    traffic_note(site, p, bytes, kind, false);
+    check_place(site, p, bytes, kind,
+                Place{ device_state + at, device_cell + at / GRAIN, cells(at, bytes),
+                       (size_t)((const uint8_t *)p - a->p), NULL, a->id });
 }
 
 /* An operation that is not a kernel: a copy, a memset, a library's product. Copies may move undefined bytes. */
@@ -200,7 +217,7 @@ static void set_defined(const void *p, size_t bytes, bool yes)
 
 static void set_in_flight(const void *p, size_t bytes)
 {
-    if (is_shared(p)) memset(shared_state + ((const uint8_t *)p - shared_base()), IN_FLIGHT, bytes);
+    if (is_shared(p)) memset(shared_state + ((const uint8_t *)p - shared_base), IN_FLIGHT, bytes);
 }
 
 /* ---- the rest: a thread's stack, a launch's arguments, constants of the program ---- */

@@ -60,6 +60,7 @@ void race_launch();
 
 /* ---- traffic (simt_traffic.cc) ---- */
 
+extern bool traffic_sampled; /* of this block */
 void traffic_note(Site site, const void *p, int bytes, Access kind, bool shared);
 void traffic_block_begin();
 void traffic_block_end();

@@ -15,7 +15,8 @@ Thread *cur;
 Block block;
 Stats stats;
 
-static unsigned char *stacks;
+unsigned char *stacks;
+const size_t stacks_bytes = (size_t)STACKS_MAX * STACK_BYTES;
 static void *idle_sp[STACKS_MAX]; /* by stack: where a worker without a thread stands */
 static int idle[STACKS_MAX], n_idle, n_stacks;
 static void *scheduler_sp;
@@ -24,26 +25,17 @@ static int entering; /* the stack of a worker that is new */
 
 /* ---- the clock of a block: what each warp has seen of each ---- */
 
-static uint32_t now, seen[WARPS_MAX][WARPS_MAX];
-
-uint32_t sync_time()
-{
-    return now;
-}
-uint32_t seen_time(int warp, int of)
-{
-    return seen[warp][of];
-}
+uint32_t sync_time, seen_time[WARPS_MAX][WARPS_MAX];
 
 static void times_reset()
 {
-    now = 1;
-    for (int w = 0; w < block.warps; w++) std::fill(seen[w], seen[w] + block.warps, 0u);
+    sync_time = 1;
+    for (int w = 0; w < block.warps; w++) std::fill(seen_time[w], seen_time[w] + block.warps, 0u);
 }
 
 static void times_warp(int w)
 {
-    seen[w][w] = ++now;
+    seen_time[w][w] = ++sync_time;
 }
 
 static void times_join(const uint32_t *waiting)
@@ -51,11 +43,12 @@ static void times_join(const uint32_t *waiting)
     uint32_t all[WARPS_MAX] = { 0 };
     int n = block.warps;
 
-    now++;
+    sync_time++;
     for (int w = 0; w < n; w++)
-        for (int v = 0; waiting[w] && v < n; v++) all[v] = std::max(all[v], v == w ? now : seen[w][v]);
+        for (int v = 0; waiting[w] && v < n; v++)
+            all[v] = std::max(all[v], v == w ? sync_time : seen_time[w][v]);
     for (int w = 0; w < n; w++)
-        if (waiting[w]) std::copy(all, all + n, seen[w]);
+        if (waiting[w]) std::copy(all, all + n, seen_time[w]);
 }
 
 /* ---- switching ---- */
@@ -105,10 +98,6 @@ static void go(void **save, Lane *next)
     }
 }
 
-bool is_stack(const void *p)
-{
-    return (uintptr_t)p - (uintptr_t)stacks < (uintptr_t)STACKS_MAX * STACK_BYTES;
-}
 int running_threads()
 {
     return block.threads;

@@ -106,18 +106,9 @@ struct Placed {
     unsigned char *end;
     const char *name;
 };
-static unsigned char *shared_mem;
+unsigned char *shared_base;
 static size_t shared_used, shared_counted, shared_limit;
 static std::vector<Placed> placed;
-
-unsigned char *shared_base()
-{
-    return shared_mem;
-}
-bool is_shared(const void *p)
-{
-    return (uintptr_t)p - (uintptr_t)shared_mem < SHARED_MAX;
-}
 
 static void *place(size_t bytes, size_t align, const char *name)
 {
@@ -128,7 +119,7 @@ static void *place(size_t bytes, size_t align, const char *name)
         error(NULL, 0, "shared memory: %s does not fit", name);
         abort();
     }
-    p = shared_mem + shared_used;
+    p = shared_base + shared_used;
     shared_used += bytes;
     memset(p, 0xFF, bytes);
     memset(p + bytes, CANARY, CANARY_BYTES);
@@ -241,10 +232,10 @@ static void setup()
 {
     const char *e = getenv("SIMT_ORDER");
 
-    if (shared_mem) return;
-    shared_mem =
+    if (shared_base) return;
+    shared_base =
         (unsigned char *)mmap(NULL, SHARED_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (shared_mem == MAP_FAILED) abort();
+    if (shared_base == MAP_FAILED) abort();
     watch_for_spins();
     if (!e) return;
     if (!strcmp(e, "reverse")) set_order(REVERSE, 0);

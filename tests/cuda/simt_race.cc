@@ -137,11 +137,11 @@ static Conflict conflict_in_launch(uint64_t a, const Me &me, bool read)
     if (many & MANY_BLOCKS || serial_of(a) != me.serial) return OTHER_BLOCK;
     if (many & MANY_WARPS) {
         for (int w = 0; w < (running_threads() + 31) / 32; w++)
-            if (time_of(a) >= seen_time(me.warp, w)) return SAME_BLOCK;
+            if (time_of(a) >= seen_time[me.warp][w]) return SAME_BLOCK;
         return ORDERED;
     }
     if (thread_of(a) == me.thread && !(many & MANY_LANES)) return ORDERED;
-    return time_of(a) < seen_time(me.warp, warp) ? ORDERED : SAME_BLOCK;
+    return time_of(a) < seen_time[me.warp][warp] ? ORDERED : SAME_BLOCK;
 }
 
 static Conflict conflict(uint64_t a, const Me &me, bool read)
@@ -182,7 +182,8 @@ static Race note_cells(Cell *c, size_t n, const Me &me, Access kind)
 
     for (size_t i = 0; i < n; i++, c++) {
         bool both_atomic = kind == ATOMIC && flags_of(c->write) & ATOMIC_WRITE;
-        Conflict w = c->write == mine ? ORDERED : conflict(c->write, me, false);
+        Conflict w =
+            (c->write | ATOMIC_WRITE) == (mine | ATOMIC_WRITE) ? ORDERED : conflict(c->write, me, false);
 
         if (w != ORDERED && !(both_atomic && w != OTHER_OP)) keep_worst(&worst, w, c->write, true);
         if (kind == LOAD) {
@@ -199,7 +200,7 @@ static Race note_cells(Cell *c, size_t n, const Me &me, Access kind)
 
 Race race_note(Cell *c, size_t n, Access kind, bool shared)
 {
-    Me me = { block_serial, cur->linear, cur->warp, sync_time(), shared };
+    Me me = { block_serial, cur->linear, cur->warp, sync_time, shared };
 
     if (me.time >> TIME_BITS) {
         fprintf(stderr, "simt: more than 2^%d barriers in one block: the checker cannot count them\n",

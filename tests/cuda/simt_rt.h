@@ -77,12 +77,19 @@ extern Checker checker;
 enum { SHARED_MAX = 256 * 1024 };
 extern bool in_kernel;
 extern Launch *running_launch;
-extern uint64_t launch_serial;        /* block_serial of the running launch's first block */
-uint32_t sync_time();                 /* counts the block's barriers and __syncwarps */
-uint32_t seen_time(int warp, int of); /* warp has synchronised with what warp `of` did before this time */
-bool is_shared(const void *p);
-unsigned char *shared_base();
-bool is_stack(const void *p);
+extern uint64_t launch_serial;     /* block_serial of the running launch's first block */
+extern uint32_t sync_time;         /* counts the block's barriers and __syncwarps */
+extern uint32_t seen_time[32][32]; /* [warp][of]: warp has synchronised with what `of` did before then */
+extern unsigned char *shared_base, *stacks;
+extern const size_t stacks_bytes;
+inline bool is_shared(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)shared_base < SHARED_MAX;
+}
+inline bool is_stack(const void *p)
+{
+    return (uintptr_t)p - (uintptr_t)stacks < stacks_bytes;
+}
 int running_threads(); /* of the block */
 
 /* What ran, for reports and tests. */

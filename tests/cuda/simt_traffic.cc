@@ -26,8 +26,13 @@ struct Total {
     uint64_t requests, moved, ideal;
 };
 static std::vector<Event> events[1024]; /* by thread */
-static std::map<Site, Total> totals;
-static bool sampled;
+typedef std::pair<Site, int> Place;     /* a line may load, store, in both memories */
+static Place place(const Event &e)
+{
+    return Place(e.site, e.kind * 2 + e.shared);
+}
+static std::map<Place, Total> totals;
+bool traffic_sampled;
 
 static bool wanted()
 {
@@ -39,14 +44,14 @@ static bool wanted()
 
 void traffic_note(Site site, const void *p, int bytes, Access kind, bool shared)
 {
-    if (sampled) events[cur->linear].push_back(Event{ site, (uintptr_t)p, bytes, kind, shared });
+    events[cur->linear].push_back(Event{ site, (uintptr_t)p, bytes, kind, shared });
 }
 
 void traffic_block_begin()
 {
-    sampled = wanted() && block_serial == launch_serial;
+    traffic_sampled = wanted() && block_serial == launch_serial;
     for (std::vector<Event> &e : events)
-        if (sampled) e.clear();
+        if (traffic_sampled) e.clear();
 }
 
 /* 32 banks of 4 bytes; lanes with wide accesses are served 16 or 8 at a time. */
@@ -83,13 +88,13 @@ static void count_global(const std::vector<Event> &v, Total *t)
 /* The k-th accesses of a warp's lanes at one line are taken for one instruction. */
 static void count_warp(int warp)
 {
-    std::map<std::pair<Site, int>, std::vector<Event>> together;
+    std::map<std::pair<Place, int>, std::vector<Event>> together;
 
     for (int l = 0; l < 32; l++) {
-        std::map<Site, int> k;
+        std::map<Place, int> k;
 
         for (const Event &e : events[warp * 32 + l])
-            together[std::make_pair(e.site, k[e.site]++)].push_back(e);
+            together[std::make_pair(place(e), k[place(e)]++)].push_back(e);
     }
     for (const auto &it : together) {
         Total &t = totals.emplace(it.first.first, Total{ it.second[0], 0, 0, 0 }).first->second;
@@ -104,7 +109,7 @@ static void count_warp(int warp)
 
 void traffic_block_end()
 {
-    for (int w = 0; sampled && w < 32; w++) count_warp(w);
+    for (int w = 0; traffic_sampled && w < 32; w++) count_warp(w);
 }
 
 static void print_total(const Line &l, const Total &t)
@@ -123,7 +128,7 @@ static void print_total(const Line &l, const Total &t)
 static struct AtExit {
     ~AtExit()
     {
-        for (const auto &it : totals) print_total(site_line(it.first), it.second);
+        for (const auto &it : totals) print_total(site_line(it.first.first), it.second);
     }
 } at_exit;
 
