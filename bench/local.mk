@@ -21,5 +21,14 @@ bench_b_step_SOURCES = bench/b_step.c
 EXTRA_DIST += bench/distill_quality bench/distill_quality.d
 EXTRA_DIST += bench/step_torch.py bench/attn_torch.py bench/dmd2_torch.py
 
+# what nvcc made of the kernels; t_gpu_static.sh reads it too
+if HAVE_CUDA
+EXTRA_PROGRAMS += bench/gpu_static
+check_DATA += bench/gpu_static
+bench_gpu_static_SOURCES = bench/gpu_static.c
+bench_gpu_static_CPPFLAGS = -isystem $(CUDA_INCLUDE)
+bench_gpu_static_LDADD =
+endif
+
 bench: $(EXTRA_PROGRAMS)
 .PHONY: bench

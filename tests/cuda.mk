@@ -1,8 +1,8 @@
 # CUDA kernels without a GPU: tests/cuda/README.md. The executor needs the toolkit's headers, not a driver.
 SIMT_H = tests/cuda/simt_host.h tests/cuda/simt_rt.h tests/cuda/simt_exec.h tests/cuda/simt_fiber.h
-SIMT_CC = tests/cuda/simt_fiber.cc tests/cuda/simt_exec.cc tests/cuda/simt_warp.cc tests/cuda/simt_launch.cc
-SIMT_CHECK_CC = tests/cuda/simt_check.cc tests/cuda/simt_race.cc tests/cuda/simt_hooks.cc \
-  tests/cuda/simt_site.cc tests/cuda/simt_traffic.cc
+SIMT_CC = tests/cuda/simt_fiber.cc tests/cuda/simt_exec.cc tests/cuda/simt_warp.cc tests/cuda/simt_launch.cc \
+  tests/cuda/simt_record.cc tests/cuda/simt_site.cc
+SIMT_CHECK_CC = tests/cuda/simt_check.cc tests/cuda/simt_race.cc tests/cuda/simt_hooks.cc tests/cuda/simt_traffic.cc
 EXTRA_DIST += $(SIMT_H) $(SIMT_CC) $(SIMT_CHECK_CC) tests/cuda/simt_check.h
 SIMT_OBJECTS = $(SIMT_CC:.cc=.sim)
 SIMT_CHECK_OBJECTS = $(SIMT_CHECK_CC:.cc=.sim)
@@ -49,6 +49,7 @@ tests/cuda/t_simt_words: tests/cuda/t_simt_words.sim tests/cuda/simt_clean.sim $
 tests/cuda/t_simt_words_checked: tests/cuda/t_simt_words.sim tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
 	$(SIMT_LD) tests/cuda/t_simt_words.sim tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
 endif
-EXTRA_DIST += tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h \
+EXTRA_DIST += tests/cuda/README.md tests/cuda/mutate.sh tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h \
   tests/cuda/t_simt_words.cc tests/cuda/simt_clean.cu tests/cuda/simt_clean.h
 CLEANFILES += $(SIMT_TESTS) tests/cuda/*.a tests/cuda/*.sim tests/cuda/*.checked tests/cuda/*.d kernels/cuda/*.sim kernels/cuda/*.checked kernels/cuda/*.d
+dist_check_SCRIPTS += tests/t_gpu_static.sh

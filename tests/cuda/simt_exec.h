@@ -56,6 +56,7 @@ struct Block {
 extern Block block;
 
 void run_block();
+void record(const Launch &l); /* simt_record.cc */
 uint64_t random_bits();
 extern Order order;
 

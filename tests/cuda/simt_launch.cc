@@ -271,6 +271,7 @@ static std::vector<uint32_t> block_order(size_t n)
 void run(Launch &l)
 {
     setup();
+    record(l);
     running_launch = &l;
     grid_dim = l.grid;
     block_dim = l.block;

@@ -4,6 +4,8 @@
 /* Between the executor (simt_exec.cc), its checker (simt_check.cc) and the runtime that owns streams
  * and device memory (the double of libcudart). The executor alone runs a launch at once. */
 
+#include <string>
+
 #include "kernels/cuda/simt.h"
 
 namespace simt
@@ -17,6 +19,9 @@ void error(const char *file, int line, const char *fmt, ...) __attribute__((form
 int errors();
 void clear_errors();
 void abort_on_error(bool yes);
+
+/* A kernel's name as the compiler mangled it. */
+std::string symbol(const void *fn);
 
 enum Order { FORWARD, REVERSE, RANDOM };
 /* Order of threads and blocks; SIMT_ORDER=forward|reverse|random:SEED sets it for a process. */

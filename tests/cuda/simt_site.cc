@@ -1,4 +1,4 @@
-/* From a site to its line, by addr2line: asked once per site, when there is something to report. */
+/* From addresses to lines and names, by addr2line: asked when there is something to report. */
 
 #include "simt_check.h"
 
@@ -40,16 +40,24 @@ static Line parse(char *text)
     return l;
 }
 
-static Line ask(Site pc)
+/* Asks addr2line about an address of this process; NULL: it cannot be asked. */
+static FILE *addr2line(const char *option, uintptr_t pc)
 {
     Dl_info info;
-    char command[4096], text[4096];
-    Line l = { "?", 0 };
+    char command[4096];
 
-    if (!dladdr((void *)pc, &info)) return l;
-    snprintf(command, sizeof command, "addr2line -i -e '%s' 0x%lx", info.dli_fname,
-             (unsigned long)(pc - 1 - (uintptr_t)info.dli_fbase));
-    FILE *f = popen(command, "r");
+    if (!dladdr((void *)pc, &info)) return NULL;
+    snprintf(command, sizeof command, "addr2line %s -e '%s' 0x%lx", option, info.dli_fname,
+             (unsigned long)(pc - (uintptr_t)info.dli_fbase));
+    return popen(command, "r");
+}
+
+static Line ask(Site pc)
+{
+    char text[4096];
+    Line l = { "?", 0 };
+    FILE *f = addr2line("-i", pc - 1); /* within the call that returns to pc */
+
     if (!f) return l;
     while (fgets(text, sizeof text, f)) {
         l = parse(text);
@@ -57,6 +65,17 @@ static Line ask(Site pc)
     }
     pclose(f);
     return l;
+}
+
+std::string symbol(const void *fn)
+{
+    char text[4096] = "?";
+    FILE *f = addr2line("-f", (uintptr_t)fn);
+
+    if (!f) return text;
+    if (fgets(text, sizeof text, f)) text[strcspn(text, "\n")] = 0;
+    pclose(f);
+    return text;
 }
 
 const Line &site_line(Site s)
