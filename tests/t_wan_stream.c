@@ -46,7 +46,7 @@ struct act {
     const char *policy;
     struct reel_model_opts opts; /* chunk, window, sink */
     int64_t b0, B;               /* samples of the inputs */
-    int shard;                   /* over how many ranks */
+    int shard, sp;               /* over how many ranks; 0: one */
     reel_dtype dt;
     int checkpointing;
     void (*run)(struct rig *r, struct act *a);
@@ -76,7 +76,7 @@ static void act(struct act *a)
     const char *config = a->policy && !strcmp(a->policy, "relativistic") ? CONFIG("relativistic") : CONFIG("absolute");
     int n = a->shard ? a->shard : 1;
 
-    REEL_BUG_IF(rig_open_plan(&r, &world, (struct reel_mesh_dims){ world.size, world.size / n, n, 1, 1 }, config, a->dt,
+    REEL_BUG_IF(rig_open_plan(&r, &world, (struct reel_mesh_dims){ world.size, world.size / n, n, a->sp ? a->sp : 1, 1 }, config, a->dt,
                               a->checkpointing, shape, &plan) != REEL_OK, "%s", reel_errrec()->msg);
     rig_fill(&r, weight, &r);
     reel_put(&r.s, r.io.text, text + a->b0 * M);
@@ -638,6 +638,34 @@ static void ranks(size_t k)
     free(keep);
 }
 
+/* One clip that all ranks share against the clip on rank 0: passes with and without a gradient, keys alone, sampling. */
+static void shared(size_t k, int64_t B, reel_dtype dt)
+{
+    struct act a = { .policy = kinds[k].policy, .opts = kinds[k].opts, .B = B, .shard = world.size, .sp = world.size, .dt = dt,
+                     .checkpointing = k % 2 == 0, .full_context = B > 1 };
+    struct act split = rolled(a), all, sampled[2];
+    float *keep = malloc(sizeof cot);
+    double ok = 1;
+
+    memcpy(keep, cot, sizeof cot);
+    if (world.rank) memset(cot, 0, sizeof cot);
+    a.sp = 0;
+    all = rolled(a);
+    memcpy(cot, keep, sizeof cot);
+    for (int c = 0; c < CHUNKS; c++) ok *= equal(split.grad[c], all.grad[c], all.n_grad);
+    ok *= equal(split.v, all.v, B * N) && (world.rank || equal(split.dx, all.dx, B * N));
+    a.run = sample;
+    sampled[0] = rolled(a);
+    a.sp = world.size;
+    sampled[1] = rolled(a);
+    ok *= equal(sampled[0].v, sampled[1].v, B * N);
+    reel_comm_sum(&world, &ok, 1);
+    TAP_OK(ok == world.size, "%s, %s, %ld samples: %d sequence parallel ranks have the bits of one", reel_dtype_name(dt), kinds[k].what,
+           (long)B, world.size);
+    drop(&split), drop(&all), drop(&sampled[0]), drop(&sampled[1]);
+    free(keep);
+}
+
 int main(int argc, char **argv)
 {
     size_t n = sizeof kinds / sizeof *kinds;
@@ -646,7 +674,11 @@ int main(int argc, char **argv)
     if (reel_comm_start(&world, &argc, &argv)) return 1;
     tap_quiet = world.rank != 0;
     inputs();
-    for (size_t k = 0; k < n && world.size > 1; k++) ranks(k);
+    for (size_t k = 0; k < n && world.size > 1; k++) {
+        ranks(k);
+        shared(k, 1, k % 2 ? REEL_BF16 : REEL_F32);
+        shared(k, 2, REEL_F32);
+    }
     if (world.size == 1) {
         masks();
         for (size_t k = 0; k < n; k++) {
