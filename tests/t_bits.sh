@@ -24,4 +24,6 @@ same "activation checkpointing" "$want" "$(hash 1 --training.model.enable_gradie
 want=$(hash 4 --training.compute_dtype bf16)
 same "bf16: one rank as four" "$want" "$(hash 1 --training.compute_dtype bf16)"
 same "bf16: two groups of four" "$want" "$(hash 8 $d.sp_size 4 --training.compute_dtype bf16)"
+want=$(hash 2 --training.reproducibility resume)
+same "reproducibility resume: run twice" "$want" "$(hash 2 --training.reproducibility resume --training.threads 2)"
 plan

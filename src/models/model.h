@@ -79,6 +79,7 @@ struct reel_model {
     struct reel_param_def *def; /* malloc'ed by init */
     int n_def, n_units;
     int text_len, text_dim, channels, heads, patch_h, patch_w;
+    int one_run; /* sums over rows are not cut into canonical runs: training.reproducibility resume */
     int checkpointing; /* full activation checkpointing: keep block inputs only */
     struct reel_model_opts opts; /* before init */
     int64_t chunk;     /* causal models: latent frames that attend to one another (set by init), else 0 */

@@ -87,6 +87,14 @@ static struct reel_pass pass_of(const struct reel_model *m, struct reel_arena *a
     };
 }
 
+/* Reproducibility on one layout only: sums over rows as long as the rank's rows. */
+static void one_run(struct reel_pass *c)
+{
+    struct reel_rows *r[] = { &c->tok, &c->txt, &c->vec, &c->share.rows, &c->share.txt };
+
+    for (int i = 0; i < 5; i++) r[i]->runs = 1, r[i]->run_tok = r[i]->s;
+}
+
 /* The blocks that tokens choose among, and how many they choose. */
 static struct reel_sparse sparse_of(struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in)
 {
@@ -121,6 +129,7 @@ static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_a
     int64_t D = w->c.heads * w->c.head_dim;
 
     k->c = pass_of(m, a, in);
+    if (m->one_run) one_run(&k->c);
     k->in = mine(&k->c.share, in);
     k->backward = backward;
     k->view = (struct wan_view){ .sparse = sparse_of(m, a, in) };

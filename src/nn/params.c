@@ -257,6 +257,14 @@ int64_t reel_shard_run(const struct reel_params *ps, int i)
     return ps->cfg.def[i].split == REEL_SPLIT_COLS ? p->row : p->chunk;
 }
 
+int reel_head_pieces(int heads)
+{
+    int p = 8;
+
+    while (p > 1 && heads % p) p /= 2;
+    return p;
+}
+
 void reel_grad_squares(const struct reel_params *ps, int i, reel_tensor acc)
 {
     int all = ps->cfg.pieces ? ps->cfg.pieces : 1, size = ps->mesh->tp.size;

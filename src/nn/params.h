@@ -40,8 +40,11 @@ struct reel_params_cfg {
     reel_dtype compute; /* REEL_F32 or REEL_BF16 */
     int trainable;      /* gradients and AdamW moments exist, of parameters that are not frozen */
     const struct reel_naming *naming; /* NULL: files use the table's names */
-    int pieces;                       /* equal pieces of columns that sums over split columns are made of; 0: 1 */
+    int pieces;                       /* equal pieces of columns that sums over split columns are made of, a power of two; 0: 1 */
 };
+
+/** reel_head_pieces - canonical pieces of features: the largest power of two up to 8 that divides the heads. Local. */
+int reel_head_pieces(int heads);
 
 /**
  * reel_tp_part - what tp rank `rank` of `size` holds of n split rows or columns: [*at, *at + result). Local.

@@ -56,6 +56,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
                                         .sparse = reel_method_sparse(r->cfg, (enum reel_role)i),
                                         .parity = r->cfg->method.parity || r->cfg->training.model.parity };
     m->flow_shift = (float)c->flow_shift;
+    m->one_run = r->cfg->training.reproducibility == REEL_REPRO_RESUME;
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
     m->compute = compute_dtype(r);
     m->gscale = 1;
@@ -218,6 +219,7 @@ static reel_err open_params(struct reel_run *r, int i)
     struct reel_params_cfg pc = { .role = m->role, .def = m->def, .n = m->n_def, .n_units = m->n_units,
                                   .compute = m->compute, .trainable = m->trainable, .naming = m->ops->naming };
 
+    pc.pieces = m->one_run ? r->mesh.dims.tp : reel_head_pieces(m->heads);
     return reel_params_open(&m->ps, &pc, &r->mesh, &r->s, &r->mem[i].params, &r->mem[i].optim, &r->mem[i].work);
 }
 
