@@ -13,3 +13,6 @@ tests_t_op_adamw_SOURCES = tests/t_op_adamw.c
 tests_t_op_front_SOURCES = tests/t_op_front.c
 check_PROGRAMS += tests/t_gpus
 tests_t_gpus_SOURCES = tests/t_gpus.c
+check_PROGRAMS += tests/t_device tests/t_device_np3
+tests_t_device_SOURCES = tests/t_device.c
+tests_t_device_np3_SOURCES = tests/t_device.c
