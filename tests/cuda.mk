@@ -28,6 +28,7 @@ SIMT_TRACKED = $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) $(SIMT_TEST_OBJECTS) $(CUDA
 SIMT_TEST_OBJECTS = tests/cuda/t_simt.sim tests/cuda/simt_bugs.sim tests/cuda/simt_bugs.checked tests/cuda/t_simt_words.sim \
   tests/cuda/simt_clean.sim tests/cuda/simt_clean.checked
 -include $(SIMT_TRACKED:=.d)
+$(SIMT_TRACKED): $(top_srcdir)/tests/cuda.mk
 
 SIMT_TESTS =
 if HAVE_CUDA

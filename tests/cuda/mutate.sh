@@ -67,8 +67,9 @@ for f in "$src"/kernels/cuda/*.cu; do
 done
 make -s reel_cuda_checked.so || exit 1
 commands=$tmp/commands
+top=$(sed -n 's/^srcdir = //p' Makefile) # as make names it
 {
-    for u in $units; do make -n V=1 -W "$src/kernels/cuda/$u.cu" "kernels/cuda/$u.checked" | grep -- '-c -o'; done
+    for u in $units; do make -n V=1 -W "$top/kernels/cuda/$u.cu" "kernels/cuda/$u.checked" | grep -- '-c -o'; done
     make -n V=1 -W kernels/cuda/"${units##* }".checked reel_cuda_checked.so | grep -- '-o reel_cuda_checked.so'
 } > "$commands.make"
 {
