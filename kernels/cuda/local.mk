@@ -45,7 +45,8 @@ reel_cuda_double_so_CPPFLAGS = -I$(top_srcdir)/tests/cuda $(CUDA_PARTS) $(MPI_CP
 reel_cuda_double_so_CFLAGS = $(AM_CFLAGS) -fPIC
 reel_cuda_double_so_CXXFLAGS = -std=c++17 -Wall -Wextra -fPIC
 reel_cuda_double_so_LDFLAGS = $(REEL_LDFLAGS) -shared
-reel_cuda_double_so_LDADD = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS) $(MPI_LIBS) -lstdc++
+DOUBLE_LINK = $(DOUBLE_LIBS) $(MPI_LIBS) -lstdc++
+reel_cuda_double_so_LDADD = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LINK)
 reel_cuda_double_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LIBS)
 
 # ... with every access of a kernel checked: some five times slower
@@ -55,7 +56,7 @@ reel_cuda_checked_so_CPPFLAGS = $(reel_cuda_double_so_CPPFLAGS)
 reel_cuda_checked_so_CFLAGS = $(reel_cuda_double_so_CFLAGS)
 reel_cuda_checked_so_CXXFLAGS = $(reel_cuda_double_so_CXXFLAGS)
 reel_cuda_checked_so_LDFLAGS = $(reel_cuda_double_so_LDFLAGS)
-reel_cuda_checked_so_LDADD = $(CUDA_KERNELS:.cu=.checked) $(SIMT_CHECK_OBJECTS) $(DOUBLE_LIBS) -lstdc++
+reel_cuda_checked_so_LDADD = $(CUDA_KERNELS:.cu=.checked) $(SIMT_CHECK_OBJECTS) $(DOUBLE_LINK)
 reel_cuda_checked_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.checked) $(SIMT_CHECK_OBJECTS) $(DOUBLE_LIBS)
 CLEANFILES += reel_cuda_double.so reel_cuda_checked.so
 endif
