@@ -23,7 +23,7 @@ struct attn {
     const void *q, *k, *v, *dout;
     void *o, *dq, *dk, *dv;
     float *lse;         /* [b,heads,sq] */
-    const float2 *stat; /* backward, [b,heads,slots]: base-2 lse and dout.o; past the last query +inf and 0 */
+    const float2 *stat; /* backward, [b,heads,slots]: base-2 lse and dout.o; where there is no query +inf and 0 */
     int64_t ld, slots;
     int hd, heads, sq, sk;
     int blocks;     /* thread blocks of a head */
@@ -33,6 +33,8 @@ struct attn {
     const int4 *sight;       /* [sq] the two ranges of keys that a query sees: lo, hi, lo, hi */
     const struct hull *hull; /* [sq/STEP up][2] of STEP queries, of either range */
     int dk0, dkn;            /* rows of dk and dv: keys [dk0,dk0+dkn) */
+    int runs, run_tok;       /* queries of a sample are cut into these, ... */
+    int run_slots, partial;  /* ... each with whole steps of slots; partial: dk, dv are f32 [b,runs,dkn,ld] */
     /* sparse */
     const int32_t *start, *order; /* struct reel_tiles; NULL: dense */
     const int32_t *sel;           /* [b,heads,n,topk] in increasing order, then -1 */
@@ -51,6 +53,9 @@ struct block {
 
 __device__ __forceinline__ int64_t token(const struct attn &a, int place) { return a.order ? a.order[place] : place; }
 
+/* Where the stat of dense query i is */
+__device__ __forceinline__ int slot_of(const struct attn &a, int i) { return i / a.run_tok * a.run_slots + i % a.run_tok; }
+
 /* The thread block's place: pair bh = sample * heads + head, and its block of rows. The later blocks of a causal
  * mask have more to do and go first; blocks of a head run side by side, so that they share its keys in the cache. */
 struct place {
@@ -64,7 +69,7 @@ struct place {
     __device__ int64_t in(const struct attn &a, int64_t rows) const { return sample * rows * a.ld + (int64_t)head * a.hd; }
 };
 
-/* Rows of queries that the thread block owns: dense `rows` of them, sparse a tile. */
+/* Rows that the thread block owns: a tile, or dense `rows` queries, or 64 keys with gradients. */
 struct own {
     int first, n;
 
@@ -72,6 +77,11 @@ struct own {
     {
         first = a.order ? a.start[index] : index * rows;
         n = a.order ? a.start[index + 1] - first : min(rows, a.sq - first);
+    }
+    __device__ own(const struct attn &a, int index)
+    {
+        first = a.order ? a.start[index] : a.dk0 + index * 64;
+        n = a.order ? a.start[index + 1] - first : min(64, a.dk0 + a.dkn - first);
     }
 };
 
@@ -142,31 +152,34 @@ __device__ __forceinline__ int2 keys_seen(const struct attn &a, const struct own
 
 /* ---- which queries a block of keys meets ---- */
 
-/* Units are STEP queries (dense) or tiles; 32 of them are looked at together, one per lane. */
+/* Units are STEP queries of a run (dense; several runs only where all see everything) or tiles; 32 of them are looked at
+ * together, one per lane. */
 struct query_walk {
     const struct attn &a;
-    const uint32_t *chose;
+    const struct place &p;
+    const struct own &keys;
     uint32_t word, all; /* of the last 32 units: those still to come, and those that see all the keys */
-    int units, unit, k0, k1, at, end, slot, sees_all;
+    int unit, at, end, slot;
 
-    __device__ query_walk(const struct attn &call, const struct place &p, int first, int n)
-        : a(call), chose(NULL), word(0), all(0), unit(0), k0(first), k1(first + n), at(0), end(0), slot(0), sees_all(1)
+    __device__ query_walk(const struct attn &call, const struct place &here, const struct own &mine)
+        : a(call), p(here), keys(mine), word(0), all(FULL), unit(0), at(0), end(0), slot(0)
     {
-        units = a.order ? a.n : (a.sq + STEP - 1) / STEP;
-        if (a.order) chose = a.chose + ((int64_t)p.bh * a.n + p.index) * ((a.n + 31) / 32);
     }
 
-    __device__ void look()
+    __device__ int first_query() const { return (int)blockIdx.z * a.run_tok; } /* dense: of the run */
+    __device__ int end_query() const { return min(first_query() + a.run_tok, a.sq); }
+
+    __device__ void look(int units)
     {
         int i = unit + (int)(threadIdx.x & 31), meets = 0, whole = 0;
 
         if (a.order) {
-            word = chose[unit / 32];
+            word = a.chose[((int64_t)p.bh * a.n + p.index) * ((a.n + 31) / 32) + unit / 32];
         } else {
             for (int r = 0; r < 2 && i < units; r++) {
                 struct hull h = ld_vec<struct hull>(a.hull + 2 * i + r);
-                meets |= h.lo < k1 && k0 < h.hi;
-                whole |= h.all_lo <= k0 && k1 <= h.all_hi;
+                meets |= h.lo < keys.first + keys.n && keys.first < h.hi;
+                whole |= h.all_lo <= keys.first && keys.first + keys.n <= h.all_hi;
             }
             word = __ballot_sync(FULL, meets);
             all = __ballot_sync(FULL, whole);
@@ -174,30 +187,25 @@ struct query_walk {
         unit += 32;
     }
 
-    __device__ bool segment()
-    {
-        while (!word) {
-            if (unit >= units) return false;
-            look();
-        }
-        int bit = __ffs((int)word) - 1, i = unit - 32 + bit;
-        word &= word - 1;
-        at = a.order ? a.start[i] : i * STEP;
-        end = a.order ? a.start[i + 1] : min(at + STEP, a.sq);
-        slot = a.order ? i * TILE : at;
-        sees_all = a.order || (all >> bit & 1);
-        return true;
-    }
-
     __device__ bool step(struct block &b)
     {
-        while (at >= end)
-            if (!segment()) return false;
+        b.all = 1;
+        if (at >= end) {
+            int units = a.order ? a.n : (end_query() - first_query() + STEP - 1) / STEP;
+            while (!word) {
+                if (unit >= units) return false;
+                look(units);
+            }
+            int i = unit - 33 + __ffs((int)word);
+            word &= word - 1;
+            at = a.order ? a.start[i] : first_query() + i * STEP;
+            end = a.order ? a.start[i + 1] : min(at + STEP, end_query());
+            slot = a.order ? i * TILE : slot_of(a, at);
+            b.all = all >> (i & 31) & 1;
+        }
         b.first = at;
         b.lo = 0;
         b.hi = min(end - at, STEP);
-        b.all = sees_all;
-        b.range = 0;
         b.slot = slot;
         at += STEP;
         slot += STEP;
@@ -225,6 +233,10 @@ size_t reel_attn_sight_bytes(int64_t sq);
 /* Fills sight and hull from the mask, in tmp, and points a at them. Asynchronous. */
 void reel_attn_look(cudaStream_t s, struct attn *a, void *tmp);
 
+size_t reel_attn_chose_bytes(int64_t pairs, int64_t n);
+/* Fills `chose` from sel for so many samples times heads, in tmp, and points a at it. Asynchronous. (vsa.cu) */
+void reel_attn_chose(cudaStream_t s, struct attn *a, int64_t pairs, void *tmp);
+
 /* The arguments that do not depend on the operator. */
 static inline struct attn attn_call(int64_t sq, int64_t sk, int heads, int64_t hd)
 {
@@ -235,6 +247,7 @@ static inline struct attn attn_call(int64_t sq, int64_t sk, int heads, int64_t h
     a.heads = heads;
     a.sq = (int)sq;
     a.sk = (int)sk;
+    a.runs = 1;
     a.scale = (float)(1 / sqrt((double)hd));
     a.c = (float)(LOG2E / sqrt((double)hd));
     return a;

@@ -43,18 +43,6 @@ __device__ __forceinline__ float exponentials(float (&s)[STEP / 8][4], int h, st
     return alpha;
 }
 
-/* Scores of keys outside [seen.x, seen.y) of the block become -infinity. */
-__device__ __forceinline__ void hide(float (&s)[STEP / 8][4], int h, int2 seen)
-{
-#pragma unroll
-    for (int n = 0; n < STEP / 8; n++)
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            int key = n * 8 + (int)(threadIdx.x & 3) * 2 + i;
-            if (key < seen.x || key >= seen.y) s[n][2 * h + i] = -INFINITY;
-        }
-}
-
 /* Keys of score 0 and value 0 come last: they count in the sum and, where all scores are negative, as the
  * largest. Returns the factor that turns the output into one over the new sum. */
 __device__ __forceinline__ float finish(const struct attn &a, int query, struct softmax &x)
@@ -86,18 +74,9 @@ template <int M, int N> __device__ __forceinline__ void rescale(float (&o)[M][N]
             for (int i = 0; i < 4; i++) o[m][n][i] *= alpha[m][i >> 1];
 }
 
-/* Loads the block of keys and values into a stage. */
-template <int D>
-__device__ __forceinline__ void load_keys(bf16 *stage, const bf16 *k, const bf16 *v, const struct attn &a, const struct block &b)
-{
-    load_rows<D, STEP, 128>(stage, k, a, b.first, b.lo, b.hi);
-    load_rows<D, STEP, 128>(stage + STEP * width<D>::LD, v, a, b.first, b.lo, b.hi);
-    cp_async_commit();
-}
-
 /* 4 warps of 16 M queries each. One block of keys is on its way while the other is in use; the barrier at the top says
  * both that a block is there and that the one before it is no longer read. */
-template <int D, int M> __global__ void __launch_bounds__(128, 2) fwd_mma(const __grid_constant__ struct attn a)
+template <int D, int M> __global__ void __launch_bounds__(THREADS, 2) fwd_mma(const __grid_constant__ struct attn a)
 {
     enum { ROWS = 64 * M, LD = width<D>::LD };
     DYN_SHARED(bf16, mem); /* queries [ROWS][LD], then [2 stages][keys, values][STEP][LD] */
@@ -114,9 +93,9 @@ template <int D, int M> __global__ void __launch_bounds__(128, 2) fwd_mma(const 
     clear(o);
 #pragma unroll
     for (int m = 0; m < M; m++) x[m][0].m = x[m][1].m = -INFINITY, x[m][0].l = x[m][1].l = 0;
-    load_rows<D, ROWS, 128>(mem, (const bf16 *)a.q + p.in(a, a.sq), a, mine.first, 0, mine.n);
+    load_rows<D, ROWS>(mem, (const bf16 *)a.q + p.in(a, a.sq), a, mine.first, 0, mine.n);
     bool more = walk.step(b);
-    if (more) load_keys<D>(stage, k, v, a, b);
+    if (more) load_pair<D>(stage, k, v, a, b);
     for (int turn = 0; more; turn ^= 1, b = ahead) {
         const bf16 *kb = stage + turn * 2 * STEP * LD, *vb = kb + STEP * LD;
         float s[M][STEP / 8][4], alpha[M][2];
@@ -125,13 +104,13 @@ template <int D, int M> __global__ void __launch_bounds__(128, 2) fwd_mma(const 
         cp_async_wait<0>();
         __syncthreads();
         more = walk.step(ahead);
-        if (more) load_keys<D>(stage + (turn ^ 1) * 2 * STEP * LD, k, v, a, ahead);
+        if (more) load_pair<D>(stage + (turn ^ 1) * 2 * STEP * LD, k, v, a, ahead);
         scores<D, M>(s, rows, kb);
 #pragma unroll
         for (int m = 0; m < M; m++) {
 #pragma unroll
             for (int h = 0; h < 2; h++) {
-                if (!b.all) hide(s[m], h, keys_seen(a, mine, row0 + m * 16 + (lane >> 2) + 8 * h, b));
+                if (!b.all) hide(s[m], h, keys_seen(a, mine, row0 + m * 16 + (lane >> 2) + 8 * h, b), -INFINITY);
                 alpha[m][h] = exponentials(s[m], h, x[m][h], a.c);
             }
             pack(w[m], s[m]);
@@ -139,7 +118,8 @@ template <int D, int M> __global__ void __launch_bounds__(128, 2) fwd_mma(const 
         rescale(o, alpha);
         weigh<D, M>(o, w, vb);
     }
-    cp_async_wait<0>(); /* the queries, where no block came */
+    cp_async_commit(); /* the queries, where no block came */
+    cp_async_wait<0>();
     __syncthreads();
 #pragma unroll
     for (int m = 0; m < M; m++) {
@@ -164,20 +144,21 @@ template <class T, int F> __global__ void __launch_bounds__(256, 2) fwd_plain(co
     const int x = threadIdx.x & 15, y = threadIdx.x >> 4, f0 = blockIdx.y * F;
     const struct place p(a);
     const struct own mine(a, p.index, TR);
-    const struct source<T> q = { (const T *)a.q + p.in(a, a.sq), mine.first, 0, mine.n };
+    const struct source<T> q = { (const T *)a.q + p.in(a, a.sq), mine.first, 0, mine.n, 0 };
     float o[4][F / 16] = {}, s[4][2], top[4], sum[4] = {};
     struct key_walk walk(a, p, mine);
     struct block b;
 
     for (int i = 0; i < 4; i++) top[i] = -INFINITY;
     while (walk.step(b)) {
-        const struct source<T> k = { (const T *)a.k + p.in(a, a.sk), b.first, b.lo, b.hi };
-        const struct source<T> v = { (const T *)a.v + p.in(a, a.sk), b.first, b.lo, b.hi };
+        const struct source<T> k = { (const T *)a.k + p.in(a, a.sk), b.first, b.lo, b.hi, 0 };
+        const struct source<T> v = { (const T *)a.v + p.in(a, a.sk), b.first, b.lo, b.hi, 0 };
         plain_dots(s, m, q, k, a);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             int2 seen = keys_seen(a, mine, y + 16 * i, b);
             float before = top[i];
+#pragma unroll
             for (int j = 0; j < 2; j++) {
                 if (x + 16 * j < seen.x || x + 16 * j >= seen.y) s[i][j] = -INFINITY;
                 top[i] = fmaxf(top[i], s[i][j]);
@@ -185,6 +166,7 @@ template <class T, int F> __global__ void __launch_bounds__(256, 2) fwd_plain(co
             for (int h = 8; h; h /= 2) top[i] = fmaxf(top[i], __shfl_xor_sync(FULL, top[i], h));
             float alpha = fade(before, top[i], a.c), cm = a.c * from(top[i]);
             sum[i] *= alpha;
+#pragma unroll
             for (int j = 0; j < 2; j++) sum[i] += s[i][j] = exp2f(fmaf(a.c, s[i][j], -cm));
 #pragma unroll
             for (int f = 0; f < F / 16; f++) o[i][f] *= alpha;
@@ -197,7 +179,7 @@ template <class T, int F> __global__ void __launch_bounds__(256, 2) fwd_plain(co
         struct softmax t = { top[i], sum[i] };
         for (int h = 8; h; h /= 2) t.l += __shfl_xor_sync(FULL, t.l, h);
         float mul = finish(a, mine.first + r, t);
-        plain_store<T, F>((T *)a.o + p.in(a, a.sq), o[i], mul, i, mine.first, mine.n, f0, NULL, 0, a);
+        plain_store<T, F>((T *)a.o + p.in(a, a.sq), o[i], mul, i, mine, f0, NULL, a);
         if (x == 0 && r < mine.n && f0 == 0)
             a.lse[(int64_t)p.bh * a.sq + token(a, mine.first + r)] = t.m * a.scale + logf(t.l);
     }
@@ -208,15 +190,12 @@ template <int D, int M> static void launch_mma(cudaStream_t s, const struct attn
     size_t bytes = (64 * M + 4 * STEP) * width<D>::LD * sizeof(bf16);
 
     ALLOW_DYN_SHARED((fwd_mma<D, M>), bytes);
-    LAUNCH((fwd_mma<D, M>), grid, 128, bytes, s, a);
+    LAUNCH((fwd_mma<D, M>), grid, THREADS, bytes, s, a);
 }
 
-template <class T> static void launch_plain(cudaStream_t s, const struct attn &a, unsigned grid)
+template <class T, int F> static void launch_plain(cudaStream_t s, const struct attn &a, unsigned grid)
 {
-    if (a.hd <= 64)
-        LAUNCH((fwd_plain<T, 64>), grid, 256, 0, s, a);
-    else
-        LAUNCH((fwd_plain<T, 128>), dim3(grid, (unsigned)attn_up(a.hd, 128) / 128), 256, 0, s, a);
+    LAUNCH((fwd_plain<T, F>), dim3(grid, (unsigned)attn_up(a.hd, F) / F), 256, 0, s, a);
 }
 
 /* `pairs` samples and heads of n blocks of rows: 64 rows, or 64 M on tensor cores. Two groups of 16 rows to a warp
@@ -227,10 +206,12 @@ template <int M> static void forward(cudaStream_t s, int dt, struct attn &a, int
 
     a.blocks = (int)(plain ? n : (n + M - 1) / M);
     unsigned grid = (unsigned)(pairs * a.blocks);
-    if (dt == REEL_F32)
-        launch_plain<float>(s, a, grid);
+    if (dt == REEL_F32 && a.hd <= 64)
+        launch_plain<float, 64>(s, a, grid);
+    else if (dt == REEL_F32)
+        launch_plain<float, 128>(s, a, grid);
     else if (plain)
-        launch_plain<bf16>(s, a, grid);
+        launch_plain<bf16, 128>(s, a, grid);
     else if (a.hd <= 32)
         launch_mma<32, M>(s, a, grid);
     else if (a.hd <= 64)

@@ -8,6 +8,8 @@
 
 #include "kernels/cuda/attn.h"
 
+#define THREADS 128 /* 4 warps */
+
 typedef __nv_bfloat16 bf16;
 
 template <int D> struct width {
@@ -27,19 +29,29 @@ __device__ __forceinline__ uint4 load8(const bf16 *p, int n)
 }
 
 /* dst[r][D] = row first + r of src for r in [lo,hi) and zeros elsewhere; asynchronous: wait for the group. A row of odd
- * width or alignment is copied at once, element by element. */
-template <int D, int ROWS, int THREADS>
-__device__ __forceinline__ void load_rows(bf16 *dst, const bf16 *src, const struct attn &a, int first, int lo, int hi)
+ * width or alignment is copied at once, element by element. cache: rows that are not in use are not read. */
+template <int D, int ROWS>
+__device__ __forceinline__ void load_rows(bf16 *dst, const bf16 *src, const struct attn &a, int first, int lo, int hi,
+                                          int cache = 0)
 {
     for (int i = threadIdx.x; i < ROWS * D / 8; i += THREADS) {
         int r = i / (D / 8), c = i % (D / 8) * 8;
-        bool there = lo <= r && r < hi && c < a.hd;
+        bool there = lo <= r && r < hi && c < a.hd && (!cache || in_use(a, first + r));
         const bf16 *from = there ? src + token(a, first + r) * a.ld + c : src;
         if (a.hd % 8 == 0)
             cp_async16(dst + r * width<D>::LD + c, from, there);
         else
             st_vec(dst + r * width<D>::LD + c, load8(from, there ? a.hd - c : 0));
     }
+}
+
+/* Two tensors' rows of a block into a stage, [2][STEP][LD]; closes the group. */
+template <int D>
+__device__ __forceinline__ void load_pair(bf16 *stage, const bf16 *x, const bf16 *y, const struct attn &a, const struct block &b)
+{
+    load_rows<D, STEP>(stage, x, a, b.first, b.lo, b.hi);
+    load_rows<D, STEP>(stage + STEP * width<D>::LD, y, a, b.first, b.lo, b.hi);
+    cp_async_commit();
 }
 
 /* The 16 x 16 operand of rows 0..15, features d..d+15 */
@@ -109,6 +121,18 @@ __device__ __forceinline__ void weigh(float (&o)[M][D / 8][4], const uint32_t (&
                 mma_m16n8k16_bf16(o[m][n], p[m][k], b0);
                 mma_m16n8k16_bf16(o[m][n + 1], p[m][k], b1);
             }
+        }
+}
+
+/* Rows of queries: what half h of them holds of keys outside [seen.x, seen.y) of the block becomes `none`. */
+__device__ __forceinline__ void hide(float (&s)[STEP / 8][4], int h, int2 seen, float none)
+{
+#pragma unroll
+    for (int n = 0; n < STEP / 8; n++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int key = n * 8 + (int)(threadIdx.x & 3) * 2 + i;
+            if (key < seen.x || key >= seen.y) s[n][2 * h + i] = none;
         }
 }
 

@@ -17,19 +17,20 @@ __device__ __forceinline__ float f32(__nv_bfloat16 x) { return __bfloat162float(
 __device__ __forceinline__ void put(float *p, float x) { *p = x; }
 __device__ __forceinline__ void put(__nv_bfloat16 *p, float x) { *p = __float2bfloat16(x); }
 
-/* Rows of a tensor, of which [lo,hi) are there; others are zeros. */
+/* Rows of a tensor, of which [lo,hi) are there, in a cache those in use; others are zeros. */
 template <class T> struct source {
     const T *p;
-    int first, lo, hi;
+    int first, lo, hi, cache;
 };
 
 /* dst[rows][pad] = features [d0,d0+width) of the rows, zeros where there are none */
 template <class T>
 __device__ __forceinline__ void fetch(float *dst, int pad, const struct source<T> &s, int rows, int d0, int width, const struct attn &a)
 {
+#pragma unroll 2
     for (int i = threadIdx.x; i < rows * width; i += 256) {
         int r = i / width, d = i % width;
-        bool there = s.lo <= r && r < s.hi && d0 + d < a.hd;
+        bool there = s.lo <= r && r < s.hi && d0 + d < a.hd && (!s.cache || in_use(a, s.first + r));
         dst[r * pad + d] = there ? f32(s.p[token(a, s.first + r) * a.ld + d0 + d]) : 0;
     }
 }
@@ -71,7 +72,8 @@ __device__ __forceinline__ void plain_dots(float (&c)[4][2], struct plain_mem<F>
     }
 }
 
-/* o[row y + 16 i][features of the thread] += sum over the STEP of weight w times features [f0,f0+F) of the rows of s */
+/* o[row y + 16 i][features of the thread] += sum over the STEP of weight w times features [f0,f0+F) of the rows of s. The
+ * STEP's sum is formed by itself: one chain over all keys would lose another bit. */
 template <class T, int F>
 __device__ __forceinline__ void plain_weigh(float (&o)[4][F / 16], struct plain_mem<F> &m, const float (&w)[4][2],
                                             const struct source<T> &s, int f0, const struct attn &a)
@@ -79,42 +81,44 @@ __device__ __forceinline__ void plain_weigh(float (&o)[4][F / 16], struct plain_
     int x = threadIdx.x & 15, y = threadIdx.x >> 4;
 
     __syncthreads();
+#pragma unroll
     for (int i = 0; i < 4; i++)
+#pragma unroll
         for (int j = 0; j < 2; j++) m.w[(y + 16 * i) * PAD + x + 16 * j] = w[i][j];
     fetch(m.y, F + 4, s, STEP, f0, F, a);
     __syncthreads();
-#pragma unroll 1
-    for (int k = 0; k < STEP; k++) {
-        float4 v[F / 64];
 #pragma unroll
-        for (int f = 0; f < F / 64; f++) v[f] = ld_vec<float4>(m.y + k * (F + 4) + 64 * f + 4 * x);
+    for (int f = 0; f < F / 64; f++) {
+        float t[4][4] = {};
+#pragma unroll 2
+        for (int k = 0; k < STEP; k++) {
+            float4 v = ld_vec<float4>(m.y + k * (F + 4) + 64 * f + 4 * x);
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float u = m.w[(y + 16 * i) * PAD + k];
-#pragma unroll
-            for (int f = 0; f < F / 64; f++) {
-                o[i][4 * f] = fmaf(u, v[f].x, o[i][4 * f]);
-                o[i][4 * f + 1] = fmaf(u, v[f].y, o[i][4 * f + 1]);
-                o[i][4 * f + 2] = fmaf(u, v[f].z, o[i][4 * f + 2]);
-                o[i][4 * f + 3] = fmaf(u, v[f].w, o[i][4 * f + 3]);
+            for (int i = 0; i < 4; i++) {
+                float u = m.w[(y + 16 * i) * PAD + k];
+                t[i][0] = fmaf(u, v.x, t[i][0]);
+                t[i][1] = fmaf(u, v.y, t[i][1]);
+                t[i][2] = fmaf(u, v.z, t[i][2]);
+                t[i][3] = fmaf(u, v.w, t[i][3]);
             }
         }
+#pragma unroll
+        for (int i = 0; i < 16; i++) o[i / 4][4 * f + i % 4] += t[i / 4][i % 4];
     }
 }
 
-/* The thread's part of row `first + y + 16 i` of dst, if that is one of n: x times mul, plus the tile's row of `coarse`
- * times share. */
+/* The thread's part of own row y + 16 i, if there is one: x times mul, plus `coarse` over the number of rows. */
 template <class T, int F>
-__device__ __forceinline__ void plain_store(T *dst, const float (&x)[F / 16], float mul, int i, int first, int n, int f0,
-                                            const T *coarse, float share, const struct attn &a)
+__device__ __forceinline__ void plain_store(T *dst, const float (&x)[F / 16], float mul, int i, const struct own &mine, int f0,
+                                            const T *coarse, const struct attn &a)
 {
     int r = (int)(threadIdx.x >> 4) + 16 * i;
 
-    if (r >= n) return;
+    if (r >= mine.n) return;
 #pragma unroll
     for (int f = 0; f < F / 16; f++) {
         int d = f0 + f / 4 * 64 + (int)(threadIdx.x & 15) * 4 + f % 4;
-        if (d < a.hd) put(dst + token(a, first + r) * a.ld + d, x[f] * mul + (coarse ? f32(coarse[d]) * share : 0));
+        if (d < a.hd) put(dst + token(a, mine.first + r) * a.ld + d, x[f] * mul + (coarse ? f32(coarse[d]) / mine.n : 0));
     }
 }
 

@@ -39,7 +39,7 @@ void reel_attn_look(cudaStream_t s, struct attn *a, void *tmp)
     int4 *sight = (int4 *)tmp;
     struct hull *hull = (struct hull *)(sight + a->sq);
 
-    LAUNCH(look_kernel, (unsigned)((units(a->sq) + 3) / 4), 128, 0, s, *a, sight, hull);
+    if (a->sq) LAUNCH(look_kernel, (unsigned)((units(a->sq) + 3) / 4), 128, 0, s, *a, sight, hull);
     a->sight = sight;
     a->hull = hull;
 }

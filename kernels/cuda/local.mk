@@ -1,7 +1,7 @@
 # The CUDA backend: a module that the program opens when a run wants a GPU (src/be/module.c).
 # Kernels; each is compiled by nvcc (.o) and, for tests, by the C++ compiler (.sim, .checked: tests/cuda.mk).
 CUDA_KERNELS = kernels/cuda/missing.cu
-CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu
+CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu kernels/cuda/attn_bwd.cu kernels/cuda/vsa.cu
 # its host side
 CUDA_HOST = kernels/cuda/check.c kernels/cuda/copy.c kernels/cuda/coll.c kernels/cuda/device.c
 CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h
