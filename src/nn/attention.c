@@ -210,12 +210,15 @@ static void attend(const struct view *x, struct reel_attn_kept *k, reel_tensor o
 static reel_tensor attended(const struct reel_pass *c, const struct view *x, struct reel_attn_kept *k)
 {
     int apart = shared(c, &x->see);
+    struct reel_req req = { .n = 0 };
     reel_tensor o = apart ? k->heads.o : k->o;
 
     if (!o.nd) o = apart ? reel_headed_new(c, k->q.n[1] / c->heads) : reel_act(c, c->tok, k->q.n[1]);
     if (attends(c, &x->see)) attend(x, k, apart ? reel_headed(c, o) : batched(o, c->tok));
     if (!apart) return o;
-    reel_to_tokens(c, k->o, o);
+    o = reel_to_tokens(c, o, &req);
+    reel_comm_wait(c->share.comm, &req);
+    reel_tokens_arrived(c, k->o, o);
     return k->o;
 }
 
@@ -263,8 +266,8 @@ void reel_attn_layer_store(const struct reel_pass *c, const struct reel_attn *w,
 
 /* ---- backward ---- */
 
-/* Of this rank's tokens. */
-struct grads { reel_tensor q, k, v; };
+/* gate nd 0: the layer is dense, or (of attention itself) the kept gate's place has it */
+struct grads { reel_tensor q, k, v, gate; };
 
 /* dout -> dq, dk, dv, all [B,S,D] of the view */
 static void attend_bwd(const struct view *x, const struct reel_attn_kept *k, struct grads d, reel_tensor dout, reel_tensor o)
@@ -284,17 +287,20 @@ static void exchanged_bwd(const struct reel_pass *c, const struct view *x, const
 {
     int64_t hd = k->q.n[1] / c->heads;
     reel_tensor g = reel_headed_new(c, hd), o = k->heads.o;
-    struct grads h = { reel_headed_new(c, hd), reel_headed_new(c, hd), reel_headed_new(c, hd) };
+    struct grads h = { reel_headed_new(c, hd), reel_headed_new(c, hd), reel_headed_new(c, hd), k->heads.gate };
+    reel_tensor from[4] = { h.q, h.k, h.v, h.gate }, to[4] = { d.q, d.k, d.v, d.gate };
     struct reel_req req = { .n = 0 };
 
     reel_to_heads(c, g, dout, &req);
     reel_comm_wait(c->share.comm, &req);
     if (attends(c, &x->see))
-        attend_bwd(x, k, (struct grads){ reel_headed(c, h.q), reel_headed(c, h.k), reel_headed(c, h.v) }, reel_headed(c, g),
-                   o.nd ? reel_headed(c, o) : o);
-    reel_to_tokens(c, d.q, h.q);
-    reel_to_tokens(c, d.k, h.k);
-    reel_to_tokens(c, d.v, h.v);
+        attend_bwd(x, k, (struct grads){ reel_headed(c, h.q), reel_headed(c, h.k), reel_headed(c, h.v), none },
+                   reel_headed(c, g), o.nd ? reel_headed(c, o) : o);
+    for (int i = 0; i < 4; i++)
+        if (to[i].nd) from[i] = reel_to_tokens(c, from[i], &req);
+    reel_comm_wait(c->share.comm, &req);
+    for (int i = 0; i < 4; i++)
+        if (to[i].nd) reel_tokens_arrived(c, to[i], from[i]);
 }
 
 /* From dy at the output projection's result to the gradient of attention's output, this rank's tokens. */
@@ -312,28 +318,20 @@ static reel_tensor output_bwd(const struct reel_pass *c, const struct reel_attn 
     return dout;
 }
 
-static void gate_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k, reel_tensor dxq,
-                     reel_tensor xq, const struct reel_sight *see)
-{
-    reel_tensor d = shared(c, see) ? reel_act(c, c->tok, k->q.n[1]) : reel_flat(k->sparse.gate);
-
-    if (shared(c, see)) reel_to_tokens(c, d, k->heads.gate);
-    reel_lin_bwd(c, &w->gate, dxq, 1, d, xq, c->tok);
-}
-
 static void self_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k, const struct normed *n,
                      reel_tensor dx, reel_tensor dout, reel_tensor xq, const struct reel_sight *see)
 {
     int64_t D = k->q.n[1];
     struct reel_rope rope = see->rope;
-    struct grads d = { reel_act(c, c->tok, D), reel_act(c, c->tok, D), reel_act(c, c->tok, D) };
+    struct grads d = { reel_act(c, c->tok, D), reel_act(c, c->tok, D), reel_act(c, c->tok, D), none };
     struct view x = view_of(c, k, n, see);
 
+    if (see->sparse.topk) d.gate = shared(c, see) ? reel_act(c, c->tok, D) : reel_flat(k->sparse.gate);
     store_keys(&x);
     if (shared(c, see))
         exchanged_bwd(c, &x, k, d, dout);
     else if (attends(c, see))
-        attend_bwd(&x, k, (struct grads){ batched(d.q, c->tok), batched(d.k, c->tok), batched(d.v, c->tok) },
+        attend_bwd(&x, k, (struct grads){ batched(d.q, c->tok), batched(d.k, c->tok), batched(d.v, c->tok), none },
                    batched(dout, c->tok), k->o.nd ? batched(k->o, c->tok) : k->o);
     reel_probe(c, "dact", "q_rope", d.q);
     reel_probe(c, "dact", "k_rope", d.k);
@@ -343,7 +341,7 @@ static void self_bwd(const struct reel_pass *c, const struct reel_attn *w, const
     reel_lin_bwd(c, &w->q, dx, 0, d.q, xq, c->tok);
     reel_lin_bwd(c, &w->k, dx, 1, d.k, xq, c->tok);
     reel_lin_bwd(c, &w->v, dx, 1, d.v, xq, c->tok);
-    if (see->sparse.topk) gate_bwd(c, w, k, dx, xq, see);
+    if (d.gate.nd) reel_lin_bwd(c, &w->gate, dx, 1, d.gate, xq, c->tok);
 }
 
 /* Over all queries, from the sums of each of this rank's runs: rounded once, this rank's text rows. */
@@ -366,7 +364,7 @@ static void cross_bwd(const struct reel_pass *c, const struct reel_attn *w, cons
                       const struct normed *n, reel_tensor dxq, reel_tensor dxkv, reel_tensor dout, reel_tensor xq, reel_tensor xkv)
 {
     struct reel_rows kv = c->txt, mine = c->share.txt;
-    int64_t D = k->q.n[1], run = reel_rows_run_tok(c->tok), runs = (c->tok.s + run - 1) / run;
+    int64_t D = k->q.n[1], run = reel_rows_run_tok(c->tok), runs = run ? (c->tok.s + run - 1) / run : 0;
     reel_tensor dq = reel_act(c, c->tok, D), dk, dv;
     reel_tensor k_runs = reel_new(c->a, REEL_F32, REEL_DIMS(kv.b, runs, kv.s, D));
     reel_tensor v_runs = reel_new(c->a, REEL_F32, REEL_DIMS(kv.b, runs, kv.s, D));

@@ -94,8 +94,10 @@ reel_tensor reel_headed_new(const struct reel_pass *c, int64_t d);
 reel_tensor reel_headed(const struct reel_pass *c, reel_tensor x);
 /** reel_to_heads - y of reel_headed_new from this rank's tokens x [rows, heads*d]; complete after reel_comm_wait. */
 void reel_to_heads(const struct reel_pass *c, reel_tensor y, reel_tensor x, struct reel_req *req);
-/** reel_to_tokens - the way back: y [rows, heads*d] from x of reel_headed_new. */
-void reel_to_tokens(const struct reel_pass *c, reel_tensor y, reel_tensor x);
+/** reel_to_tokens - the way back from x of reel_headed_new: what arrives, complete after reel_comm_wait, for ... */
+reel_tensor reel_to_tokens(const struct reel_pass *c, reel_tensor x, struct reel_req *req);
+/** reel_tokens_arrived - ... this rank's tokens y [rows, heads*d]. Local. */
+void reel_tokens_arrived(const struct reel_pass *c, reel_tensor y, reel_tensor got);
 
 /* ---- linear: y = x w^T + b, and with an adapter + scale (x a^T) b^T ---- */
 struct reel_lora {

@@ -206,12 +206,15 @@ void reel_to_heads(const struct reel_pass *c, reel_tensor y, reel_tensor x, stru
     reel_comm_alltoall_start(c->share.comm, c->s, y, sent, req);
 }
 
-void reel_to_tokens(const struct reel_pass *c, reel_tensor y, reel_tensor x)
+reel_tensor reel_to_tokens(const struct reel_pass *c, reel_tensor x, struct reel_req *req)
 {
-    size_t mark = c->a->used;
     reel_tensor got = reel_new(c->a, x.dt, x.n, 2);
 
-    exchange(c, got, x);
+    reel_comm_alltoall_start(c->share.comm, c->s, got, x, req);
+    return got;
+}
+
+void reel_tokens_arrived(const struct reel_pass *c, reel_tensor y, reel_tensor got)
+{
     each_rank(c, y, got, 0);
-    reel_arena_reset(c->a, mark);
 }
