@@ -200,12 +200,12 @@ REEL_HD float reel_normal(uint64_t key, uint32_t step, uint32_t round, uint32_t 
     return e & 1 ? n.b : n.a;
 }
 
-/** reel_freq - sinusoid frequency j of `half`: exp(-ln(10000) j/half) as float32 programs make it. Local.
+/** reel_freq - sinusoid frequency j of `pairs`: exp(-ln(10000) j/pairs) as float32 programs make it. Local.
  * The argument is rounded twice to f32, the result once, but for the two arguments whose results
  * every published model's table has one unit higher. */
-REEL_HD float reel_freq(int64_t j, int64_t half)
+REEL_HD float reel_freq(int64_t j, int64_t pairs)
 {
-    float arg = -9.21034037f * (float)j / (float)half;
+    float arg = -9.21034037f * (float)j / (float)pairs;
     uint32_t u = reel_f32_bits(arg);
     float w = (float)reel_exp64((double)arg);
 

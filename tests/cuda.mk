@@ -49,8 +49,19 @@ tests/cuda/t_simt_words: tests/cuda/t_simt_words.sim tests/cuda/simt_clean.sim $
 	$(SIMT_LD) tests/cuda/t_simt_words.sim tests/cuda/simt_clean.sim $(SIMT_OBJECTS)
 tests/cuda/t_simt_words_checked: tests/cuda/t_simt_words.sim tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
 	$(SIMT_LD) tests/cuda/t_simt_words.sim tests/cuda/simt_clean.checked $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) -ldl
+
+# kernels against the CPU backend
+SIMT_TESTS += tests/cuda/t_rows tests/cuda/t_rows_checked
+SIMT_TEST_OBJECTS += tests/cuda/t_rows.sim
+ROW_OBJECTS = tests/cuda/t_rows.sim $(ROW_KERNELS:.cu=.sim) $(SIMT_OBJECTS)
+ROW_CHECKED = tests/cuda/t_rows.sim $(ROW_KERNELS:.cu=.checked) $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS)
+ROW_LIBS = libreel.a $(HWLOC_LIBS) $(LIBS) -lpthread -ldl -lm
+tests/cuda/t_rows: $(ROW_OBJECTS) libreel.a
+	$(SIMT_LD) $(ROW_OBJECTS) $(ROW_LIBS)
+tests/cuda/t_rows_checked: $(ROW_CHECKED) libreel.a
+	$(SIMT_LD) $(ROW_CHECKED) $(ROW_LIBS)
 endif
-EXTRA_DIST += tests/cuda/README.md tests/cuda/mutate.sh tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h \
+EXTRA_DIST += tests/cuda/t_rows.cc tests/cuda/README.md tests/cuda/mutate.sh tests/cuda/t_simt.cc tests/cuda/simt_rig.h tests/cuda/simt_bugs.cu tests/cuda/simt_bugs.h \
   tests/cuda/t_simt_words.cc tests/cuda/simt_clean.cu tests/cuda/simt_clean.h
 CLEANFILES += $(SIMT_TESTS) tests/cuda/*.a tests/cuda/*.sim tests/cuda/*.checked tests/cuda/*.d kernels/cuda/*.sim kernels/cuda/*.checked kernels/cuda/*.d
 dist_check_SCRIPTS += tests/t_gpu_static.sh

@@ -2,14 +2,20 @@
 # Kernels; each is compiled by nvcc (.o) and, for tests, by the C++ compiler (.sim, .checked: tests/cuda.mk).
 CUDA_KERNELS = kernels/cuda/missing.cu
 CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu kernels/cuda/attn_bwd.cu kernels/cuda/vsa.cu
+CUDA_KERNELS += $(ROW_KERNELS)
+# all operators but matrix products and attention
+ROW_KERNELS = kernels/cuda/elementwise.cu kernels/cuda/tile.cu kernels/cuda/norm.cu kernels/cuda/gate.cu \
+  kernels/cuda/latent.cu kernels/cuda/distill.cu kernels/cuda/sum.cu
 # its host side
 CUDA_HOST = kernels/cuda/check.c kernels/cuda/copy.c kernels/cuda/coll.c kernels/cuda/device.c
 CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h
 CUDA_INCLUDES += kernels/cuda/attn.h kernels/cuda/attn_mma.h kernels/cuda/attn_plain.h
+CUDA_INCLUDES += kernels/cuda/vec.h kernels/cuda/map.h kernels/cuda/tree.h kernels/cuda/rows.h kernels/cuda/frames.h
 EXTRA_DIST += kernels/cuda/README.md $(CUDA_KERNELS) $(CUDA_HOST) $(CUDA_INCLUDES)
 
 CUDA_PARTS = $(CUDA_CPPFLAGS) $(AM_CPPFLAGS) $(CPPFLAGS)
-CUDA_NEEDS = $(CUDA_INCLUDES) kernels/kernels.h kernels/ops.def kernels/mask.h kernels/scalar.h src/base/rng.h src/tensor/half.h
+CUDA_NEEDS = $(CUDA_INCLUDES) kernels/kernels.h kernels/ops.def kernels/mask.h kernels/pieces.h kernels/scalar.h src/base/rng.h \
+  src/base/exact.h src/tensor/half.h
 
 # nvcc: one object with code for every generation asked for, and PTX of the last for those to come.
 # -fmad=false: as on the CPU, a*b+c rounds twice; where an FMA is wanted it is written.
