@@ -103,7 +103,7 @@ static void check_print(void)
     FILE *f = fmemopen(text, sizeof text, "w");
     struct reel_mesh_dims d = { 64, 8, 8, 1, 1 };
 
-    reel_mesh_print(&d, f);
+    reel_mesh_print(&d, NULL, f);
     fclose(f);
     TAP_OK(strstr(text, "64 ranks = replicate 8 x shard 8") && strstr(text, "\n     ...\n") &&
                strstr(text, "      63          7       7    63     0     0\n"),

@@ -9,6 +9,7 @@ static _Thread_local struct reel_errrec rec_ = { .rank = -1 };
 static int rank_, size_ = 1;
 static const char *phase_ = "start";
 static long step_ = -1;
+static struct reel_doing *shown_;
 static struct { char site[64]; int rank; long nth, seen; } fault_;
 void (*reel_die_hook)(int exit_code);
 
@@ -28,6 +29,15 @@ void reel_phase(const char *phase, long step)
 {
     phase_ = phase;
     step_ = step;
+    if (!shown_) return;
+    shown_->step = step;
+    snprintf(shown_->phase, sizeof shown_->phase, "%s", phase);
+}
+
+void reel_phase_show(struct reel_doing *w)
+{
+    shown_ = w;
+    reel_phase(phase_, step_);
 }
 
 static void add_frame(const char *file, int line, const char *expr)

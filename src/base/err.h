@@ -65,6 +65,9 @@ extern void (*reel_die_hook)(int exit_code);
 void reel_set_rank(int rank, int size);
 int reel_rank(void);
 void reel_phase(const char *phase, long step);
+/** reel_phase_show - keep a copy of phase and step in *w, where others can read it; NULL: no longer. Local. */
+struct reel_doing { char phase[32]; long step; };
+void reel_phase_show(struct reel_doing *w);
 
 /* Test hook: REEL_FAULT=site:rank:nth makes the nth pass of that rank through that site fail.
  * Returns 1 when it is time. reel_fault_set parses the variable (config reads the environment). */

@@ -2,13 +2,16 @@
 #include <inttypes.h>
 
 #include "comm/comm_priv.h"
+#include "comm/watch.h"
 
 /* The lowest rank with `flag` set, or c->size; *count gets how many, when there is one. */
 static int lowest_with(struct reel_comm *c, int flag, int *count)
 {
     int first = flag ? c->rank : c->size;
+    int64_t was = reel_watch_enter(c);
 
     MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, c->mpi);
+    reel_watch_leave(c, was);
     if (first == c->size) return first;
     *count = flag != 0;
     MPI_Allreduce(MPI_IN_PLACE, count, 1, MPI_INT, MPI_SUM, c->mpi);

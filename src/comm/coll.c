@@ -4,6 +4,7 @@
 
 #include "comm/comm.h"
 #include "comm/comm_priv.h"
+#include "comm/watch.h"
 
 static const char *const coll_names[REEL_NCOLL] = { "allgather", "alltoall", "allreduce", "bcast" };
 
@@ -36,23 +37,35 @@ static void sum_piece(struct reel_comm *c, double *v, int n)
 
 void reel_comm_sum(struct reel_comm *c, double *v, int n)
 {
+    int64_t was;
+
     if (c->size == 1) return;
+    was = reel_watch_enter(c);
     for (int i = 0; i < n; i += PIECE) sum_piece(c, v + i, n - i < PIECE ? n - i : PIECE);
+    reel_watch_leave(c, was);
     reel_comm_count(c, REEL_COLL_ALLREDUCE, 8.0 * n);
 }
 
 void reel_comm_sum_i64(struct reel_comm *c, int64_t *v, int n)
 {
+    int64_t was;
+
     if (c->size == 1) return;
+    was = reel_watch_enter(c);
     MPI_Allreduce(MPI_IN_PLACE, v, n, MPI_INT64_T, MPI_SUM, c->mpi);
+    reel_watch_leave(c, was);
     reel_comm_count(c, REEL_COLL_ALLREDUCE, 8.0 * n);
 }
 
 static void reduce_to(struct reel_comm *c, const double *v, double *out, int n, MPI_Op op)
 {
+    int64_t was;
+
     if (out != v) memcpy(out, v, (size_t)n * sizeof *v);
     if (c->size == 1) return;
+    was = reel_watch_enter(c);
     MPI_Allreduce(MPI_IN_PLACE, out, n, MPI_DOUBLE, op, c->mpi);
+    reel_watch_leave(c, was);
     reel_comm_count(c, REEL_COLL_ALLREDUCE, 8.0 * n);
 }
 
@@ -67,12 +80,24 @@ void reel_comm_minavgmax(struct reel_comm *c, const double *v, int n, double *mi
 
 void reel_comm_bcast(struct reel_comm *c, void *p, size_t bytes, int root)
 {
+    int64_t was;
+
     if (c->size == 1) return;
+    was = reel_watch_enter(c);
     MPI_Bcast_c(p, (MPI_Count)bytes, MPI_BYTE, root, c->mpi);
+    reel_watch_leave(c, was);
     if (c->rank != root) reel_comm_count(c, REEL_COLL_BCAST, (double)bytes);
 }
 
-void reel_comm_barrier(struct reel_comm *c) { MPI_Barrier(c->mpi); }
+void reel_comm_barrier(struct reel_comm *c)
+{
+    int64_t was = reel_watch_enter(c);
+
+    MPI_Barrier(c->mpi);
+    reel_watch_leave(c, was);
+}
+
+
 double reel_comm_seconds(void) { return MPI_Wtime(); }
 
 static reel_err blob_room(struct reel_comm *c, void **p, uint64_t bytes, int root)
@@ -110,15 +135,19 @@ reel_err reel_comm_bcast_blob(struct reel_comm *c, void **p, size_t *bytes, int 
 void reel_comm_gather(struct reel_comm *c, const void *mine, size_t bytes, void *all, int root)
 {
     MPI_Count n = (MPI_Count)bytes;
+    int64_t was = reel_watch_enter(c);
 
     MPI_Gather_c(mine, n, MPI_BYTE, all, n, MPI_BYTE, root, c->mpi);
+    reel_watch_leave(c, was);
     if (c->rank == root) reel_comm_count(c, REEL_COLL_ALLGATHER, (double)bytes * (c->size - 1));
 }
 
 void reel_comm_allgather(struct reel_comm *c, const void *mine, size_t bytes, void *all)
 {
     MPI_Count n = (MPI_Count)bytes;
+    int64_t was = reel_watch_enter(c);
 
     MPI_Allgather_c(mine, n, MPI_BYTE, all, n, MPI_BYTE, c->mpi);
+    reel_watch_leave(c, was);
     reel_comm_count(c, REEL_COLL_ALLGATHER, (double)bytes * (c->size - 1));
 }

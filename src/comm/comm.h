@@ -21,6 +21,7 @@ struct reel_comm {
     int rank, size;
     const char *name; /* "world", "shard", ... */
     double *bytes;    /* [REEL_NCOLL] bytes this rank received from others; may be NULL */
+    struct reel_watch *watch; /* watch.h; NULL: nobody watches */
     struct reel_accel_comm *coll; /* for memory of a device (reel_mesh_attach); NULL: memory is the host's, or one rank */
 };
 
@@ -97,8 +98,14 @@ struct reel_comm *reel_mesh_sp(struct reel_mesh *m, int parts);
 reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be);
 void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be); /* Collective(world) */
 
-/** reel_mesh_print - one line per rank with its coordinates (long tables are cut in the middle). Local. */
-void reel_mesh_print(const struct reel_mesh_dims *d, FILE *f);
+/* Where a rank runs: the node's name and the processors it may use, "0-3,8". */
+struct reel_host { char node[64], cores[64]; };
+void reel_host_here(struct reel_host *h); /* Local */
+/**
+ * reel_mesh_print - one line per rank with its place and coordinates (long tables are cut in the middle). Local.
+ * @host  of every rank of the world, or NULL: the mesh is only planned
+ */
+void reel_mesh_print(const struct reel_mesh_dims *d, const struct reel_host *host, FILE *f);
 /** reel_mesh_print_traffic - bytes this rank received, per axis and kind; silent axes left out. Local. */
 void reel_mesh_print_traffic(const struct reel_mesh *m, FILE *f);
 

@@ -170,6 +170,8 @@ reel_err reel_mesh_open(struct reel_mesh *m, const struct reel_comm *world, cons
         return REEL_FAIL(REEL_ECONFIG, "the mesh wants %d ranks, the job has %d", d->world, world->size);
     reel_mesh_place(m, d, world->rank);
     m->world.mpi = world->mpi;
+    for (int a = 0; a < REEL_NAXIS; a++) axis_comm(m, a)->watch = world->watch;
+    for (int i = 0; i < REEL_SP_HALVINGS; i++) m->sp_part[i].watch = world->watch;
     t = m->tp.rank;
     split(m, &m->hsdp, t);
     split(m, &m->replicate, m->shard.rank * d->tp + t);
@@ -239,20 +241,22 @@ void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be)
 
 enum { HEAD_ROWS = 16, TAIL_ROWS = 4 };
 
-void reel_mesh_print(const struct reel_mesh_dims *d, FILE *f)
+void reel_mesh_print(const struct reel_mesh_dims *d, const struct reel_host *host, FILE *f)
 {
     struct reel_mesh m;
 
     fprintf(f, "mesh: %d ranks = replicate %d x shard %d x tp %d; sp %d, %d data-parallel groups\n", d->world,
             d->replicate, d->shard, d->tp, d->sp, d->replicate * d->shard / d->sp);
-    fprintf(f, "%8s %10s %7s %5s %5s %5s\n", "rank", "replicate", "shard", "dp", "sp", "tp");
+    fprintf(f, "%8s %10s %7s %5s %5s %5s%s\n", "rank", "replicate", "shard", "dp", "sp", "tp", host ? "  node, processors" : "");
     for (int r = 0; r < d->world; r++) {
         if (r == HEAD_ROWS && d->world > HEAD_ROWS + TAIL_ROWS) {
             fprintf(f, "%8s\n", "...");
             r = d->world - TAIL_ROWS;
         }
         reel_mesh_place(&m, d, r);
-        fprintf(f, "%8d %10d %7d %5d %5d %5d\n", r, m.replicate.rank, m.shard.rank, m.dp_rank, m.sp.rank, m.tp.rank);
+        fprintf(f, "%8d %10d %7d %5d %5d %5d", r, m.replicate.rank, m.shard.rank, m.dp_rank, m.sp.rank, m.tp.rank);
+        if (host) fprintf(f, "  %s, %s", host[r].node, host[r].cores);
+        fputc('\n', f);
     }
 }
 

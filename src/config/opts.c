@@ -195,7 +195,7 @@ const struct reel_opt reel_training_opts[] = {
       .help = "layout: the same bits on any number of ranks; resume: on the same number" },
     { "on_nonfinite", REEL_OPT_ENUM, F(on_nonfinite), .choices = "stop|skip",
       .help = "what a NaN or infinity in loss or gradient does to the run" },
-    { "watchdog_s", REEL_OPT_F64, F(watchdog_s), .dflt = 600, .min = 0, .max = BIG, .flags = REEL_OPT_LATER, .unit = "seconds",
+    { "watchdog_s", REEL_OPT_F64, F(watchdog_s), .dflt = 600, .min = 0, .max = BIG, .unit = "seconds",
       .help = "a collective that stalls longer ends the job; 0: off" },
     { .type = REEL_OPT_END },
 };

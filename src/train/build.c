@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "be/ops.h"
+#include "comm/watch.h"
 #include "train/data.h"
 #include "train/device.h"
 #include "train/init.h"
@@ -447,6 +448,7 @@ static reel_err open_mesh(struct reel_run *r)
     if (d.tp > 1)
         return reel_config_fail(r->cfg, "training.distributed.tp_size",
                                 "tensor parallelism is checked, but not run in this version; use 1");
+    REEL_TRY(reel_watch_open(&r->watch, r->world, r->cfg->training.watchdog_s));
     return reel_mesh_open(&r->mesh, r->world, &d);
 }
 
@@ -643,6 +645,7 @@ reel_err reel_run_close(struct reel_run *r)
     reel_mesh_detach(&r->mesh, r->be);
     reel_backend_close(r->be);
     reel_mesh_close(&r->mesh);
+    reel_watch_close(r->watch, r->world);
     if (e == REEL_OK) e = d;
     return e ? e : reel_agree(r->world, t);
 }

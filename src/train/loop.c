@@ -1,4 +1,5 @@
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "train/report.h"
@@ -84,6 +85,7 @@ void reel_run_first(struct reel_run *r)
 reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
 {
     reel_phase("forward/backward", step);
+    if (reel_fault("stall")) raise(SIGSTOP);
     begin_step(r, st, step);
     for (; st->round < st->rounds; st->round++) {
         reel_arena_reset(&r->step_mem, 0);

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -129,12 +130,27 @@ static const char *trained_part(const struct reel_model *m, char *buf, size_t si
     return buf;
 }
 
+/* Who runs where. Collective(world). */
+static void print_mesh(struct reel_run *r)
+{
+    struct reel_host mine, *all = NULL;
+
+    reel_host_here(&mine);
+    if (r->world->rank == 0) all = calloc((size_t)r->world->size, sizeof *all);
+    REEL_BUG_IF(r->world->rank == 0 && !all, "no memory for the table of ranks");
+    reel_comm_gather(r->world, &mine, sizeof mine, all, 0);
+    if (all) reel_mesh_print(&r->mesh.dims, all, stdout);
+    free(all);
+}
+
 void reel_report_start(struct reel_run *r)
 {
     const int64_t *x = r->method.shape;
     char part[128];
 
-    if (r->flags.quiet || r->world->rank) return;
+    if (r->flags.quiet) return;
+    print_mesh(r);
+    if (r->world->rank) return;
     printf("reel: %d rank%s, %s\n", r->world->size, r->world->size > 1 ? "s" : "", reel_backend_describe(r->be));
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->roles & REEL_ROLE(i))

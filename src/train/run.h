@@ -30,6 +30,7 @@ struct reel_run {
     const struct reel_config *cfg;
     struct reel_run_flags flags;
     struct reel_comm *world;
+    struct reel_watch *watch;
     struct reel_mesh mesh;
     struct reel_backend *be;
     struct reel_stream s;

@@ -1,0 +1,259 @@
+/* the watchdog of collectives */
+#include "comm/watch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/shm.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "comm/comm_priv.h"
+
+#define GRACE 1.25 /* times the deadline: when a node speaks up whose own ranks have all arrived */
+
+/* One rank's line of the board. Only its owner writes. */
+struct seat {
+    int rank;                /* in the world */
+    _Atomic int64_t beat;    /* when the owner's watcher last looked, ns: a stopped process has none */
+    _Atomic int64_t since;   /* when the owner began to wait, ns; 0: it does not wait */
+    char in[16];             /* for which communicator */
+    struct reel_doing doing; /* its phase and step */
+};
+
+struct reel_watch {
+    struct board {
+        _Atomic int spoken; /* one rank of a node reports */
+        struct seat seat[];
+    } *board;
+    struct seat *mine;
+    int n, world; /* ranks of this node, of the job */
+    double seconds;
+    char node[64];
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    int end;
+};
+
+/* One clock for all processes of a node. */
+static int64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static double since_s(int64_t then, int64_t now) { return 1e-9 * (double)(now - then); }
+
+int64_t reel_watch_enter(const struct reel_comm *c)
+{
+    struct reel_watch *w = c->watch;
+    int64_t before;
+
+    if (!w) return 0;
+    before = atomic_load_explicit(&w->mine->since, memory_order_relaxed);
+    if (before) return before; /* part of a larger one */
+    snprintf(w->mine->in, sizeof w->mine->in, "%s", c->name);
+    atomic_store(&w->mine->since, now_ns());
+    return 0;
+}
+
+void reel_watch_leave(const struct reel_comm *c, int64_t before)
+{
+    if (c->watch) atomic_store(&c->watch->mine->since, before);
+}
+
+/* ---- the report ---- */
+
+static double period(const struct reel_watch *w)
+{
+    return w->seconds < 4 ? w->seconds / 4 : 1;
+}
+
+static int silent(const struct reel_watch *w, const struct seat *s, int64_t now)
+{
+    return since_s(s->beat, now) > (w->seconds < 20 ? w->seconds / 2 : 10);
+}
+
+static int absent(const struct reel_watch *w, const struct seat *s, int64_t now)
+{
+    return !s->since || silent(w, s, now);
+}
+
+static int absentees(const struct reel_watch *w, int64_t now)
+{
+    int n = 0;
+
+    for (int i = 0; i < w->n; i++) n += absent(w, &w->board->seat[i], now);
+    return n;
+}
+
+static void say_absent(const struct reel_watch *w, int64_t now)
+{
+    for (int i = 0; i < w->n; i++) {
+        const struct seat *s = &w->board->seat[i];
+        if (!absent(w, s, now)) continue;
+        fprintf(stderr, "reel: rank %d on %s did not arrive: in %s (step %ld)", s->rank, w->node, s->doing.phase, s->doing.step);
+        if (silent(w, s, now)) fprintf(stderr, ", and its process does not respond for %.0f s (stopped?)", since_s(s->beat, now));
+        fputc('\n', stderr);
+    }
+}
+
+/* Everyone here waits: who is missing runs on another node, or the ranks wait for different things. */
+static void say_present(const struct reel_watch *w, int64_t now)
+{
+    fprintf(stderr, "reel: all ranks on %s wait%s:\n", w->node, w->n < w->world ? "; who is missing runs on another node" : ", for different collectives");
+    for (int i = 0; i < w->n; i++) {
+        const struct seat *s = &w->board->seat[i];
+        fprintf(stderr, "reel: rank %d on %s waits in %s (step %ld) for %s, for %.0f s\n", s->rank, w->node, s->doing.phase,
+                s->doing.step, s->in, since_s(s->since, now));
+    }
+}
+
+/* MPI may be stuck too: then the alarm ends this process, and the launcher the others. */
+static void end_job(const struct reel_watch *w)
+{
+    signal(SIGALRM, SIG_DFL);
+    alarm(10);
+    reel_die_("watchdog", 0, "a collective on %s did not end within training.watchdog_s = %g s", w->mine->in, w->seconds);
+}
+
+static void look(struct reel_watch *w)
+{
+    int64_t now = now_ns(), since = atomic_load(&w->mine->since);
+    double waited = since ? since_s(since, now) : 0;
+    int missing, none = 0;
+
+    atomic_store(&w->mine->beat, now);
+    if (waited <= w->seconds) return;
+    missing = absentees(w, now);
+    if (!missing && waited <= GRACE * w->seconds + 2) return; /* another node may know who it is */
+    if (!atomic_compare_exchange_strong(&w->board->spoken, &none, 1)) return;
+    if (missing)
+        say_absent(w, now);
+    else
+        say_present(w, now);
+    end_job(w);
+}
+
+static void *watcher(void *arg)
+{
+    struct reel_watch *w = arg;
+    struct timespec t;
+
+    pthread_mutex_lock(&w->lock);
+    while (!w->end) {
+        int64_t at;
+        look(w);
+        clock_gettime(CLOCK_REALTIME, &t);
+        at = (int64_t)t.tv_nsec + (int64_t)(period(w) * 1e9);
+        t.tv_sec += at / 1000000000, t.tv_nsec = at % 1000000000;
+        pthread_cond_timedwait(&w->wake, &w->lock, &t);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return NULL;
+}
+
+/* ---- start and end ---- */
+
+/* One segment for the node, gone when its last rank is. NULL where the system has none. Collective(node). */
+static struct board *share(struct reel_comm *node, size_t bytes)
+{
+    int id = node->rank ? -1 : shmget(IPC_PRIVATE, bytes, IPC_CREAT | 0600), have;
+    void *p;
+
+    MPI_Bcast(&id, 1, MPI_INT, 0, node->mpi);
+    p = id >= 0 ? shmat(id, NULL, 0) : (void *)-1;
+    have = p != (void *)-1;
+    MPI_Allreduce(MPI_IN_PLACE, &have, 1, MPI_INT, MPI_MIN, node->mpi);
+    if (node->rank == 0 && id >= 0) shmctl(id, IPC_RMID, NULL);
+    if (have) return p;
+    if (p != (void *)-1) shmdt(p);
+    return NULL;
+}
+
+static void sit(struct reel_watch *w, struct reel_comm *world, const struct reel_comm *node)
+{
+    w->n = node->size, w->world = world->size;
+    w->mine = &w->board->seat[node->rank];
+    w->mine->rank = world->rank;
+    atomic_store(&w->mine->beat, now_ns());
+    gethostname(w->node, sizeof w->node - 1);
+    reel_phase_show(&w->mine->doing);
+}
+
+static reel_err start(struct reel_watch *w)
+{
+    sigset_t all, old;
+    int e;
+
+    sigfillset(&all); /* signals are for the main thread */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    e = pthread_create(&w->thread, NULL, watcher, w);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return e ? REEL_FAIL(REEL_ENOMEM, "cannot start the watchdog's thread: %s", strerror(e)) : REEL_OK;
+}
+
+static void drop(struct reel_watch *w)
+{
+    if (!w) return;
+    reel_phase_show(NULL);
+    if (w->board) shmdt(w->board);
+    free(w);
+}
+
+reel_err reel_watch_open(struct reel_watch **out, struct reel_comm *world, double seconds)
+{
+    struct reel_watch *w;
+    struct reel_comm node;
+    int64_t lack;
+    reel_err e;
+
+    *out = NULL;
+    if (seconds <= 0 || world->size == 1) return REEL_OK;
+    w = calloc(1, sizeof *w);
+    REEL_TRY(reel_agree(world, w ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the watchdog")));
+    *w = (struct reel_watch){ .seconds = seconds, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
+    reel_comm_node(&node, world);
+    w->board = share(&node, sizeof *w->board + (size_t)node.size * sizeof(struct seat));
+    if (w->board) sit(w, world, &node);
+    reel_comm_close(&node);
+    lack = !w->board;
+    reel_comm_sum_i64(world, &lack, 1);
+    if (lack) {
+        if (world->rank == 0) fprintf(stderr, "reel: no watchdog: %lld ranks have no shared memory with their node\n", (long long)lack);
+        drop(w);
+        return REEL_OK;
+    }
+    reel_comm_barrier(world); /* every seat is taken before anyone looks */
+    e = start(w);
+    if (reel_agree(world, e) == REEL_OK) {
+        *out = world->watch = w;
+        return REEL_OK;
+    }
+    if (e == REEL_OK) {
+        *out = w;
+        reel_watch_close(w, world);
+        *out = NULL;
+    } else {
+        drop(w);
+    }
+    return reel_errrec()->code;
+}
+
+void reel_watch_close(struct reel_watch *w, struct reel_comm *world)
+{
+    if (!w) return;
+    world->watch = NULL;
+    pthread_mutex_lock(&w->lock);
+    w->end = 1;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    drop(w);
+}
