@@ -32,5 +32,8 @@ bench_gpu_static_CPPFLAGS = -isystem $(CUDA_INCLUDE)
 bench_gpu_static_LDADD =
 endif
 
+EXTRA_PROGRAMS += bench/b_gpu
+bench_b_gpu_SOURCES = bench/b_gpu.c
+
 bench: $(EXTRA_PROGRAMS)
 .PHONY: bench

@@ -13,8 +13,8 @@ count() { # count RESULT...: how many test lines ended so
 
 report() {
     local passed failed skipped
-    passed=$(count PASS XFAIL)
-    failed=$(count FAIL ERROR XPASS)
+    passed=$(($(count PASS XFAIL) + ${cuda_passed:-0}))
+    failed=$(($(count FAIL ERROR XPASS) + ${cuda_failed:-0}))
     skipped=$(count SKIP)
     if [ "$1" -ne 0 ] && [ "$failed" -eq 0 ]; then failed=1; fi # it did not even build
     [ "$skipped" -eq 0 ] || echo "$skipped skipped"
@@ -30,5 +30,11 @@ if [ $rc -eq 0 ]; then
     rc=$?
     # the evidence, for whoever reads only this output
     [ $rc -eq 0 ] || grep -hE '^(not ok|Bail out|ERROR|reel:)' "$build"/tests/*.log 2>/dev/null | sort -u | head -n 100
+fi
+# the CUDA backend on its double
+if [ $rc -eq 0 ]; then
+    out=$(make -s -C "$build" check-cuda 2>&1)
+    echo "$out"
+    read -r cuda_passed cuda_failed <<< "$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' <<< "$out" | tail -n 1)"
 fi
 report "$rc"

@@ -2,6 +2,18 @@
 # Golden folders one by one: in the build, tests/golden is the runner, and would be packed instead.
 EXTRA_DIST += tests/golden/adamw tests/golden/layout-sft tests/golden/schedulers tests/golden/schedules tests/golden/sft \
   tests/golden/lora tests/golden/sft-weighting tests/golden/vsa tests/golden/wan-causal tests/golden/wan-dit
+# The CUDA backend: on the double, on this machine's GPUs.
+CHECK_GPU = REEL_SRC=$(abs_top_srcdir) REEL_BUILD=$(abs_top_builddir) $(SHELL) $(top_srcdir)/tests/check_gpu.sh
+check-cuda: all
+	@$(MAKE) -s check TESTS=
+	@$(CHECK_GPU) double
+check-gpu: all
+	@$(MAKE) -s check TESTS=
+	@$(MAKE) -s bench/b_gpu
+	@$(CHECK_GPU) gpu
+.PHONY: check-cuda check-gpu
+
+EXTRA_DIST += tests/check_gpu.sh
 EXTRA_DIST += tests/check.sh tests/packages.txt tests/slurm.sh tests/lint.sh
 dist_check_SCRIPTS += tests/t_slurm.sh tests/t_jobscripts.sh tests/t_lint.sh tests/t_launcher.sh tests/t_plugin.sh
 check_DATA += tests/mpirun.sh

@@ -33,6 +33,14 @@ void reel_gpus_look(struct reel_gpus *g, const struct reel_module *m);
  */
 reel_err reel_gpus_pick(const struct reel_gpus *all, int n, int me, int *mine);
 
+/* What a card can do at most: per second FLOPs of bf16 matrix products, bytes of its memory, bytes to another card of
+ * the node in one direction; bytes that it has. For plans, and as what a measurement is a share of. */
+struct reel_gpu_spec { const char *name; double flops, memory, link, bytes; };
+/** reel_gpu_spec - by the name that the driver gives a card; NULL: not in the table. Local. */
+const struct reel_gpu_spec *reel_gpu_spec(const char *name);
+/** reel_backend_spec - of the backend's card; NULL: not known, or the CPU. Local. */
+const struct reel_gpu_spec *reel_backend_spec(const struct reel_backend *be);
+
 /** reel_backend_open_device - device i of the module's; i < 0: for planning, without one. Local. */
 reel_err reel_backend_open_device(struct reel_backend **be, const struct reel_module *m, int i);
 

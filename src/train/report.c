@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "be/device.h"
 #include "train/lora.h"
 
 #define MIB 1048576.0
@@ -217,16 +218,26 @@ static void print_phases(struct reel_run *r)
     printf("%-18s %10s %10.3f\n", "total", "", total);
 }
 
+/* Seconds in which the model's operations ran. On a GPU the phases say when the host gave them out. */
+static double compute_seconds(const struct reel_run *r)
+{
+    double s = 0;
+
+    if (!reel_backend_on_device(r->be)) return r->prof.seconds[REEL_PROF_COMPUTE];
+    for (int i = 0; i < REEL_NPROF; i++) s += i == REEL_PROF_SAVE ? 0 : r->prof.seconds[i];
+    return s;
+}
+
 static void print_rates(struct reel_run *r, double peak)
 {
-    double v[2] = { r->prof.flops / fmax(r->prof.seconds[REEL_PROF_COMPUTE], 1e-9), peak };
+    double v[2] = { r->prof.flops / fmax(compute_seconds(r), 1e-9), peak };
     double read = reel_loader_stats(r->loader).bytes;
 
     reel_comm_sum(r->world, v, 2);
     reel_comm_sum(r->world, &read, 1);
     if (r->world->rank) return;
-    printf("model FLOP/s       %10.1f GFLOP/s over %.1f GFLOP/s of GEMM, %.1f%%\n", v[0] * 1e-9, v[1] * 1e-9,
-           100 * v[0] / v[1]);
+    printf("model FLOP/s       %10.1f GFLOP/s over %.1f GFLOP/s of %s, %.1f%%\n", v[0] * 1e-9, v[1] * 1e-9,
+           reel_backend_spec(r->be) ? "the cards' data sheet (MFU)" : "GEMM", 100 * v[0] / v[1]);
     printf("%-18s %10.1f MiB\n", "data read", read / MIB);
     reel_mesh_print_traffic(&r->mesh, stdout);
 }
@@ -249,7 +260,7 @@ void reel_report_table(struct reel_run *r)
     double peak;
 
     if (r->flags.quiet || r->prof.steps == 0) return;
-    peak = gemm_peak(r);
+    peak = reel_backend_spec(r->be) ? reel_backend_spec(r->be)->flops : gemm_peak(r);
     print_phases(r);
     print_rates(r, peak);
     print_memory(r);
