@@ -32,8 +32,11 @@ static const struct { const char *isa; int threads; } op_runs[] = {
 
 static inline int op_open(struct op *t, const char *isa, int threads)
 {
+    static struct reel_backend *gpu; /* opened once */
+
     memset(t, 0, sizeof *t);
-    if (test_on_cuda() ? test_backend(&t->be, threads) : reel_backend_open_isa(&t->be, "cpu", threads, isa)) return 0;
+    if (test_on_cuda() ? !gpu && test_backend(&gpu, threads) : reel_backend_open_isa(&t->be, "cpu", threads, isa)) return 0;
+    if (gpu) t->be = gpu;
     if (reel_arena_open(&t->a, t->be, "op", (size_t)64 << 20) || reel_arena_open(&t->scratch, t->be, "scratch", (size_t)64 << 20))
         abort();
     reel_stream_init(&t->s, t->be, 0, &t->scratch);
@@ -45,7 +48,7 @@ static inline void op_close(struct op *t)
 {
     reel_arena_close(&t->a, t->be);
     reel_arena_close(&t->scratch, t->be);
-    reel_backend_close(t->be);
+    if (!test_on_cuda()) reel_backend_close(t->be);
 }
 
 /* Runs body(t, c) in every combination; reports the equality of bits. */
