@@ -71,6 +71,24 @@ static void *t_host(reel_tensor t)
     return t_mem.host + ((char *)t.p - t_mem.dev.base);
 }
 
+/* The same, to be written. */
+__attribute__((unused)) static void *t_edit(reel_tensor t)
+{
+    void *p = t_host(t);
+
+    t_mem.written = 1;
+    return p;
+}
+
+/* Gives back the tensors of a GPU made since `mark` bytes were in use. */
+__attribute__((unused)) static size_t t_used(void) { return t_mem.dev.used; }
+__attribute__((unused)) static void t_forget(size_t mark)
+{
+    if (!t_mem.host) return;
+    if (t_mem.stale) t_host((reel_tensor){ .p = t_mem.dev.base });
+    reel_arena_reset(&t_mem.dev, mark);
+}
+
 static void ctx_close(struct ctx *c)
 {
     if (t_mem.last == c && t_mem.stale) t_host((reel_tensor){ .p = t_mem.dev.base });

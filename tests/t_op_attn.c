@@ -38,8 +38,8 @@ static struct att att_new(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int6
 
 static void att_run(struct ctx *c, struct att *a)
 {
-    reel_attn_fwd(&c->s, a->o, a->lse, a->q, a->k, a->v, (int)a->h, a->mask);
-    reel_attn_bwd(&c->s, a->dq, a->dk, a->dv, a->g, a->o, a->lse, a->q, a->k, a->v, (int)a->h, a->mask, a->dk0);
+    reel_attn_fwd(on(c), a->o, a->lse, a->q, a->k, a->v, (int)a->h, a->mask);
+    reel_attn_bwd(on(c), a->dq, a->dk, a->dv, a->g, a->o, a->lse, a->q, a->k, a->v, (int)a->h, a->mask, a->dk0);
     reel_sync(&c->s);
 }
 
@@ -184,10 +184,10 @@ static void differences(struct att a, const char *note)
         double num = 0, ana = dot(grad[p], dir), h = 1e-2;
         for (int sign = 1; sign >= -1; sign -= 2) {
             for (int64_t i = 0; i < reel_numel(keep); i++) t_set(at[p], i, t_get(keep, i) + sign * h * t_get(dir, i));
-            reel_attn_fwd(&one->s, a.o, a.lse, a.q, a.k, a.v, (int)a.h, a.mask);
+            reel_attn_fwd(on(one), a.o, a.lse, a.q, a.k, a.v, (int)a.h, a.mask);
             num += sign * dot(a.o, a.g) / (2 * h);
         }
-        memcpy(at[p].p, keep.p, reel_bytes(keep));
+        memcpy(t_edit(at[p]), t_host(keep), reel_bytes(keep));
         TAP_OK(fabs(num - ana) < 2e-3 * (fabs(ana) + 1), "central difference in %c%s: %.6g, backward %.6g", "qkv"[p], note, num, ana);
     }
 }
@@ -204,12 +204,12 @@ static void sums_of_runs(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64
     double e[3], tol = dt == REEL_F32 ? 6e-6 : 4e-2;
 
     att_run(one, &a);
-    reel_attn_bwd_runs(&three->s, a.dq, dk, dv, a.g, a.o, a.lse, a.q, a.k, a.v, (int)h, all);
+    reel_attn_bwd_runs(on(three), a.dq, dk, dv, a.g, a.o, a.lse, a.q, a.k, a.v, (int)h, all);
     e[0] = t_error(a.dq, ref.dq);
     for (int p = 0; p < 2; p++) {
         sum = t_new(REEL_F32, REEL_DIMS(b, sk * d));
         for (int64_t i = 0; i < b; i++)
-            reel_tree_sum(&one->s, reel_at(sum, i), reel_reshape(reel_at(p ? dv : dk, i), REEL_DIMS(runs, one_run)), 0);
+            reel_tree_sum(on(one), reel_at(sum, i), reel_reshape(reel_at(p ? dv : dk, i), REEL_DIMS(runs, one_run)), 0);
         e[1 + p] = t_error(sum, p ? ref.dv : ref.dk);
     }
     TAP_OK(e[0] < tol && e[1] < tol && e[2] < tol, "%s batch %ld, S %ld x %ld in %ld runs: dq %.1e dk %.1e dv %.1e", reel_dtype_name(dt),
@@ -218,8 +218,8 @@ static void sums_of_runs(reel_dtype dt, int64_t b, int64_t sq, int64_t sk, int64
     half.o = t_new(dt, REEL_DIMS(1, r.s, d)), half.lse = t_new(REEL_F32, REEL_DIMS(1, h, r.s)), half.dq = t_new(dt, REEL_DIMS(1, r.s, d));
     half.q = reel_reshape(half.q, half.o.n, 3), half.g = reel_reshape(half.g, half.o.n, 3);
     half.k = reel_slice(a.k, b - 1, b), half.v = reel_slice(a.v, b - 1, b);
-    reel_attn_fwd(&one->s, half.o, half.lse, half.q, half.k, half.v, (int)h, a.mask);
-    reel_attn_bwd_runs(&one->s, half.dq, k2, v2, half.g, half.o, half.lse, half.q, half.k, half.v, (int)h, r);
+    reel_attn_fwd(on(one), half.o, half.lse, half.q, half.k, half.v, (int)h, a.mask);
+    reel_attn_bwd_runs(on(one), half.dq, k2, v2, half.g, half.o, half.lse, half.q, half.k, half.v, (int)h, r);
     TAP_OK(t_same(half.dq, reel_reshape(reel_slice(reel_at(a.dq, b - 1), r.tok0, sq), half.dq.n, 3)) &&
                t_same(k2, reel_reshape(reel_slice(reel_at(dk, b - 1), runs - mine, runs), k2.n, 4)) &&
                t_same(v2, reel_reshape(reel_slice(reel_at(dv, b - 1), runs - mine, runs), v2.n, 4)),
@@ -374,10 +374,10 @@ static void any_place(reel_dtype dt)
                c = att_of(dt, 1, 60, 811, 2, 32, window(50, 371, 771), 621, 150);
     size_t row = (size_t)reel_bytes(a.k) / 450;
 
-    memcpy(c.q.p, a.q.p, reel_bytes(a.q));
-    memcpy(c.g.p, a.g.p, reel_bytes(a.g));
+    memcpy(t_edit(c.q), t_host(a.q), reel_bytes(a.q));
+    memcpy(t_edit(c.g), t_host(a.g), reel_bytes(a.g));
     for (int p = 0; p < 2; p++) {
-        char *to = p ? c.v.p : c.k.p, *from = p ? a.v.p : a.k.p;
+        char *to = t_edit(p ? c.v : c.k), *from = t_host(p ? a.v : a.k);
         memcpy(to, from, 50 * row);
         memcpy(to + 371 * row, from + 50 * row, 400 * row);
     }
@@ -388,27 +388,29 @@ static void any_place(reel_dtype dt)
 }
 
 /* A chunk's queries against the rows of a cache give what they give in the whole sequence. */
-static void chunk_by_chunk(void)
+static void chunk_by_chunk(reel_dtype dt)
 {
-    struct att a = att_of(REEL_F32, 1, 333, 333, 2, 32, chunks(75, 0, 0), 0, 333);
+    struct att a = att_of(dt, 1, 333, 333, 2, 32, chunks(75, 0, 0), 0, 333);
     int same = 1;
 
-    reel_attn_fwd(&one->s, a.o, a.lse, a.q, a.k, a.v, 2, a.mask);
+    reel_attn_fwd(on(one), a.o, a.lse, a.q, a.k, a.v, 2, a.mask);
     for (int64_t at = 0; at < a.sq; at += 75) {
         int64_t n = a.sq - at < 75 ? a.sq - at : 75, end = at + n;
-        struct att c = att_of(REEL_F32, 1, n, 333, 2, 32, window(0, 0, end), at, n);
-        memcpy(c.q.p, (float *)a.q.p + at * 64, (size_t)(n * 64) * 4);
-        reel_attn_fwd(&three->s, c.o, c.lse, c.q, a.k, a.v, 2, c.mask);
-        same &= !memcmp(c.o.p, (float *)a.o.p + at * 64, (size_t)(n * 64) * 4);
+        struct att c = att_of(dt, 1, n, 333, 2, 32, window(0, 0, end), at, n);
+        size_t row = reel_bytes(a.q) / 333, bytes = (size_t)n * row, from = (size_t)at * row;
+        memcpy(t_edit(c.q), (char *)t_host(a.q) + from, bytes);
+        reel_attn_fwd(on(three), c.o, c.lse, c.q, a.k, a.v, 2, c.mask);
+        same &= !memcmp(t_host(c.o), (char *)t_host(a.o) + from, bytes);
     }
-    TAP_OK(same, "chunks against a cache give the bits of the whole sequence");
+    TAP_OK(same, "%s: chunks against a cache give the bits of the whole sequence", reel_dtype_name(dt));
 }
 
 static void masks(void)
 {
     const int64_t S = 300;
+    const size_t mark = t_used();
 
-    for (int round = 0; round < 60; round++) masked(any_mask(round));
+    for (int round = 0; round < 60; round++, t_forget(mark)) masked(any_mask(round));
     masked(att_of(REEL_F32, 1, S, S, 1, 64, chunks(1000, 0, 0), 0, S));             /* one chunk, short */
     masked(att_of(REEL_F32, 1, S, S, 1, 64, chunks(1, 1, 0), 0, S));                /* each sees itself */
     masked(att_of(REEL_F32, 1, S, S, 1, 64, chunks(128, 20, 90), 0, S));            /* only zeros and itself */
@@ -422,7 +424,8 @@ static void masks(void)
     any_batch(REEL_F32, S, S, chunks(70, 130, 11));
     any_batch(REEL_BF16, 90, 90, teacher(45, 16, 2));
     any_batch(REEL_F32, 50, S, window(7, 101, 262));
-    chunk_by_chunk();
+    chunk_by_chunk(REEL_F32);
+    chunk_by_chunk(REEL_BF16);
     any_place(REEL_F32);
     any_place(REEL_BF16);
 }

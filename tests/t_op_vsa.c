@@ -22,7 +22,8 @@ static reel_tensor i32(const int64_t *n, int nd)
 {
     reel_tensor t = reel_view(NULL, REEL_I32, n, nd);
 
-    t.p = calloc(1, reel_bytes(t) + 64);
+    t.p = t_new(REEL_F32, n, nd).p; /* of the same size */
+    memset(t_edit(t), 0, reel_bytes(t));
     return t;
 }
 
@@ -51,35 +52,35 @@ static struct sparse sparse_new(reel_dtype dt, int64_t b, const int64_t grid[3],
     x.topk = topk;
     x.index.start = i32(REEL_DIMS(x.n + 1));
     x.index.order = i32(REEL_DIMS(x.s));
-    reel_tiles_fill(x.index.start.p, x.index.order.p, grid);
+    reel_tiles_fill(t_edit(x.index.start), t_edit(x.index.order), grid);
     for (int i = 0; i < 5; i++) *in[i] = t_rand(dt, REEL_DIMS(b, x.s, x.d));
     return outputs(x);
 }
 
 static void choose(struct ctx *c, struct sparse *x)
 {
-    reel_tile_mean(&c->s, x->qc, x->q, x->index);
-    reel_tile_mean(&c->s, x->kc, x->k, x->index);
-    reel_vsa_select(&c->s, x->sel, x->scores, x->qc, x->kc, (int)x->h);
+    reel_tile_mean(on(c), x->qc, x->q, x->index);
+    reel_tile_mean(on(c), x->kc, x->k, x->index);
+    reel_vsa_select(on(c), x->sel, x->scores, x->qc, x->kc, (int)x->h);
 }
 
 /* Everything but the choice. */
 static void forward(struct ctx *c, struct sparse *x)
 {
-    reel_tile_mean(&c->s, x->qc, x->q, x->index);
-    reel_tile_mean(&c->s, x->kc, x->k, x->index);
-    reel_tile_mean(&c->s, x->vc, x->v, x->index);
-    reel_attn_fwd(&c->s, x->c, x->lse_c, x->qc, x->kc, x->vc, (int)x->h, everything);
-    reel_vsa_fwd(&c->s, x->fine, x->lse, x->q, x->k, x->v, x->sel, x->index, (int)x->h);
-    reel_tile_gate_fwd(&c->s, x->o, x->gate, x->c, x->fine, x->index);
+    reel_tile_mean(on(c), x->qc, x->q, x->index);
+    reel_tile_mean(on(c), x->kc, x->k, x->index);
+    reel_tile_mean(on(c), x->vc, x->v, x->index);
+    reel_attn_fwd(on(c), x->c, x->lse_c, x->qc, x->kc, x->vc, (int)x->h, everything);
+    reel_vsa_fwd(on(c), x->fine, x->lse, x->q, x->k, x->v, x->sel, x->index, (int)x->h);
+    reel_tile_gate_fwd(on(c), x->o, x->gate, x->c, x->fine, x->index);
     reel_sync(&c->s);
 }
 
 static void backward(struct ctx *c, struct sparse *x)
 {
-    reel_tile_gate_bwd(&c->s, x->dgate, x->dc, x->g, x->gate, x->c, x->index);
-    reel_attn_bwd(&c->s, x->dqc, x->dkc, x->dvc, x->dc, x->c, x->lse_c, x->qc, x->kc, x->vc, (int)x->h, everything, 0);
-    reel_vsa_bwd(&c->s, x->dq, x->dk, x->dv, x->g, x->fine, x->lse, x->q, x->k, x->v, x->sel, x->dqc, x->dkc, x->dvc,
+    reel_tile_gate_bwd(on(c), x->dgate, x->dc, x->g, x->gate, x->c, x->index);
+    reel_attn_bwd(on(c), x->dqc, x->dkc, x->dvc, x->dc, x->c, x->lse_c, x->qc, x->kc, x->vc, (int)x->h, everything, 0);
+    reel_vsa_bwd(on(c), x->dq, x->dk, x->dv, x->g, x->fine, x->lse, x->q, x->k, x->v, x->sel, x->dqc, x->dkc, x->dvc,
                  x->index, (int)x->h);
     reel_sync(&c->s);
 }
@@ -144,7 +145,7 @@ static double *column(const struct sparse *x, reel_tensor t, int64_t at)
 
 static int64_t size_of(const struct sparse *x, int64_t tile)
 {
-    const int32_t *start = x->index.start.p;
+    const int32_t *start = t_host(x->index.start);
 
     return start[tile + 1] - start[tile];
 }
@@ -166,8 +167,8 @@ static void head_open(struct head *e, const struct sparse *x, int64_t b, int64_t
     e->at = b * x->s * x->d + h * x->hd;
     e->tile = calloc((size_t)x->s, sizeof *e->tile);
     for (int64_t i = 0; i < x->n; i++)
-        for (int64_t p = ((int32_t *)x->index.start.p)[i]; p < ((int32_t *)x->index.start.p)[i + 1]; p++)
-            e->tile[((int32_t *)x->index.order.p)[p]] = (int32_t)i;
+        for (int64_t p = ((int32_t *)t_host(x->index.start))[i]; p < ((int32_t *)t_host(x->index.start))[i + 1]; p++)
+            e->tile[((int32_t *)t_host(x->index.order))[p]] = (int32_t)i;
     e->q = column(x, x->q, e->at), e->k = column(x, x->k, e->at), e->v = column(x, x->v, e->at);
     e->gate = column(x, x->gate, e->at), e->g = column(x, x->g, e->at);
     e->qc = means(e, e->q), e->kc = means(e, e->k), e->vc = means(e, e->v);
@@ -228,7 +229,7 @@ static struct ref reference(const struct sparse *x, int coarse)
     for (int64_t bh = 0; bh < x->b * x->h; bh++) {
         struct head e;
         head_open(&e, x, bh / x->h, bh % x->h);
-        head_fine(&e, (int32_t *)x->sel.p + bh * x->n * x->topk, r.lse + bh * x->s);
+        head_fine(&e, (int32_t *)t_host(x->sel) + bh * x->n * x->topk, r.lse + bh * x->s);
         if (coarse) head_coarse(&e);
         for (int64_t i = 0; i < x->s * x->hd; i++) {
             int64_t at = e.at + i / x->hd * x->d + i % x->hd;
@@ -263,7 +264,7 @@ static int all_rules(const struct sparse *x)
     int ok = 1;
 
     for (int64_t r = 0; r < x->b * x->h * x->n; r++)
-        ok &= rule((float *)x->scores.p + r * x->n, (int32_t *)x->sel.p + r * x->topk, x->n, x->topk);
+        ok &= rule((float *)t_host(x->scores) + r * x->n, (int32_t *)t_host(x->sel) + r * x->topk, x->n, x->topk);
     return ok;
 }
 
@@ -277,7 +278,7 @@ static double score_error(const struct sparse *x)
         for (int64_t i = 0; i < x->n * x->n; i++) {
             double s = 0, err;
             for (int64_t c = 0; c < x->hd; c++) s += e.qc[i / x->n * x->hd + c] * e.kc[i % x->n * x->hd + c];
-            err = fabs(s / sqrt((double)x->hd) - (double)((float *)x->scores.p)[bh * x->n * x->n + i]);
+            err = fabs(s / sqrt((double)x->hd) - (double)((float *)t_host(x->scores))[bh * x->n * x->n + i]);
             if (!(err <= worst)) worst = isfinite(err) ? err : HUGE_VAL;
         }
         head_close(&e);
@@ -339,7 +340,7 @@ static void differences(void)
             forward(one, &x);
             num += sign * dot(x.o, x.g) / (2 * h);
         }
-        memcpy(at[p].p, keep.p, reel_bytes(keep));
+        memcpy(t_edit(at[p]), t_host(keep), reel_bytes(keep));
         TAP_OK(fabs(num - ana) < 2e-3 * (fabs(ana) + 1), "central difference in %s: %.6g, backward %.6g",
                (const char *[]){ "q", "k", "v", "gate" }[p], num, ana);
     }
@@ -358,10 +359,10 @@ static void ties(void)
     for (int64_t i = 0; i < N * 16; i++) t_set(q, i, i / 16 == i % 16 ? 4 : 0), t_set(k, i, i % 16 < 3 ? (double)s[i % 16][i / 16] : 0);
     for (int64_t topk = 1; topk <= N; topk++) {
         reel_tensor sel = i32(REEL_DIMS(1, 1, N, topk));
-        reel_vsa_select(&three->s, sel, scores, q, k, 1);
+        reel_vsa_select(on(three), sel, scores, q, k, 1);
         for (int64_t r = 0; r < 3; r++)
-            for (int64_t j = 0; j < N; j++) ok &= ((float *)scores.p)[r * N + j] == s[r][j];
-        for (int64_t r = 0; r < N; r++) ok &= rule((float *)scores.p + r * N, (int32_t *)sel.p + r * topk, N, topk);
+            for (int64_t j = 0; j < N; j++) ok &= ((float *)t_host(scores))[r * N + j] == s[r][j];
+        for (int64_t r = 0; r < N; r++) ok &= rule((float *)t_host(scores) + r * N, (int32_t *)t_host(sel) + r * topk, N, topk);
     }
     TAP_OK(ok, "among equal scores the lower index is chosen, for each topk of 12");
 }
@@ -370,7 +371,7 @@ static void ties(void)
 static void given_lists(reel_dtype dt)
 {
     struct sparse x = sparse_new(dt, 1, (int64_t[]){ 5, 6, 7 }, 2, 24, 5);
-    int32_t *sel = x.sel.p;
+    int32_t *sel = t_edit(x.sel);
     double e[5], tol = dt == REEL_F32 ? 6e-6 : 0x1p-7;
     struct ref r;
 
@@ -380,8 +381,8 @@ static void given_lists(reel_dtype dt)
             if (j == i % 3 || j + (count - at) >= x.n || t_uniform() > 0) sel[i * 5 + at++] = (int32_t)j;
         for (; at < 5; at++) sel[i * 5 + at] = -1;
     }
-    reel_vsa_fwd(&three->s, x.fine, x.lse, x.q, x.k, x.v, x.sel, x.index, 2);
-    reel_vsa_bwd(&three->s, x.dq, x.dk, x.dv, x.g, x.fine, x.lse, x.q, x.k, x.v, x.sel, t_none(), t_none(), t_none(), x.index, 2);
+    reel_vsa_fwd(on(three), x.fine, x.lse, x.q, x.k, x.v, x.sel, x.index, 2);
+    reel_vsa_bwd(on(three), x.dq, x.dk, x.dv, x.g, x.fine, x.lse, x.q, x.k, x.v, x.sel, t_none(), t_none(), t_none(), x.index, 2);
     r = reference(&x, 0);
     for (int64_t i = 0; i < 2 * x.s; i++) /* the error of infinities is no number */
         if (r.lse[i] == -HUGE_VAL && t_get(x.lse, i) == -HUGE_VAL) r.lse[i] = 0, t_set(x.lse, i, 0);
@@ -400,10 +401,10 @@ static void dense(void)
     reel_tensor *got[] = { &x.o, &x.dq, &x.dk, &x.dv }, *ref[] = { &y.fine, &y.dq, &y.dk, &y.dv };
     int ok = 1;
 
-    memset(x.gate.p, 0, reel_bytes(x.gate));
+    memset(t_edit(x.gate), 0, reel_bytes(x.gate));
     run(three, &x);
-    reel_attn_fwd(&three->s, y.fine, y.lse, x.q, x.k, x.v, 2, everything);
-    reel_attn_bwd(&three->s, y.dq, y.dk, y.dv, x.g, y.fine, y.lse, x.q, x.k, x.v, 2, everything, 0);
+    reel_attn_fwd(on(three), y.fine, y.lse, x.q, x.k, x.v, 2, everything);
+    reel_attn_bwd(on(three), y.dq, y.dk, y.dv, x.g, y.fine, y.lse, x.q, x.k, x.v, 2, everything, 0);
     for (int p = 0; p < 4; p++) {
         for (int64_t i = 0; i < reel_numel(*ref[p]); i++) want[i] = t_get(*ref[p], i);
         e[p] = t_error(*got[p], want);
@@ -496,13 +497,13 @@ static void specification(void)
     for (int i = 0; i < 8; i++) ok &= size_of(&x, i) == sizes[i];
     for (int i = 0; i < 12; i++) {
         int32_t tile = slots[i] / 64;
-        ok &= ((int32_t *)x.index.order.p)[((int32_t *)x.index.start.p)[tile] + slots[i] % 64] == i;
+        ok &= ((int32_t *)t_host(x.index.order))[((int32_t *)t_host(x.index.start))[tile] + slots[i] % 64] == i;
     }
     TAP_OK(ok, "specification: tiles");
     run(three, &x);
     ok = 1;
     for (int i = 0; i < 8; i++) ok &= fabs(t_get(x.scores, i) - score[i]) < 1e-7;
-    TAP_OK(ok && !memcmp(x.sel.p, blocks, sizeof blocks), "specification: scores and choice");
+    TAP_OK(ok && !memcmp(t_host(x.sel), blocks, sizeof blocks), "specification: scores and choice");
     TAP_OK(is(x.o, 275.9063400, 0, 6, (double[]){ 0.1145246, 0.0764034, 0.0221548, 0.3054466, 0.3633408, 0.0887151 }) &&
                is(x.o, 275.9063400, 210 * 16 - 3, 3, (double[]){ -0.1195597, -0.1572397, 0.5021161 }), "specification: output");
     TAP_OK(is(x.dq, 56.2699690, 0, 3, (double[]){ -0.1022104, -0.0240561, -0.0911869 }) &&
