@@ -371,10 +371,9 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes *a, const void *p)
 
 cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
 {
-    static int ids = 1;
     ENTER("cudaStreamCreate");
 
-    *s = new CUstream_st{ ids++, current, (flags & cudaStreamNonBlocking) != 0, false, nullptr };
+    *s = new CUstream_st{ 0, current, (flags & cudaStreamNonBlocking) != 0, false, nullptr };
     add_stream(*s);
     return cudaSuccess;
 }

@@ -262,8 +262,16 @@ static void put_after(Op *o, const OpP &earlier)
     o->waits++;
 }
 
+/* Clocks know streams by number: a new one takes that of a destroyed one whose work is done, where there is one. */
 void add_stream(cudaStream_t s)
 {
+    for (cudaStream_t &t : streams)
+        if (t->dead && (!t->last || t->last->done)) {
+            s->id = t->id;
+            t = s;
+            return;
+        }
+    s->id = (int)streams.size();
     if (s->id >= MAX_STREAMS) fail("more than %d streams", MAX_STREAMS);
     streams.push_back(s);
 }
