@@ -1,5 +1,6 @@
-/* Bandwidth of the operators that wait for memory: GB/s and per cent of a copy by the same threads.
- *   b_ops [threads [isa]]      rows of 1536, 4096 tokens */
+/* Bandwidth of the operators that wait for memory: GB/s and per cent of a copy by the same threads or card.
+ *   b_ops [threads [isa]]      rows of 1536, 4096 tokens
+ *   b_ops cuda [tokens]        32768 tokens; REEL_CUDA_MODULE: the module's file. Exit 3: no GPU */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,13 +8,14 @@
 
 #include "base/exact.h"
 #include "be/backend.h"
+#include "be/device.h"
 #include "be/ops.h"
 #include "kernels/cpu/pool.h"
 
-enum { B = 1, S = 4096, D = 1536, HEADS = 12, FRAMES = 4 };
-static const int64_t M = (int64_t)B * S, N = (int64_t)B * S * D;
+enum { D = 1536, HEADS = 12, FRAMES = 4, NO_GPU = 3 };
 
 struct bench {
+    int64_t S, N; /* tokens of the one sample, elements */
     struct reel_backend *be;
     struct reel_stream s;
     struct reel_arena a, scratch;
@@ -36,11 +38,15 @@ static double best(struct bench *b, void (*f)(struct bench *b))
 {
     double start = now(), fast = 1e9;
 
+    int calls = reel_backend_on_device(b->be) ? 10 : 1; /* a card gets them without waiting for the host */
+
     f(b);
+    reel_sync(&b->s);
     while (now() - start < 0.15) {
         double t = now();
-        f(b);
-        t = now() - t;
+        for (int i = 0; i < calls; i++) f(b);
+        reel_sync(&b->s);
+        t = (now() - t) / calls;
         if (t < fast) fast = t;
     }
     return fast;
@@ -62,7 +68,11 @@ static void copy_task(void *arg, int64_t i, int worker)
     memcpy((char *)b->f1.p + (size_t)i * n, (char *)b->f0.p + (size_t)i * n, n);
 }
 
-static void copy(struct bench *b) { reel_pool_run(b->s.pool, 64, copy_task, b); }
+static void copy(struct bench *b)
+{
+    if (reel_backend_on_device(b->be)) reel_copy(&b->s, reel_reshape(b->f1, b->f0.n, b->f0.nd), b->f0);
+    else reel_pool_run(b->s.pool, 64, copy_task, b);
+}
 static void ln_fwd(struct bench *b) { reel_ln_mod_fwd(&b->s, b->y, b->mean, b->rstd, b->x, b->mod, 0, 1, b->r, 1e-6); }
 static void ln_bwd(struct bench *b) { reel_ln_mod_bwd(&b->s, b->z, 0, b->dmod, b->y, b->x, b->mean, b->rstd, b->mod, 0, 1, b->r); }
 static void aff_fwd(struct bench *b) { reel_ln_affine_fwd(&b->s, b->y, b->mean, b->rstd, b->x, b->w, b->w, b->r, 1e-6); }
@@ -83,7 +93,7 @@ static void adamw(struct bench *b)
 static void axpby(struct bench *b) { reel_axpby(&b->s, b->f0, 0.1, b->f1, 0.9); }
 static void sumsq(struct bench *b) { reel_sumsq(&b->s, b->limbs, b->f0); }
 static void randn(struct bench *b) { reel_randn(&b->s, b->lat, 1, 1, 0, 0); }
-static void patch(struct bench *b) { reel_patch(&b->s, reel_reshape(b->x, REEL_DIMS(4 * 64 * 64, 384)), b->lat, 2, 2); }
+static void patch(struct bench *b) { reel_patch(&b->s, reel_reshape(b->x, REEL_DIMS(b->S, D)), b->lat, 2, 2); }
 static void flow(struct bench *b)
 {
     reel_tensor v = reel_reshape(b->f1, b->lat.n, 5), x0 = reel_reshape(b->f2, b->lat.n, 5), e = reel_reshape(b->f3, b->lat.n, 5), none = { 0 };
@@ -105,24 +115,26 @@ static reel_tensor vec(struct bench *b, reel_dtype dt, int64_t n)
 
 static void setup(struct bench *b, reel_dtype dt)
 {
+    const int64_t S = b->S, N = b->N;
+
     b->dt = dt;
     b->a.used = 0;
-    b->r = reel_rows_make(B, S, S / FRAMES);
+    b->r = reel_rows_make(1, S, S / FRAMES);
     b->f0 = vec(b, REEL_F32, N), b->f1 = vec(b, REEL_F32, N), b->f2 = vec(b, REEL_F32, N), b->f3 = vec(b, REEL_F32, N);
-    b->f0 = reel_reshape(b->f0, REEL_DIMS(M, D));
-    b->lat = reel_reshape(vec(b, REEL_F32, N), REEL_DIMS(1, 4, 96, 128, 128));
+    b->f0 = reel_reshape(b->f0, REEL_DIMS(S, D));
+    b->lat = reel_reshape(vec(b, REEL_F32, N), REEL_DIMS(1, FRAMES, 384, 2, S / FRAMES * 2));
     reel_randn(&b->s, b->lat, 1, 1, 0, 0);
-    b->x = reel_reshape(vec(b, dt, N), REEL_DIMS(M, D)), b->y = reel_reshape(vec(b, dt, N), REEL_DIMS(M, D));
-    b->z = reel_reshape(vec(b, dt, N), REEL_DIMS(M, D)), b->u = reel_reshape(vec(b, dt, N), REEL_DIMS(M, D));
+    b->x = reel_reshape(vec(b, dt, N), REEL_DIMS(S, D)), b->y = reel_reshape(vec(b, dt, N), REEL_DIMS(S, D));
+    b->z = reel_reshape(vec(b, dt, N), REEL_DIMS(S, D)), b->u = reel_reshape(vec(b, dt, N), REEL_DIMS(S, D));
     reel_cast(&b->s, b->x, b->lat);
     b->mod = reel_reshape(vec(b, REEL_F32, FRAMES * 6 * D), REEL_DIMS(FRAMES, 6, D)), b->dmod = reel_reshape(vec(b, REEL_F32, FRAMES * 6 * D), REEL_DIMS(FRAMES, 6, D));
-    b->mean = vec(b, REEL_F32, M), b->rstd = vec(b, REEL_F32, M), b->w = vec(b, REEL_F32, D), b->dw = vec(b, REEL_F32, D), b->db = vec(b, REEL_F32, D);
+    b->mean = vec(b, REEL_F32, S), b->rstd = vec(b, REEL_F32, S), b->w = vec(b, REEL_F32, D), b->dw = vec(b, REEL_F32, D), b->db = vec(b, REEL_F32, D);
     b->rot = vec(b, REEL_F32, (int64_t)S * D / HEADS / 2), b->limbs = vec(b, REEL_I64, REEL_EXACT_LIMBS), b->sum = vec(b, REEL_F64, 4), b->sigma = vec(b, REEL_F32, 1);
 }
 
 static void rows(struct bench *b)
 {
-    double e = (double)N * (double)reel_dtype_size(b->dt), f = (double)N * 4;
+    double e = (double)b->N * (double)reel_dtype_size(b->dt), f = (double)b->N * 4;
 
     line(b, "ln_mod_fwd", ln_fwd, 2 * e);
     line(b, "ln_mod_bwd", ln_bwd, 3 * e);
@@ -140,20 +152,39 @@ static void rows(struct bench *b)
     line(b, "patch", patch, e + f);
 }
 
+static reel_err open_backend(struct bench *b, int argc, char **argv)
+{
+    const struct reel_module *m;
+
+    b->S = 4096;
+    if (argc < 2 || strcmp(argv[1], "cuda"))
+        return reel_backend_open_isa(&b->be, "cpu", argc > 1 ? atoi(argv[1]) : 0, argc > 2 ? argv[2] : NULL);
+    b->S = argc > 2 ? atoi(argv[2]) / FRAMES * FRAMES : 32768;
+    REEL_TRY(reel_module_open(&m, getenv("REEL_CUDA_MODULE")));
+    return reel_backend_open_device(&b->be, m, 0);
+}
+
 int main(int argc, char **argv)
 {
     struct bench b = { 0 };
-    double f = (double)N * 4;
+    size_t f32;
+    double f;
 
-    if (reel_backend_open_isa(&b.be, "cpu", argc > 1 ? atoi(argv[1]) : 0, argc > 2 ? argv[2] : NULL) ||
-        reel_arena_open(&b.a, b.be, "bench", (size_t)1 << 28) || reel_arena_open(&b.scratch, b.be, "scratch", (size_t)1 << 25)) {
+    if (open_backend(&b, argc, argv)) {
+        reel_err_print(reel_errrec());
+        return argc > 1 && !strcmp(argv[1], "cuda") ? NO_GPU : 1;
+    }
+    b.N = b.S * D;
+    f32 = (size_t)b.N * 4;
+    f = (double)f32;
+    if (reel_arena_open(&b.a, b.be, "bench", 11 * f32 + (1 << 20)) || reel_arena_open(&b.scratch, b.be, "scratch", f32 + (1 << 20))) {
         reel_err_print(reel_errrec());
         return 1;
     }
     reel_stream_init(&b.s, b.be, 0, &b.scratch);
     setup(&b, REEL_F32);
     b.copy = 2 * f / best(&b, copy) * 1e-9;
-    printf("%s\ncopy %.1f GB/s (read and written); %d rows of %d\n", reel_backend_describe(b.be), b.copy, S, D);
+    printf("%s\ncopy %.1f GB/s (read and written); %lld rows of %d\n", reel_backend_describe(b.be), b.copy, (long long)b.S, D);
     rows(&b);
     line(&b, "adamw", adamw, 7 * f);
     line(&b, "axpby", axpby, 3 * f);
