@@ -12,7 +12,7 @@ SIMT_CHECK_OBJECTS = $(SIMT_CHECK_CC:.cc=.sim)
 SUFFIXES += .cc .sim .checked
 SIMT_SANITIZE = -O1 -fsanitize=thread,alignment,bounds,shift
 SIMCOMPILE = $(NVCC_LAUNCHER) $(CXX) -x c++ $(SIMT_CXXFLAGS) $(CXXFLAGS_SIM) $(DEFS) -I$(top_srcdir)/tests/cuda \
-  -isystem $(CUDA_INCLUDE) $(AM_CPPFLAGS) $(CPPFLAGS) -MD -MP -MF $@.d -MT $@ -c -o $@
+  -isystem $(CUDA_INCLUDE) $(MPI_CPPFLAGS) $(AM_CPPFLAGS) $(CPPFLAGS) -MD -MP -MF $@.d -MT $@ -c -o $@
 AM_V_SIM = $(am__v_SIM_@AM_V@)
 am__v_SIM_ = $(am__v_SIM_@AM_DEFAULT_V@)
 am__v_SIM_0 = @echo "  SIM     " $@;
@@ -24,7 +24,7 @@ am__v_SIM_1 =
 .cu.checked:
 	$(AM_V_SIM)$(MKDIR_P) $(@D) && $(SIMCOMPILE) $(SIMT_SANITIZE) $<
 # whoever makes another object by these rules adds it here, for its dependencies
-SIMT_TRACKED = $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) $(SIMT_TEST_OBJECTS) $(CUDA_KERNELS:.cu=.sim) $(CUDA_KERNELS:.cu=.checked)
+SIMT_TRACKED = $(FAKE_OBJECTS) tests/cuda/double_cases.sim $(SIMT_OBJECTS) $(SIMT_CHECK_OBJECTS) $(SIMT_TEST_OBJECTS) $(CUDA_KERNELS:.cu=.sim) $(CUDA_KERNELS:.cu=.checked)
 SIMT_TEST_OBJECTS = tests/cuda/t_simt.sim tests/cuda/simt_bugs.sim tests/cuda/simt_bugs.checked tests/cuda/t_simt_words.sim \
   tests/cuda/simt_clean.sim tests/cuda/simt_clean.checked
 -include $(SIMT_TRACKED:=.d)

@@ -49,7 +49,6 @@ check_DATA += reel_cuda_double.so
 reel_cuda_double_so_SOURCES = $(CUDA_HOST) $(DOUBLE_SOURCES)
 reel_cuda_double_so_CPPFLAGS = -I$(top_srcdir)/tests/cuda $(CUDA_PARTS) $(MPI_CPPFLAGS)
 reel_cuda_double_so_CFLAGS = $(AM_CFLAGS) -fPIC
-reel_cuda_double_so_CXXFLAGS = -std=c++17 -Wall -Wextra -fPIC
 reel_cuda_double_so_LDFLAGS = $(REEL_LDFLAGS) -shared
 DOUBLE_LINK = $(DOUBLE_LIBS) $(MPI_LIBS) -lstdc++
 reel_cuda_double_so_LDADD = $(CUDA_KERNELS:.cu=.sim) $(DOUBLE_LINK)
@@ -60,7 +59,6 @@ check_DATA += reel_cuda_checked.so
 reel_cuda_checked_so_SOURCES = $(reel_cuda_double_so_SOURCES)
 reel_cuda_checked_so_CPPFLAGS = $(reel_cuda_double_so_CPPFLAGS)
 reel_cuda_checked_so_CFLAGS = $(reel_cuda_double_so_CFLAGS)
-reel_cuda_checked_so_CXXFLAGS = $(reel_cuda_double_so_CXXFLAGS)
 reel_cuda_checked_so_LDFLAGS = $(reel_cuda_double_so_LDFLAGS)
 reel_cuda_checked_so_LDADD = $(CUDA_KERNELS:.cu=.checked) $(SIMT_CHECK_OBJECTS) $(DOUBLE_LINK)
 reel_cuda_checked_so_DEPENDENCIES = $(CUDA_KERNELS:.cu=.checked) $(SIMT_CHECK_OBJECTS) $(DOUBLE_LIBS)

@@ -109,7 +109,7 @@ CUstream_st *stream_of(cudaStream_t s);
 
 struct Alloc : simt::Allocation {
     int device;
-    Alloc(unsigned char *p, size_t bytes, int id, int device) : simt::Allocation{ p, bytes, true, id }, device(device) {}
+    Alloc(unsigned char *at, size_t n, int i, int d) : simt::Allocation{ at, n, true, i }, device(d) {}
 };
 /* 256-aligned, filled with 0xFF (NaN in every float type), end flush with a page that nobody may touch; the
  * addresses are never used again. NULL if the device has no room. */

@@ -149,7 +149,7 @@ static void compute(const Op &o, const Product &q, int batch)
 {
     const Layout &a = q.l[0], &b = q.l[1], &c = q.l[2], &d = q.l[3];
     uint32_t h = mix({ q.algo.id, q.m, q.n, q.k, a.type, d.type, q.d.op[0], q.d.op[1], q.d.epilogue });
-    int pieces = 1 + (int)(h % 3);
+    int pieces = 1 + (int)(h % 5);
     std::vector<float> sum((size_t)(q.m * q.n));
     const char *bias = (const char *)q.d.bias + (int64_t)batch * q.d.bias_stride * (int64_t)bytes_of(d.type);
 

@@ -193,7 +193,6 @@ void wait(const OpP &target)
         idle += dt < .1 ? dt : .1; /* a machine that stood still is no reason */
         if (idle > limit) list_pending(target->what);
         unlock_for(idle < .001 ? 0 : 100);
-        last = seconds();
     }
     host.join(target->clock);
     release_in_flight();
