@@ -238,7 +238,7 @@ static void partial_of(const struct lin *l, reel_tensor out, int i, int of)
 {
     int64_t n = l->n / of;
 
-    reel_linear_bwd_x(&one->s, out, columns(l->g, i * n, n), reel_slice(l->w, i * n, (i + 1) * n), l->r, (struct reel_cut){ 1, 1, 1 }, 0);
+    reel_linear_bwd_x(on(one), out, columns(l->g, i * n, n), reel_slice(l->w, i * n, (i + 1) * n), l->r, (struct reel_cut){ 1, 1, 1 }, 0);
 }
 
 /* Holders of 8, 4, 2, 1 of eight pieces: the tree of their partial results has the bits of the whole. */
@@ -301,17 +301,18 @@ static void terms(reel_dtype dt, int64_t n, int acc)
         reel_tensor part = t_new(REEL_F32, REEL_DIMS(M, K));
         for (int t = 0; t < T; t++) {
             partial_of(&l[t], t ? part : sum, i, P);
-            if (t) reel_add(&one->s, sum, part);
+            if (t) reel_add(on(one), sum, part);
         }
         p[i] = t_copy(sum);
     }
     for (int64_t e = 0; e < M * K; e++) {
         float v[P];
-        for (int i = 0; i < P; i++) v[i] = ((float *)p[i].p)[e];
-        ((float *)sum.p)[e] = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+        for (int i = 0; i < P; i++) v[i] = t_float(p[i], e);
+        v[0] = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+        t_set(sum, e, (double)v[0]);
     }
-    reel_sum_end(&one->s, want, sum, t_none(), acc);
-    reel_linear_bwd_xs(&three->s, dx, dy, w, T, l[0].r, whole, acc);
+    reel_sum_end(on(one), want, sum, t_none(), acc);
+    reel_linear_bwd_xs(on(three), dx, dy, w, T, l[0].r, whole, acc);
     TAP_OK(t_same(dx, want), "%s: three terms of %ld features%s: the tree over pieces of the sums over terms", reel_dtype_name(dt),
            (long)n, acc ? ", added," : "");
     for (int of = 2; of <= P; of *= 2) {
@@ -322,9 +323,9 @@ static void terms(reel_dtype dt, int64_t n, int acc)
                 hy[t] = columns(dy[t], h * n / of, n / of);
                 hw[t] = reel_slice(w[t], h * n / of, (h + 1) * n / of);
             }
-            reel_linear_bwd_xs(&one->s, reel_at(parts, h), hy, hw, T, l[0].r, (struct reel_cut){ P / of, 1, 1 }, 0);
+            reel_linear_bwd_xs(on(one), reel_at(parts, h), hy, hw, T, l[0].r, (struct reel_cut){ P / of, 1, 1 }, 0);
         }
-        reel_tree_sum(&one->s, p[0], parts, 0);
+        reel_tree_sum(on(one), p[0], parts, 0);
         TAP_OK(t_same(p[0], sum), "and %d holders have the bits of one", of);
     }
 }

@@ -32,6 +32,7 @@ struct reel_cuda {
     struct cublasLtContext *lt; /* cublasLtHandle_t */
     void *workspace;            /* device memory for cuBLASLt on the compute stream */
     size_t workspace_bytes;
+    struct reel_cuda_products *products; /* the algorithms that products were given: product.c */
     struct reel_accel *owner;  /* module.h */
 };
 
@@ -43,6 +44,10 @@ static inline const struct reel_cuda *reel_cuda(const struct reel_stream *s) { r
 /* Last line of every operator that launches on its stream `s`: a launch that was refused dies under the operator's
  * name, and a fault that shows later is said to come after it. */
 #define REEL_CUDA_LAUNCHED() reel_cuda_launched_(s, __func__, __FILE__, __LINE__)
+
+/* Local; NULL if there is no memory. */
+struct reel_cuda_products *reel_cuda_products_open(void);
+void reel_cuda_products_close(struct reel_cuda_products *t);
 
 void reel_cuda_check_(int error, const char *call, const char *file, int line);
 void reel_cuda_launched_(const struct reel_stream *s, const char *op, const char *file, int line);

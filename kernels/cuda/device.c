@@ -51,6 +51,7 @@ static void close_device(struct reel_accel *d)
     cuda_rings_close(d);
     if (d->shown.workspace) REEL_CUDA(cudaFree(d->shown.workspace));
     if (d->shown.lt) cublasLtDestroy(d->shown.lt);
+    reel_cuda_products_close(d->shown.products);
     for (int i = 0; i < CUDA_TICKETS; i++)
         if (d->ticket[i]) REEL_CUDA(cudaEventDestroy(d->ticket[i]));
     if (d->started) REEL_CUDA(cudaEventDestroy(d->started));
@@ -116,6 +117,8 @@ static reel_err open_parts(struct reel_accel *d, int i)
     REEL_TRY(cuda_rings_open(d));
     lt = cublasLtCreate(&d->shown.lt);
     if (lt != CUBLAS_STATUS_SUCCESS) return REEL_FAIL(REEL_ENOMEM, "cuBLASLt does not start on CUDA device %d: status %d", i, (int)lt);
+    d->shown.products = reel_cuda_products_open();
+    if (!d->shown.products) return REEL_FAIL(REEL_ENOMEM, "no memory for a CUDA device");
     return device_alloc(d, &d->shown.workspace, WORKSPACE, "cuBLASLt's workspace");
 }
 
