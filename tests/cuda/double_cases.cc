@@ -133,7 +133,8 @@ static void kernel_out_of_bounds()
 {
     Rig r;
 
-    OK(cudaMemset(r.x, 0, N * sizeof(float)));
+    OK(cudaMemset(r.x, 1, N * sizeof(float)));
+    OK(cudaDeviceSynchronize()); /* the default stream's memset does not hold up r.a */
     r.kernel(r.a, r.y + 1, r.x); /* what is behind N floats is nobody's */
     OK(cudaStreamSynchronize(r.a));
 }
@@ -142,7 +143,6 @@ static void kernel_far_out_of_bounds()
 {
     Rig r;
 
-    OK(cudaMemset(r.x, 0, N * sizeof(float)));
     r.kernel(r.a, r.y + 64, r.x);
     OK(cudaStreamSynchronize(r.a));
 }
