@@ -1,5 +1,5 @@
-/* Sequence parallel ranks compute what one rank computes, bit for bit: outputs, gradients of inputs and of every parameter,
- * for any group size, number of samples, length of the sequence and number of heads, in both precisions. */
+/* Sequence and tensor parallel ranks compute what one rank computes, bit for bit: outputs, gradients of inputs and of every
+ * parameter, for any group size, number of samples, length of the sequence and number of heads, in both precisions. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static float x[MAXB * MAXN], clean[MAXB * MAXN], cot[MAXB * MAXN], text[MAXB * L
 
 struct sp_case {
     const char *what, *config;
-    int sp, replicate, shard; /* ranks: replicate x shard */
+    int sp, replicate, shard, tp; /* ranks: replicate x shard x tp */
     int64_t B, T, H, W;       /* B of an SP group */
     reel_dtype dt;
     int checkpointing, per_frame;
@@ -95,8 +95,8 @@ static int64_t differ(const float *p, const float *q, int64_t n)
 
 static void same(const struct sp_case *a)
 {
-    struct reel_mesh_dims d = { world.size, a->replicate, a->shard, a->sp, 1 }, lone = { 1, 1, 1, 1, 1 };
-    int64_t groups = world.size / a->sp, n = a->T * C * a->H * a->W, b0 = world.rank / a->sp * a->B;
+    struct reel_mesh_dims d = { world.size, a->replicate, a->shard, a->sp, a->tp }, lone = { 1, 1, 1, 1, 1 };
+    int64_t groups = world.size / a->sp / a->tp, n = a->T * C * a->H * a->W, b0 = world.rank / a->tp / a->sp * a->B;
     struct result want, got;
     struct rig r, s;
     double bad[5] = { 0 };
@@ -109,18 +109,18 @@ static void same(const struct sp_case *a)
     bad[2] = (double)differ(got.dtext, want.dtext + b0 * L * TEXT, a->B * L * TEXT);
     bad[4] = s.act.peak != s.act.cap || s.scratch.peak != s.scratch.cap || s.work.peak != s.work.cap;
     for (int i = 0; i < r.m.n_def; i++) {
-        int64_t whole, part, at, zero;
-        want.grad[i] = rig_grad(&r, i, &whole, &zero);
+        int64_t whole, part, at, wrong = 0;
+        want.grad[i] = rig_grad(&r, i, &whole, &at);
         got.grad[i] = rig_grad(&s, i, &part, &at);
-        int64_t wrong = differ(got.grad[i], want.grad[i] + at, part);
+        for (int64_t e = 0; e < part; e++) wrong += differ(&got.grad[i][e], &want.grad[i][reel_shard_element(s.m.ps, i, e)], 1);
         if (wrong && !*first) first = r.m.def[i].name;
         bad[3] += (double)wrong;
     }
     if (*first) printf("# rank %d: first of the wrong gradients: %s\n", world.rank, first);
     reel_comm_sum(&world, bad, 5);
     TAP_OK(bad[0] + bad[1] + bad[2] + bad[3] + bad[4] == 0,
-           "sp %d of %d ranks, %s: %.0f elements of v differ, %.0f of dx, %.0f of dtext, %.0f of gradients; %.0f ranks took more than planned",
-           a->sp, world.size, a->what, bad[0], bad[1], bad[2], bad[3], bad[4]);
+           "sp %d, tp %d of %d ranks, %s: %.0f elements of v differ, %.0f of dx, %.0f of dtext, %.0f of gradients; %.0f ranks took more than planned",
+           a->sp, a->tp, world.size, a->what, bad[0], bad[1], bad[2], bad[3], bad[4]);
     drop(&want, r.m.n_def), drop(&got, s.m.n_def);
     rig_close(&r), rig_close(&s);
 }
@@ -130,10 +130,18 @@ static void same(const struct sp_case *a)
 #define CAUSAL(chunk, window) \
     .per_frame = 1, .ops = &reel_model_wan_causal, .opts = { .num_frames_per_block = chunk, .local_attn_size = window }
 
-/* Three samples are one group's: a tree over two groups of three is none over six samples. */
-static void cases(int sp, int replicate, int shard)
+/* Whether the canonical pieces of a configuration's heads can be dealt out to tp ranks. */
+static int divides(int tp, const char *config)
 {
-#define ON .sp = sp, .replicate = replicate, .shard = shard
+    int heads = atoi(strstr(config, "num_attention_heads\": ") + 22);
+
+    return (heads & -heads) % tp == 0;
+}
+
+/* Three samples are one group's: a tree over two groups of three is none over six samples. */
+static void cases(int sp, int tp, int replicate, int shard)
+{
+#define ON .sp = sp, .replicate = replicate, .shard = shard, .tp = tp
     const struct sp_case list[] = {
         { "even", CONFIG(4), ON, SHAPE(1, 4, 8, 8) },
         { "uneven, 3 heads", CONFIG(3), ON, SHAPE(1, 3, 10, 14), .checkpointing = 1 },
@@ -151,7 +159,8 @@ static void cases(int sp, int replicate, int shard)
     };
 
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
-        if (world.size / sp * list[i].B <= MAXB && (list[i].B != 3 || sp == world.size)) same(&list[i]);
+        if (world.size / sp / tp * list[i].B <= MAXB && (list[i].B != 3 || sp * tp == world.size) && divides(tp, list[i].config))
+            same(&list[i]);
 }
 
 int main(int argc, char **argv)
@@ -160,10 +169,12 @@ int main(int argc, char **argv)
 
     if (reel_comm_start(&world, &argc, &argv)) return 1;
     alone = (struct reel_comm){ .mpi = (int)MPI_COMM_SELF, .size = 1, .name = "self" };
+    tap_quiet = world.rank != 0;
     inputs();
-    cases(world.size, 1, world.size);
-    if (world.size == 4) cases(2, 2, 2);
-    if (world.size == 6) cases(3, 1, 6), cases(2, 2, 3);
+    cases(world.size, 1, 1, world.size);
+    if (world.size == 2) cases(1, 2, 1, 1);
+    if (world.size == 4) cases(2, 1, 2, 2), cases(1, 4, 1, 1), cases(1, 2, 1, 2), cases(2, 2, 1, 2);
+    if (world.size == 6) cases(3, 1, 1, 6), cases(2, 1, 2, 3), cases(3, 2, 1, 3);
     bad = tap_done();
     reel_comm_stop();
     return bad;

@@ -23,7 +23,7 @@ static void io_new(struct rig *r)
 
 static reel_err params_open(struct rig *r)
 {
-    struct reel_params_cfg cfg = { .role = r->m.role, .def = r->m.def, .n = r->m.n_def, .n_units = r->m.n_units,
+    struct reel_params_cfg cfg = { .role = r->m.role, .def = r->m.def, .n = r->m.n_def, .n_units = r->m.n_units, .pieces = r->m.pieces,
                                    .compute = r->m.compute, .trainable = 1, .naming = r->m.ops->naming };
 
     return reel_params_open(&r->m.ps, &cfg, &r->mesh, &r->s, &r->params, &r->optim, &r->work);
@@ -120,10 +120,10 @@ void rig_fill(struct rig *r, double (*value)(void *ctx, int tensor, int64_t i), 
 {
     for (int i = 0; i < r->m.n_def; i++) {
         struct reel_shard sh = reel_param_shard(r->m.ps, i);
-        int64_t n = reel_numel(sh.w), at = sh.rows ? n / sh.rows * sh.row0 : 0;
+        int64_t n = reel_numel(sh.w);
         float *host = malloc((size_t)(n + 1) * sizeof *host);
 
-        for (int64_t k = 0; k < n; k++) host[k] = (float)value(ctx, i, at + k);
+        for (int64_t k = 0; k < n; k++) host[k] = (float)value(ctx, i, reel_shard_element(r->m.ps, i, k));
         if (n) reel_put(&r->s, sh.w, host);
         reel_sync(&r->s);
         free(host);

@@ -33,10 +33,12 @@ static struct reel_param_def adapter(const struct reel_param_def *w, enum reel_p
     layer_name(w, layer, sizeof layer);
     if (part == REEL_PARAM_LORA_A) {
         d.n[0] = rank, d.n[1] = w->n[1];
+        if (w->split == REEL_SPLIT_COLS) d.split = REEL_SPLIT_COLS;
         d.init = REEL_INIT_UNIFORM;
         d.init_scale = (float)(1 / sqrt((double)w->n[1])); /* Kaiming's bound with a = sqrt(5) */
     } else {
         d.n[0] = w->n[0], d.n[1] = rank;
+        if (w->split == REEL_SPLIT_ROWS) d.split = REEL_SPLIT_ROWS;
         d.init = REEL_INIT_ZERO;
     }
     REEL_BUG_IF(strlen(layer) + strlen(".lora_A") >= sizeof d.name, "the name %s is too long for an adapter", layer);

@@ -80,6 +80,7 @@ struct reel_model {
     int n_def, n_units;
     int text_len, text_dim, channels, heads, patch_h, patch_w;
     int one_run; /* sums over rows are not cut into canonical runs: training.reproducibility resume */
+    int pieces;  /* canonical pieces of its features (reel_params_cfg); 0: its layers are not split */
     int checkpointing; /* full activation checkpointing: keep block inputs only */
     struct reel_model_opts opts; /* before init */
     int64_t chunk;     /* causal models: latent frames that attend to one another (set by init), else 0 */

@@ -27,8 +27,8 @@ struct reel_kv *reel_wan_kv_open(struct reel_model *m, struct reel_arena *a, con
 {
     struct wan *w = m->priv;
     struct reel_kv *kv = kv_take(w);
-    int64_t D = m->heads * w->c.head_dim, B, rows;
-    struct reel_pass c = { .heads = m->heads };
+    struct reel_pass c = { .heads = m->heads / reel_params_mesh(m->ps)->tp.size };
+    int64_t D = c.heads * w->c.head_dim, B, rows;
 
     kv->frames = shape[1];
     kv->frame = shape[3] / w->c.ph * (shape[4] / w->c.pw);

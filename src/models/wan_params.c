@@ -6,38 +6,39 @@
 #include "models/lora.h"
 #include "models/wan_priv.h"
 
-/* X(id, name, f32 whatever the compute dtype, initial value, dims...); a weight is followed by its
- * bias. Vectors are f32 always. */
-#define WAN_LINEAR(X, id, name, keep, n, ...)                                                                    \
-    X(id, name ".weight", keep, FAN_IN, n, __VA_ARGS__)                                                          \
-    X(id##_B, name ".bias", 1, ZERO, n)
+/* X(id, name, f32 whatever the compute dtype, initial value, split over tensor parallel ranks, dims...); a weight is
+ * followed by its bias. Vectors are f32 always. Layers that make heads or hidden features are split by rows, those
+ * that take them by columns. */
+#define WAN_LINEAR(X, id, name, keep, split, n, ...)                                                             \
+    X(id, name ".weight", keep, FAN_IN, split, n, __VA_ARGS__)                                                   \
+    X(id##_B, name ".bias", 1, ZERO, split == COLS ? NONE : split, n)
 #define WAN_ROOT(X)                                                                                              \
-    WAN_LINEAR(X, PATCH, "patch_embedding", 0, D, c->in_ch, 1, c->ph, c->pw)                                     \
-    WAN_LINEAR(X, TIME1, "condition_embedder.time_embedder.linear_1", 1, D, c->freq_dim)                         \
-    WAN_LINEAR(X, TIME2, "condition_embedder.time_embedder.linear_2", 1, D, D)                                   \
-    WAN_LINEAR(X, TPROJ, "condition_embedder.time_proj", 1, 6 * D, D)                                            \
-    WAN_LINEAR(X, TEXT1, "condition_embedder.text_embedder.linear_1", 0, D, c->text_dim)                         \
-    WAN_LINEAR(X, TEXT2, "condition_embedder.text_embedder.linear_2", 0, D, D)                                   \
-    X(HEAD_TABLE, "scale_shift_table", 1, TABLE, 1, 2, D)                                                        \
-    X(PROJ_OUT, "proj_out.weight", 0, ZERO, c->out_ch * c->ph * c->pw, D)                                        \
-    X(PROJ_OUT_B, "proj_out.bias", 1, ZERO, c->out_ch * c->ph * c->pw)
+    WAN_LINEAR(X, PATCH, "patch_embedding", 0, NONE, D, c->in_ch, 1, c->ph, c->pw)                               \
+    WAN_LINEAR(X, TIME1, "condition_embedder.time_embedder.linear_1", 1, NONE, D, c->freq_dim)                   \
+    WAN_LINEAR(X, TIME2, "condition_embedder.time_embedder.linear_2", 1, NONE, D, D)                             \
+    WAN_LINEAR(X, TPROJ, "condition_embedder.time_proj", 1, NONE, 6 * D, D)                                      \
+    WAN_LINEAR(X, TEXT1, "condition_embedder.text_embedder.linear_1", 0, ROWS, D, c->text_dim)                   \
+    WAN_LINEAR(X, TEXT2, "condition_embedder.text_embedder.linear_2", 0, COLS, D, D)                             \
+    X(HEAD_TABLE, "scale_shift_table", 1, TABLE, NONE, 1, 2, D)                                                  \
+    X(PROJ_OUT, "proj_out.weight", 0, ZERO, NONE, c->out_ch * c->ph * c->pw, D)                                  \
+    X(PROJ_OUT_B, "proj_out.bias", 1, ZERO, NONE, c->out_ch * c->ph * c->pw)
 #define WAN_ATTN(X, id, name)                                                                                    \
-    WAN_LINEAR(X, id##_Q, name ".to_q", 0, D, D)                                                                 \
-    WAN_LINEAR(X, id##_K, name ".to_k", 0, D, D)                                                                 \
-    WAN_LINEAR(X, id##_V, name ".to_v", 0, D, D)                                                                 \
-    WAN_LINEAR(X, id##_O, name ".to_out.0", 0, D, D)                                                             \
-    X(id##_NORM_Q, name ".norm_q.weight", 1, ONE, D)                                                             \
-    X(id##_NORM_K, name ".norm_k.weight", 1, ONE, D)
+    WAN_LINEAR(X, id##_Q, name ".to_q", 0, ROWS, D, D)                                                           \
+    WAN_LINEAR(X, id##_K, name ".to_k", 0, ROWS, D, D)                                                           \
+    WAN_LINEAR(X, id##_V, name ".to_v", 0, ROWS, D, D)                                                           \
+    WAN_LINEAR(X, id##_O, name ".to_out.0", 0, COLS, D, D)                                                       \
+    X(id##_NORM_Q, name ".norm_q.weight", 1, ONE, ROWS, D)                                                       \
+    X(id##_NORM_K, name ".norm_k.weight", 1, ONE, ROWS, D)
 #define WAN_BLOCK(X)                                                                                             \
-    X(TABLE, "scale_shift_table", 1, GATES, 1, 6, D)                                                             \
+    X(TABLE, "scale_shift_table", 1, GATES, NONE, 1, 6, D)                                                       \
     WAN_ATTN(X, SELF, "attn1")                                                                                   \
     WAN_ATTN(X, CROSS, "attn2")                                                                                  \
-    X(NORM2, "norm2.weight", 1, ONE, D)                                                                          \
-    X(NORM2_B, "norm2.bias", 1, ZERO, D)                                                                         \
-    WAN_LINEAR(X, FFN1, "ffn.net.0.proj", 0, c->ffn, D)                                                          \
-    WAN_LINEAR(X, FFN2, "ffn.net.2", 0, D, c->ffn)                                                               \
-    X(GATE, "to_gate_compress.weight", 0, LATER, D, D) /* with its bias: last, and only in sparse models */      \
-    X(GATE_B, "to_gate_compress.bias", 1, LATER, D)
+    X(NORM2, "norm2.weight", 1, ONE, NONE, D)                                                                    \
+    X(NORM2_B, "norm2.bias", 1, ZERO, NONE, D)                                                                   \
+    WAN_LINEAR(X, FFN1, "ffn.net.0.proj", 0, ROWS, c->ffn, D)                                                    \
+    WAN_LINEAR(X, FFN2, "ffn.net.2", 0, COLS, D, c->ffn)                                                         \
+    X(GATE, "to_gate_compress.weight", 0, LATER, ROWS, D, D) /* with its bias: last, and only in sparse models */ \
+    X(GATE_B, "to_gate_compress.bias", 1, LATER, ROWS, D)
 
 #define WAN_ID(id, ...) P_##id,
 enum { WAN_ROOT(WAN_ID) N_ROOT };
@@ -46,22 +47,25 @@ enum { WAN_BLOCK(WAN_ID) N_BLOCK };
 /* GATES: TABLE plus 1 in the rows of the two gates; LATER: zero, and files of the released models lack it */
 enum start { ZERO, ONE, FAN_IN, TABLE, GATES, LATER };
 
+enum { NONE = REEL_SPLIT_NONE, ROWS = REEL_SPLIT_ROWS, COLS = REEL_SPLIT_COLS };
+
 struct row {
     const char *name;
     int keep_f32;
     enum start start;
+    int split; /* of these */
     int nd;
     int64_t n[REEL_MAXDIM];
 };
-#define WAN_ROW(id, name, keep, start, ...) \
-    { name, keep, start, sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), { __VA_ARGS__ } },
+#define WAN_ROW(id, name, keep, start, split, ...)                                                               \
+    { name, keep, start, split, sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t), { __VA_ARGS__ } },
 
 static struct reel_param_def define(const struct row *r, int unit)
 {
     static const enum reel_init init[] = { REEL_INIT_ZERO, REEL_INIT_ONE, REEL_INIT_NORMAL, REEL_INIT_NORMAL,
                                            REEL_INIT_NORMAL, REEL_INIT_ZERO };
     struct reel_param_def d = { .nd = r->nd, .unit = unit, .keep_f32 = r->keep_f32, .init = init[r->start],
-                                .optional = r->start == LATER,
+                                .optional = r->start == LATER, .split = (enum reel_param_split)r->split,
                                 .init_ones = r->start == GATES ? 1u << 2 | 1u << 5 : 0 };
     int64_t fan = 1;
 
@@ -87,6 +91,15 @@ static void fill_table(struct reel_param_def *def, const struct wan_cfg *c)
         for (int k = 0; k < per_block(c); k++) *def++ = define(&block[k], 1 + i);
 }
 
+/* Pieces of heads, and of hidden features just as many. */
+static int pieces_of(const struct wan_cfg *c)
+{
+    int p = reel_head_pieces((int)c->heads);
+
+    while (c->ffn % p) p /= 2;
+    return p;
+}
+
 reel_err reel_wan_define(struct reel_model *m, const struct wan_cfg *c, const char *where)
 {
     m->n_units = 1 + (int)c->layers;
@@ -98,6 +111,7 @@ reel_err reel_wan_define(struct reel_model *m, const struct wan_cfg *c, const ch
     m->text_dim = (int)c->text_dim;
     m->channels = (int)c->in_ch;
     m->heads = (int)c->heads;
+    m->pieces = pieces_of(c);
     m->patch_h = (int)c->ph;
     m->patch_w = (int)c->pw;
     return REEL_OK;
@@ -114,7 +128,8 @@ static reel_tensor gradient(const struct reel_model *m, int i, int grad)
 
 static struct reel_lin linear(const struct reel_model *m, int i, int grad)
 {
-    struct reel_lin l = { .w = matrix(weight(m, i)), .b = weight(m, i + 1), .lora = reel_lora_of(m, i, grad) };
+    struct reel_lin l = { .w = matrix(weight(m, i)), .b = weight(m, i + 1), .lora = reel_lora_of(m, i, grad),
+                          .split = m->def[i].split };
 
     l.dw = gradient(m, i, grad);
     l.db = gradient(m, i + 1, grad);

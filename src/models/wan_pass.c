@@ -79,7 +79,8 @@ static struct reel_pass pass_of(const struct reel_model *m, struct reel_arena *a
     frame = grid[1] * grid[2];
     share = reel_share_of(mesh, in->x.n[0], T * frame, L, per_frame ? frame : T * frame);
     return (struct reel_pass){
-        .s = m->s, .a = a, .mesh = mesh, .dt = m->compute, .heads = m->heads, .eps = w->c.eps,
+        .s = m->s, .a = a, .mesh = mesh, .dt = m->compute, .eps = w->c.eps,
+        .heads = m->heads / mesh->tp.size, .pieces = reel_params_pieces(m->ps),
         .share = share, .tok = share.rows,
         .txt = reel_rows_make(share.nb, L, L),
         .vec = reel_rows_make(share.nb, per_frame ? T : 1, 1),

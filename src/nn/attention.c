@@ -22,8 +22,9 @@ static void keep_shared(const struct reel_pass *c, struct reel_attn_kept *k, int
 void reel_attn_keep(const struct reel_pass *c, struct reel_attn_kept *k, struct reel_rows kv, int64_t D,
                     struct reel_sparse sparse, int self)
 {
-    *k = (struct reel_attn_kept){ .q = reel_act(c, c->tok, D) };
-    if (kv.b) k->k = reel_act(c, kv, D);
+    D /= reel_tp_size(c);
+    *k = (struct reel_attn_kept){ .q = reel_act(c, c->tok, D), .q_dots = reel_tp_dots_new(c, c->tok) };
+    if (kv.b) k->k = reel_act(c, kv, D), k->k_dots = reel_tp_dots_new(c, kv);
     if (self && c->share.comm) {
         keep_shared(c, k, D / c->heads, sparse);
         return;
@@ -46,26 +47,38 @@ static reel_tensor batched(reel_tensor x, struct reel_rows r)
 struct normed { reel_tensor q, k, q_rstd, k_rstd; };
 
 static reel_tensor norm(const struct reel_pass *c, reel_tensor *rstd, reel_tensor x, reel_tensor w,
-                        struct reel_rows r, struct reel_rope rope)
+                        struct reel_rows r, struct reel_rope rope, reel_tensor dots)
 {
     reel_tensor y = reel_act(c, r, x.n[1]);
 
     *rstd = reel_new(c->a, REEL_F32, REEL_DIMS(reel_rows_count(r)));
-    reel_rms_rope_fwd(c->s, y, *rstd, x, w, rope.cos, rope.sin, r, c->heads, c->eps, none);
+    reel_rms_rope_fwd(c->s, y, *rstd, x, w, rope.cos, rope.sin, r, c->heads, c->eps, dots);
     return y;
+}
+
+static void norm_bwd(const struct reel_pass *c, reel_tensor d, reel_tensor dw, reel_tensor x, reel_tensor rstd, reel_tensor w,
+                     struct reel_rope rope, struct reel_rows r)
+{
+    size_t mark = c->a->used;
+    reel_tensor dots = reel_tp_dots_new(c, r);
+
+    reel_tp_dots(c, dots, d, x, w, rope, r);
+    reel_rms_rope_bwd(c->s, d, dw, d, x, rstd, w, rope.cos, rope.sin, r, c->heads, 0, dots);
+    reel_arena_reset(c->a, mark);
 }
 
 static reel_tensor norm_q(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
                           const struct reel_sight *see, struct normed *n)
 {
-    return n->q = norm(c, &n->q_rstd, k->q, w->norm_q, c->tok, see->rope);
+    return n->q = norm(c, &n->q_rstd, k->q, w->norm_q, c->tok, see->rope, k->q_dots);
 }
 
 /* This pass's keys: as attention takes them, or as the cache holds them. */
 static reel_tensor norm_k(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,
                           const struct reel_sight *see, struct normed *n)
 {
-    return n->k = norm(c, &n->k_rstd, k->k, w->norm_k, see->rows, see->window.cos.nd ? (struct reel_rope){ 0 } : see->rope);
+    return n->k = norm(c, &n->k_rstd, k->k, w->norm_k, see->rows, see->window.cos.nd ? (struct reel_rope){ 0 } : see->rope,
+                       k->k_dots);
 }
 
 /* ---- a cache of keys and values ---- */
@@ -168,6 +181,7 @@ static void own_keys(const struct reel_pass *c, const struct reel_attn *w, struc
     reel_tensor v = k->v.nd ? k->v : reel_act(c, see->rows, k->k.n[1]);
 
     reel_lin_fwd(c, &w->k, k->k, xkv, see->rows);
+    reel_tp_dots(c, k->k_dots, none, k->k, none, (struct reel_rope){ 0 }, see->rows);
     norm_k(c, w, k, see, n);
     send(c, see, k->heads.k, n->k, req);
     reel_lin_fwd(c, &w->v, v, xkv, see->rows);
@@ -233,6 +247,7 @@ void reel_attn_layer_fwd(const struct reel_pass *c, const struct reel_attn *w, s
     reel_tensor o;
 
     reel_lin_fwd(c, &w->q, k->q, xq, c->tok);
+    reel_tp_dots(c, k->q_dots, none, k->q, none, (struct reel_rope){ 0 }, c->tok);
     reel_probe(c, "act", self ? "q_rope" : "cross_q_norm", norm_q(c, w, k, see, &n));
     send(c, see, k->heads.q, n.q, &req);
     if (xkv.nd) own_keys(c, w, k, &n, xkv, see, &req);
@@ -251,7 +266,8 @@ void reel_attn_layer_store(const struct reel_pass *c, const struct reel_attn *w,
 {
     size_t mark = c->a->used;
     int64_t D = w->k.w.n[0];
-    struct reel_attn_kept k = { .k = reel_act(c, see->rows, D), .v = reel_act(c, see->rows, D) };
+    struct reel_attn_kept k = { .k = reel_act(c, see->rows, D), .v = reel_act(c, see->rows, D),
+                                .k_dots = reel_tp_dots_new(c, see->rows) };
     struct reel_req req = { .n = 0 };
     struct normed n = { 0 };
     struct view x;
@@ -322,7 +338,6 @@ static void self_bwd(const struct reel_pass *c, const struct reel_attn *w, const
                      reel_tensor dx, reel_tensor dout, reel_tensor xq, const struct reel_sight *see)
 {
     int64_t D = k->q.n[1];
-    struct reel_rope rope = see->rope;
     struct grads d = { reel_act(c, c->tok, D), reel_act(c, c->tok, D), reel_act(c, c->tok, D), none };
     struct view x = view_of(c, k, n, see);
 
@@ -336,12 +351,10 @@ static void self_bwd(const struct reel_pass *c, const struct reel_attn *w, const
     reel_probe(c, "dact", "q_rope", d.q);
     reel_probe(c, "dact", "k_rope", d.k);
     reel_probe(c, "dact", "v", d.v);
-    reel_rms_rope_bwd(c->s, d.q, w->dnorm_q, d.q, k->q, n->q_rstd, w->norm_q, rope.cos, rope.sin, c->tok, c->heads, 0, none);
-    reel_rms_rope_bwd(c->s, d.k, w->dnorm_k, d.k, k->k, n->k_rstd, w->norm_k, rope.cos, rope.sin, c->tok, c->heads, 0, none);
-    reel_lin_bwd(c, &w->q, dx, 0, d.q, xq, c->tok);
-    reel_lin_bwd(c, &w->k, dx, 1, d.k, xq, c->tok);
-    reel_lin_bwd(c, &w->v, dx, 1, d.v, xq, c->tok);
-    if (d.gate.nd) reel_lin_bwd(c, &w->gate, dx, 1, d.gate, xq, c->tok);
+    norm_bwd(c, d.q, w->dnorm_q, k->q, n->q_rstd, w->norm_q, see->rope, c->tok);
+    norm_bwd(c, d.k, w->dnorm_k, k->k, n->k_rstd, w->norm_k, see->rope, c->tok);
+    reel_lins_bwd(c, (const struct reel_lin *[]){ &w->q, &w->k, &w->v, &w->gate }, (reel_tensor[]){ d.q, d.k, d.v, d.gate },
+                  d.gate.nd ? 4 : 3, dx, 0, xq, c->tok);
 }
 
 /* Over all queries, from the sums of each of this rank's runs: rounded once, this rank's text rows. */
@@ -376,12 +389,12 @@ static void cross_bwd(const struct reel_pass *c, const struct reel_attn *w, cons
     reel_probe(c, "dact", "cross_q_norm", dq);
     reel_probe(c, "dact", "cross_k_norm", dk);
     reel_probe(c, "dact", "cross_v", dv);
-    reel_rms_rope_bwd(c->s, dq, w->dnorm_q, dq, k->q, n->q_rstd, w->norm_q, none, none, c->tok, c->heads, 0, none);
-    reel_rms_rope_bwd(c->s, dk, w->dnorm_k, dk, reel_share_mine(k->k, mine), reel_share_mine(n->k_rstd, mine), w->norm_k, none,
-                      none, mine, c->heads, 0, none);
+    norm_bwd(c, dq, w->dnorm_q, k->q, n->q_rstd, w->norm_q, (struct reel_rope){ 0 }, c->tok);
+    norm_bwd(c, dk, w->dnorm_k, reel_share_mine(k->k, mine), reel_share_mine(n->k_rstd, mine), w->norm_k,
+             (struct reel_rope){ 0 }, mine);
     reel_lin_bwd(c, &w->q, dxq, 0, dq, xq, c->tok);
-    reel_lin_bwd(c, &w->k, dxkv, 0, dk, reel_share_mine(xkv, mine), mine);
-    reel_lin_bwd(c, &w->v, dxkv, 1, dv, reel_share_mine(xkv, mine), mine);
+    reel_lins_bwd(c, (const struct reel_lin *[]){ &w->k, &w->v }, (reel_tensor[]){ dk, dv }, 2, dxkv, 0,
+                  reel_share_mine(xkv, mine), mine);
 }
 
 void reel_attn_layer_bwd(const struct reel_pass *c, const struct reel_attn *w, const struct reel_attn_kept *k,

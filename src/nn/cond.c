@@ -87,7 +87,7 @@ void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, const s
     reel_tensor act = reel_act(c, c->txt, k->pre.n[1]);
 
     if (c->dt != text.dt) reel_cast(c->s, k->rows, reel_reshape(text, k->rows.n, 2));
-    reel_linear_fwd(c->s, act, k->pre, k->rows, w->l1.w, w->l1.b, c->txt, REEL_UNCUT, REEL_EPI_GELU);
+    reel_linear_fwd(c->s, act, k->pre, k->rows, w->l1.w, w->l1.b, c->txt, reel_lin_cut(c, &w->l1), REEL_EPI_GELU);
     reel_lin_fwd(c, &w->l2, k->ctx, act, c->txt);
     reel_probe(c, "act", "ctx", k->ctx);
     reel_arena_reset(c->a, mark);

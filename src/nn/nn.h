@@ -37,7 +37,8 @@ struct reel_pass {
     struct reel_rows txt; /* text rows [B*L] of this rank's samples */
     struct reel_rows vec; /* timesteps [B] or [B*T], likewise */
     struct reel_share share;
-    int heads;
+    int heads;            /* of this tensor parallel rank */
+    int pieces;           /* canonical pieces of features that it holds; 0: 1 */
     double eps;
     /* debugging: called with every named intermediate (phase "act" or "dact"), or NULL */
     void (*probe)(void *ctx, const char *phase, int block, const char *name, reel_tensor x);
@@ -99,6 +100,16 @@ reel_tensor reel_to_tokens(const struct reel_pass *c, reel_tensor x, struct reel
 /** reel_tokens_arrived - ... this rank's tokens y [rows, heads*d]. Local. */
 void reel_tokens_arrived(const struct reel_pass *c, reel_tensor y, reel_tensor got);
 
+/* ---- tensor parallel ranks (tp.c): the model's heads and hidden features are dealt out to them ---- */
+int reel_tp_size(const struct reel_pass *c); /* ranks that share this rank's rows */
+/** reel_tp_cut - a product whose sum, or whose columns, are features of which this rank holds a part. Local. */
+struct reel_cut reel_tp_cut(const struct reel_pass *c, int sum, int cols);
+/** reel_tp_partial - f32 [rows,width] for a partial result; only if there are several ranks. Local. */
+reel_tensor reel_tp_partial(const struct reel_pass *c, int64_t rows, int64_t width);
+/** reel_tp_sum - y [rows,W] (= or +=) the sum of all ranks' partial results, and bias (nd 0: none), rounded once; y the
+ * same on all ranks before and after. part is used up. Collective(tp). */
+void reel_tp_sum(const struct reel_pass *c, reel_tensor y, reel_tensor part, reel_tensor bias, int acc);
+
 /* ---- linear: y = x w^T + b, and with an adapter + scale (x a^T) b^T ---- */
 struct reel_lora {
     reel_tensor a, b;   /* [r,K], [N,r]; nd 0: no adapter */
@@ -109,15 +120,22 @@ struct reel_lin {
     reel_tensor w, b;   /* [N,K], f32 [N] */
     reel_tensor dw, db; /* f32, overwritten by the backward pass; nd 0 in a forward pass, and of frozen layers */
     struct reel_lora lora;
+    enum reel_param_split split; /* of w over tensor parallel ranks: rows are y's columns, columns are x's */
 };
+/** reel_lin_fwd - y [M,N] of x [M,K]; N or K are those held here if w is split. Collective(tp) if split by columns. */
 void reel_lin_fwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor y, reel_tensor x,
                   struct reel_rows r);
+/** reel_lin_cut - how the forward product is cut. Local. */
+struct reel_cut reel_lin_cut(const struct reel_pass *c, const struct reel_lin *w);
 /**
- * reel_lin_bwd - dw, db, the adapter's gradients, and dx: each unless it is nd 0.
+ * reel_lin_bwd - dw, db, the adapter's gradients, and dx: each unless it is nd 0. Collective(tp) if split by rows.
  * @dx  [M,K]  overwritten, or added to if acc; may be x
  */
 void reel_lin_bwd(const struct reel_pass *c, const struct reel_lin *w, reel_tensor dx, int acc, reel_tensor dy,
                   reel_tensor x, struct reel_rows r);
+/** reel_lins_bwd - the same of n layers of one shape and split with the input x: dx is one sum. */
+void reel_lins_bwd(const struct reel_pass *c, const struct reel_lin *const *w, const reel_tensor *dy, int n, reel_tensor dx,
+                   int acc, reel_tensor x, struct reel_rows r);
 
 /* ---- rotary position tables ---- */
 struct reel_rope { reel_tensor cos, sin; }; /* f32 [S, d/2]; nd 0: no rotation */
@@ -194,11 +212,17 @@ void reel_sparse_bwd(const struct reel_pass *c, const struct reel_sparse_kept *k
                      reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout, reel_tensor lse, reel_tensor q,
                      reel_tensor k, reel_tensor v);
 
+/** reel_tp_dots_new - f32 [rows of r, heads of all ranks] for sums over the heads of q or k; nd 0 on a rank alone. Local. */
+reel_tensor reel_tp_dots_new(const struct reel_pass *c, struct reel_rows r);
+/** reel_tp_dots - these sums (reel_rms_dots) of all ranks' heads; nothing on a rank alone. Collective(tp). */
+void reel_tp_dots(const struct reel_pass *c, reel_tensor dots, reel_tensor dy, reel_tensor x, reel_tensor w, struct reel_rope rope,
+                  struct reel_rows r);
+
 /* ---- attention: q, k with full-width RMS norm and rotation; then the output projection ---- */
 struct reel_attn {
     struct reel_lin q, k, v, o;
     struct reel_lin gate;                         /* of sparse attention's coarse branch, made from xq */
-    reel_tensor norm_q, norm_k, dnorm_q, dnorm_k; /* f32 [D] */
+    reel_tensor norm_q, norm_k, dnorm_q, dnorm_k; /* f32 [D]; D is the width of the heads held here */
     const char *name;                             /* "attn1": for the probe */
 };
 /* What the queries of a layer look at. With a cache the pass's own rows are put into it before attention reads it, and
@@ -218,6 +242,7 @@ struct reel_attn_kept {
     struct reel_sparse_kept sparse;
     /* of a shared pass's self attention, all tokens of this rank's heads (reel_headed_new): as attention takes them */
     struct { reel_tensor q, k, v, o, gate; } heads;
+    reel_tensor q_dots, k_dots; /* of several tensor parallel ranks: sums over all heads of q and k */
 };
 /** reel_attn_keep - kv: rows of the keys' input; b 0: a cache has the keys. self: the layer's tokens are exchanged for
  * heads in a shared pass. */

@@ -265,11 +265,17 @@ int reel_head_pieces(int heads)
     return p;
 }
 
+int reel_params_pieces(const struct reel_params *ps)
+{
+    int all = ps->cfg.pieces, size = ps->mesh->tp.size;
+
+    return all && all % size == 0 ? all / size : 1;
+}
+
 void reel_grad_squares(const struct reel_params *ps, int i, reel_tensor acc)
 {
-    int all = ps->cfg.pieces ? ps->cfg.pieces : 1, size = ps->mesh->tp.size;
     enum reel_param_split split = ps->cfg.def[i].split;
-    int64_t held = split != REEL_SPLIT_COLS || all % size ? 1 : all / size;
+    int64_t held = split == REEL_SPLIT_COLS ? reel_params_pieces(ps) : 1;
     struct reel_shard sh = reel_param_shard(ps, i);
 
     if (!sh.rows || !sh.g.nd || (split == REEL_SPLIT_NONE && ps->mesh->tp.rank > 0)) return;

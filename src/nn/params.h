@@ -40,7 +40,7 @@ struct reel_params_cfg {
     reel_dtype compute; /* REEL_F32 or REEL_BF16 */
     int trainable;      /* gradients and AdamW moments exist, of parameters that are not frozen */
     const struct reel_naming *naming; /* NULL: files use the table's names */
-    int pieces;                       /* equal pieces of columns that sums over split columns are made of, a power of two; 0: 1 */
+    int pieces;                       /* equal pieces of columns that sums over split features are made of; 0: 1 */
 };
 
 /** reel_head_pieces - canonical pieces of features: the largest power of two up to 8 that divides the heads. Local. */
@@ -110,6 +110,8 @@ int64_t reel_shard_run(const struct reel_params *ps, int i);
  */
 void reel_grad_squares(const struct reel_params *ps, int i, reel_tensor acc);
 const struct reel_params_cfg *reel_params_cfg(const struct reel_params *ps);
+/** reel_params_pieces - of the configuration's pieces, those that this tp rank holds; 1 if they cannot be dealt out. Local. */
+int reel_params_pieces(const struct reel_params *ps);
 struct reel_mesh *reel_params_mesh(const struct reel_params *ps);
 
 #endif

@@ -38,6 +38,35 @@ static reel_dtype compute_dtype(const struct reel_run *r)
     }
 }
 
+/* Numbers up to n that divide it and leave nothing of `of`, for a message. */
+static const char *divisors(char *buf, size_t size, int n, int of)
+{
+    size_t at = 0;
+
+    for (int k = 1; k <= n; k++)
+        if (n % k == 0 && of % k == 0 && at < size) at += (size_t)snprintf(buf + at, size - at, "%s%d", at ? ", " : "", k);
+    return buf;
+}
+
+/* Whether the tensor parallel ranks can share out a model, with the bits that are asked for. */
+static reel_err check_tp(const struct reel_run *r, struct reel_model *m)
+{
+    const char *key = "training.distributed.tp_size";
+    int tp = r->mesh.dims.tp, world = r->mesh.dims.world, layout = r->cfg->training.reproducibility == REEL_REPRO_LAYOUT;
+    char list[160];
+
+    if (tp > 1 && !m->pieces)
+        return reel_config_fail(r->cfg, key, "model %s of the %s knows no tensor parallelism; use 1", m->ops->name, m->role);
+    if (m->heads % tp)
+        return reel_config_fail(r->cfg, key, "the %d heads of the %s cannot be split over %d ranks; use one of %s", m->heads, m->role,
+                                tp, divisors(list, sizeof list, m->heads, world));
+    if (tp > 1 && layout && m->pieces % tp)
+        return reel_config_fail(r->cfg, key, "sums over the %d heads and the hidden features of the %s are made of %d pieces, which cannot be "
+                                "dealt out to %d ranks with the same bits; use one of %s, or training.reproducibility: resume",
+                                m->heads, m->role, m->pieces, tp, divisors(list, sizeof list, m->pieces, world));
+    return REEL_OK;
+}
+
 /* The model object of a role: its config.json parsed, its parameter table made. */
 static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role *c)
 {
@@ -72,6 +101,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     if (e == REEL_OK && r->mesh.dims.sp > 1 && !m->ops->shares)
         return reel_config_fail(r->cfg, "training.distributed.sp_size", "model %s of the %s knows no sequence parallelism; use 1",
                                 m->ops->name, m->role);
+    if (e == REEL_OK) e = check_tp(r, m);
     return e == REEL_OK ? reel_role_adapters(r, i, c) : e;
 }
 
@@ -220,7 +250,7 @@ static reel_err open_params(struct reel_run *r, int i)
     struct reel_params_cfg pc = { .role = m->role, .def = m->def, .n = m->n_def, .n_units = m->n_units,
                                   .compute = m->compute, .trainable = m->trainable, .naming = m->ops->naming };
 
-    pc.pieces = m->one_run ? r->mesh.dims.tp : reel_head_pieces(m->heads);
+    pc.pieces = m->one_run ? r->mesh.dims.tp : m->pieces;
     return reel_params_open(&m->ps, &pc, &r->mesh, &r->s, &r->mem[i].params, &r->mem[i].optim, &r->mem[i].work);
 }
 
@@ -445,9 +475,6 @@ static reel_err open_mesh(struct reel_run *r)
                                 "%d ranks are configured and %d are running; start %d ranks, or set num_gpus to %d "
                                 "and replicate x shard x tp to match",
                                 d.world, r->world->size, d.world, r->world->size);
-    if (d.tp > 1)
-        return reel_config_fail(r->cfg, "training.distributed.tp_size",
-                                "tensor parallelism is checked, but not run in this version; use 1");
     REEL_TRY(reel_watch_open(&r->watch, r->world, r->cfg->training.watchdog_s));
     return reel_mesh_open(&r->mesh, r->world, &d);
 }

@@ -49,6 +49,7 @@ static reel_err reduce_step(struct reel_run *r, struct reel_step *st)
     for (int i = 0; i < st->n_metric; i++) /* the ranks of an SP group have the same sums */
         for (int k = 0; k < REEL_EXACT_LIMBS; k++) v[n++] = r->mesh.sp.rank ? 0 : st->metric[i].sum[k];
     reel_comm_sum_i64(&r->mesh.hsdp, v, n);
+    reel_comm_sum_i64(&r->mesh.tp, v, 1); /* tp ranks have the same metrics, not the same health */
     for (int i = 0; i < st->n_metric; i++)
         st->metric[i].value = st->metric[i].scale * reel_exact_value(v + 1 + i * REEL_EXACT_LIMBS);
     return v[0] > 0 ? reel_agree(r->world, mine) : REEL_OK; /* the same count on every rank */
