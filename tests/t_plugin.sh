@@ -85,6 +85,8 @@ verdict $? "the plan has the critic's optimizer"
 try "reel plan" "$REEL_BUILD/tests/mpirun.sh" "$REEL_BUILD/reel" plan --config "$tiny" --training.data.data_path data.h5 $examples
 grep -q '^  callbacks ' "$TMPDIR/out"
 verdict $? "the plan has the callback's memory"
+fails "a model that shares no passes" "sp_size.*patch_mlp of the student knows no sequence parallelism; use 1" \
+    example 2 "$TMPDIR/sp" --training.distributed.sp_size 2
 try "train on one rank" example 1 "$TMPDIR/ex1"
 try "on two ranks, sharded" example 2 "$TMPDIR/ex2"
 try "on two ranks, replicated" example 2 "$TMPDIR/ex2r" --training.distributed.hsdp_shard_dim 1 --training.distributed.hsdp_replicate_dim 2

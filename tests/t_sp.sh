@@ -38,6 +38,12 @@ method tiny_self_forcing "student teacher critic"
 method tiny_forcing student
 tiny=$REEL_SRC/tests/tiny.yaml roles=student
 rm -f "$TMPDIR/data.h5"
+try "sparse attention, one rank" train 1 "$TMPDIR/sparse.one" --training.data.train_batch_size 1 $size --training.vsa.sparsity 0.5 \
+    --record "$TMPDIR/draws.safetensors"
+try "sparse attention, a group of four, recorded draws" train 4 "$TMPDIR/sparse.four" --training.data.train_batch_size 1 $size \
+    --training.vsa.sparsity 0.5 $d.sp_size 4 --replay "$TMPDIR/draws.safetensors" --replay-strict
+same "the same bits" "$(bits "$TMPDIR/sparse.one/checkpoint-6")" "$(bits "$TMPDIR/sparse.four/checkpoint-6")"
+rm -f "$TMPDIR/data.h5"
 try "a group of three" train 3 "$TMPDIR/three" --training.data.train_batch_size 2 $d.sp_size 3
 try "two samples on one rank" train 1 "$TMPDIR/pair" --training.data.train_batch_size 2
 same "the same bits" "$(bits "$TMPDIR/pair/checkpoint-6")" "$(bits "$TMPDIR/three/checkpoint-6")"
