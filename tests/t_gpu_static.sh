@@ -32,4 +32,9 @@ each() {
 each "no local memory: nothing spills, no array is indexed at run time" '.' 'local == 0'
 each "a block fits on a multiprocessor" '.' 'blocks > 0'
 each "matrix kernels: tensor cores, ldmatrix, asynchronous copies" '_mma' 'hmma > 0 && ldsm > 0 && ldgsts > 0'
+each "kernels that stream through memory load and store 16 bytes at a time" \
+    '[0-9](map|cast|adamw|ln_fwd|rms_fwd|gate_fwd|mod_fwd|stretch|tile_gate_fwd|tile_gate_bwd|tile_mean|frame|swap|sum_end)_kernel' \
+    'ldg128 > 0 && stg128 > 0'
+each "... or store" '[0-9](fill|randn)_kernel' 'stg128 > 0'
+each "... or load" '[0-9](sumsq|rms_dots|stat)_kernel' 'ldg128 > 0'
 plan

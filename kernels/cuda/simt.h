@@ -94,6 +94,18 @@ template <class V> __device__ __forceinline__ void st_vec(void *p, V v)
     *reinterpret_cast<V *>(p) = v;
 }
 
+/* st_vec to device memory, in one instruction: nvcc may take a plain vector store apart to share it with a tail. */
+__device__ __forceinline__ void stg_vec(void *p, uint4 v)
+{
+    asm volatile("st.global.v4.b32 [%0], {%1,%2,%3,%4};\n" ::"l"(__cvta_generic_to_global(p)), "r"(v.x), "r"(v.y),
+                 "r"(v.z), "r"(v.w)
+                 : "memory");
+}
+__device__ __forceinline__ void stg_vec(void *p, float4 v)
+{
+    stg_vec(p, make_uint4(__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w)));
+}
+
 #else
 #include "simt_host.h"
 #endif

@@ -62,9 +62,9 @@ template <int DT> __device__ __forceinline__ void ld16(float *x, const void *p, 
 template <int DT> __device__ __forceinline__ void st16(void *p, int64_t i, const float *x)
 {
     if constexpr (DT == REEL_F32)
-        st_vec((float *)p + i, make_float4(x[0], x[1], x[2], x[3]));
+        stg_vec((float *)p + i, make_float4(x[0], x[1], x[2], x[3]));
     else
-        st_vec((uint16_t *)p + i,
+        stg_vec((uint16_t *)p + i,
                make_uint4(pack_bf16(x[0], x[1]), pack_bf16(x[2], x[3]), pack_bf16(x[4], x[5]), pack_bf16(x[6], x[7])));
 }
 

@@ -293,6 +293,8 @@ template <class V> SIMT_UNSEEN inline void st_vec(void *p, V v, SIMT_AT)
     memcpy(p, (const void *)&v, sizeof v);
 }
 
+template <class V> SIMT_UNSEEN inline void stg_vec(void *p, V v, SIMT_AT) { st_vec(p, v, at); }
+
 /* Integers only: a sum of floats in the order of arrival would differ from run to run. */
 #define SIMT_ATOMIC(name, T, ...)                                                                            \
     SIMT_UNSEEN __attribute__((noinline)) static inline T name(T *p, T v, SIMT_AT)                           \

@@ -28,8 +28,8 @@ static std::string nvcc_name(const std::string &host)
     return host.compare(0, 3, "_ZL") ? host : "_Z" + host.substr(3);
 }
 
-static struct AtExit {
-    ~AtExit()
+static struct WriteAtExit {
+    ~WriteAtExit()
     {
         FILE *f = shapes.empty() ? NULL : fopen(getenv("SIMT_LAUNCHES"), "a");
 
@@ -39,6 +39,6 @@ static struct AtExit {
                     std::get<2>(s));
         fclose(f);
     }
-} at_exit;
+} write_at_exit;
 
 } // namespace simt

@@ -125,11 +125,11 @@ static void print_total(const Line &l, const Total &t)
             2 * t.moved > 3 * t.ideal ? "  <--" : "");
 }
 
-static struct AtExit {
-    ~AtExit()
+static struct PrintAtExit {
+    ~PrintAtExit()
     {
         for (const auto &it : totals) print_total(site_line(it.first.first), it.second);
     }
-} at_exit;
+} print_at_exit;
 
 } // namespace simt
