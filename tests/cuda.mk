@@ -10,7 +10,7 @@ SIMT_CHECK_OBJECTS = $(SIMT_CHECK_CC:.cc=.sim)
 # x.cu or x.cc -> x.sim, an object for the host; x.cu -> x.checked, every access of it seen by the checker.
 # -O1: fewer of a kernel's accesses are merged before the checker sees them.
 SUFFIXES += .cc .sim .checked
-SIMT_SANITIZE = -O1 -fsanitize=thread,alignment,bounds,shift
+SIMT_SANITIZE = -DMAX_BLOCKS=2 -O1 -fsanitize=thread,alignment,bounds,shift
 SIMCOMPILE = $(NVCC_LAUNCHER) $(CXX) -x c++ $(SIMT_CXXFLAGS) $(CXXFLAGS_SIM) $(DEFS) -I$(top_srcdir)/tests/cuda \
   -isystem $(CUDA_INCLUDE) $(MPI_CPPFLAGS) $(AM_CPPFLAGS) $(CPPFLAGS) -MD -MP -MF $@.d -MT $@ -c -o $@
 AM_V_SIM = $(am__v_SIM_@AM_V@)

@@ -22,8 +22,11 @@
 REEL_HD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 REEL_HD int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Blocks of a grid that strides over its work: some waves of the largest devices. Results do not depend on it. */
+/* Blocks of a grid that strides over its work: some waves of the largest devices. Results do not depend on it; the
+ * checked build has few, so that grids stride. */
+#ifndef MAX_BLOCKS
 #define MAX_BLOCKS 2048
+#endif
 
 static inline bool aligned16(const void *p) { return ((uintptr_t)p & 15) == 0; } /* NULL is */
 
