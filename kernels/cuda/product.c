@@ -96,15 +96,16 @@ static void prefer(cublasLtMatmulPreferenceOpaque_t *f, const struct key *k, siz
 static void choose(const struct reel_cuda *c, const struct product *p, const struct key *k, const void *bias, cublasLtMatmulAlgo_t *algo)
 {
     cublasLtMatmulPreferenceOpaque_t f;
-    cublasLtMatmulHeuristicResult_t r;
+    cublasLtMatmulHeuristicResult_t r[8];
     struct described q;
-    int got = 0;
+    int got = 0, i = 0;
 
-    describe(&q, p, 1, bias);
+    describe(&q, p, 2, bias); /* one that can be batched */
     prefer(&f, k, c->workspace_bytes, p);
-    lt(cublasLtMatmulAlgoGetHeuristic(c->lt, &q.op, &q.a, &q.b, &q.d, &q.d, &f, 1, &r, &got), "cublasLtMatmulAlgoGetHeuristic", p);
-    lt(got ? r.state : CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic", p);
-    *algo = r.algo;
+    lt(cublasLtMatmulAlgoGetHeuristic(c->lt, &q.op, &q.a, &q.b, &q.d, &q.d, &f, 8, r, &got), "cublasLtMatmulAlgoGetHeuristic", p);
+    while (i < got && r[i].state != CUBLAS_STATUS_SUCCESS) i++;
+    lt(i < got ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic", p);
+    *algo = r[i].algo;
 }
 
 static uint64_t hash(const struct key *k)
