@@ -23,6 +23,7 @@ struct reel_stream {
     int planning;               /* 1: fronts check shapes and return; memory is NULL */
     struct reel_arena *scratch; /* op-internal temporaries; sized while planning too */
     double flops;               /* model FLOPs issued on this stream, 2 per multiply-add */
+    double attention_flops;     /* those of them in attention */
     struct reel_pool *pool;     /* CPU backend: the threads */
     const void *dev;            /* CUDA backend: struct reel_cuda of kernels/cuda/cuda.h, NULL while planning */
     void *queue;                /* CUDA backend: its cudaStream_t */

@@ -9,6 +9,8 @@
 #include "ckpt/export.h"
 #include "data/set.h"
 #include "train/commands.h"
+#include "train/device.h"
+#include "train/fit.h"
 #include "train/generate.h"
 #include "train/init.h"
 #include "train/plugin.h"
@@ -58,19 +60,16 @@ static reel_err load_config(struct program *p)
 }
 
 /* What the run would take, where the model's shape is at hand; everything else has been checked. */
-static reel_err print_plan(struct program *p, int required)
+static reel_err print_plan(struct program *p, const struct reel_plan_flags *f)
 {
-    struct reel_run *r = calloc(1, sizeof *r);
-    reel_err e = reel_run_plan(r, p->cfg, &p->env, &p->world);
+    reel_err e = reel_plan_print(p->cfg, f, &p->env, &p->world);
 
-    if (e == REEL_OK && p->world.rank == 0) reel_report_plan(r);
     if (e == REEL_OK) e = reel_trajectories_plan(p->cfg, &p->env, &p->world);
-    if (e && !required) { /* a dry run judges the configuration, not what this machine has at hand */
+    if (e && !f) { /* a dry run judges the configuration, not what this machine has at hand */
         if (p->world.rank == 0) printf("no plan: %s\n", reel_errrec()->msg);
         reel_err_clear();
         e = REEL_OK;
     }
-    free(r);
     return e;
 }
 
@@ -82,7 +81,7 @@ static reel_err do_dry_run(struct program *p)
         reel_err_clear();
         return REEL_OK;
     }
-    return print_plan(p, 0);
+    return print_plan(p, NULL);
 }
 
 static reel_err do_train(struct program *p)
@@ -105,10 +104,23 @@ static reel_err do_train(struct program *p)
     return e;
 }
 
+static reel_err measure(struct program *p, const struct reel_plan_flags *f)
+{
+    struct reel_backend *be;
+    reel_err e;
+
+    REEL_TRY(reel_device_open(&be, (enum reel_device)p->cfg->training.device, (int)p->cfg->training.threads, &p->env, 0, &p->world));
+    e = reel_machine_measure(be, &p->world, f->measure);
+    reel_backend_close(be);
+    return e;
+}
+
 static reel_err do_plan(struct program *p)
 {
+    const struct reel_plan_flags *f = p->cli.flags;
+
     REEL_TRY(load_config(p));
-    return print_plan(p, 1);
+    return f->measure ? measure(p, f) : print_plan(p, f);
 }
 
 static reel_err do_generate(struct program *p)

@@ -11,3 +11,5 @@ EXTRA_DIST += tests/golden/configs configs
 example: src/train/mkref$(EXEEXT)
 	$(AM_V_GEN)src/train/mkref$(EXEEXT) example > $(top_srcdir)/configs/example.yaml
 .PHONY: example
+check_PROGRAMS += tests/t_audit
+tests_t_audit_SOURCES = tests/t_audit.c

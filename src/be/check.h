@@ -71,6 +71,12 @@ static inline void check_rows_struct(const char *op, struct reel_rows r)
                 (long long)r.tok0);
 }
 
+static inline void count_attention(struct reel_stream *s, double flops)
+{
+    s->flops += flops;
+    s->attention_flops += flops;
+}
+
 /* Temporary memory of an operator: pushed on the stream's scratch arena, so that planning counts it.
  * The caller gives it back with check_tmp_end. */
 static inline void *check_tmp(struct reel_stream *s, const char *op, size_t bytes, size_t *mark)

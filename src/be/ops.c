@@ -197,7 +197,7 @@ void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_t
     void *tmp;
 
     if (!z.sq) return;
-    s->flops += 4.0 * (double)z.b * pairs_seen(mask, z.sq, z.sk, 0, z.sk) * (double)z.d;
+    count_attention(s, 4.0 * (double)z.b * pairs_seen(mask, z.sq, z.sk, 0, z.sk) * (double)z.d);
     tmp = check_tmp(s, __func__, s->ops->attn_fwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd), &mark);
     if (!s->planning)
         s->ops->attn_fwd(s, (int)q.dt, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk, heads, z.hd, mask, tmp);
@@ -215,8 +215,8 @@ static void attn_bwd(struct reel_stream *s, struct at z, reel_tensor dq, reel_te
     check(s, "reel_attn_bwd", "dout", dout, q.dt, z.b * z.sq * z.d);
     check(s, "reel_attn_bwd", "dq", dq, q.dt, z.b * z.sq * z.d);
     /* two products for dq, two for dk and dv; recomputation is not counted */
-    s->flops += 4.0 * (double)z.b * (double)z.d *
-                (pairs_seen(mask, z.sq, z.sk, 0, z.sk) + pairs_seen(mask, z.sq, z.sk, dk0, dk0 + g));
+    count_attention(s, 4.0 * (double)z.b * (double)z.d *
+                           (pairs_seen(mask, z.sq, z.sk, 0, z.sk) + pairs_seen(mask, z.sq, z.sk, dk0, dk0 + g)));
     tmp = check_tmp(s, "reel_attn_bwd", s->ops->attn_bwd_tmp(s, (int)q.dt, z.b, z.sq, z.sk, heads, z.hd, run_tok), &mark);
     if (!s->planning)
         s->ops->attn_bwd(s, (int)q.dt, dq.p, dk.p, dv.p, dout.p, o.p, lse.p, q.p, k.p, v.p, z.b, z.sq, z.sk,

@@ -99,7 +99,7 @@ void reel_vsa_select(struct reel_stream *s, reel_tensor sel, reel_tensor scores,
     check(s, __func__, "q", q, q.dt, reel_numel(q));
     check_rows(s, __func__, "k", k, q.dt, b * n, q.n[2]);
     check_opt(s, __func__, "scores", scores, REEL_F32, b * heads * n * n);
-    s->flops += 2.0 * (double)b * (double)n * (double)n * (double)q.n[2];
+    count_attention(s, 2.0 * (double)b * (double)n * (double)n * (double)q.n[2]);
     tmp = check_tmp(s, __func__, s->ops->vsa_select_tmp(s, (int)q.dt, b, n, heads, hd), &mark);
     if (!s->planning)
         s->ops->vsa_select(s, (int)q.dt, sel.p, scores.nd ? scores.p : NULL, q.p, k.p, b, n, heads, hd, topk, tmp);
@@ -139,7 +139,7 @@ void reel_vsa_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_te
     size_t mark;
     void *tmp;
 
-    s->flops += 4.0 * sparse_pairs(&z) * (double)q.n[2];
+    count_attention(s, 4.0 * sparse_pairs(&z) * (double)q.n[2]);
     tmp = check_tmp(s, __func__, s->ops->vsa_fwd_tmp(s, (int)q.dt, z.t, z.b, heads, z.hd, z.topk), &mark);
     if (!s->planning)
         s->ops->vsa_fwd(s, (int)q.dt, o.p, lse.p, q.p, k.p, v.p, sel.p, z.t, z.b, heads, z.hd, z.topk, tmp);
@@ -159,7 +159,7 @@ void reel_vsa_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_te
 
     for (int i = 0; i < (dqc.nd ? 7 : 4); i++)
         check_rows(s, __func__, more[i].name, more[i].x, q.dt, z.b * (more[i].tiles ? z.t.n : z.t.s), q.n[2]);
-    s->flops += 8.0 * sparse_pairs(&z) * (double)q.n[2]; /* recomputation is not counted */
+    count_attention(s, 8.0 * sparse_pairs(&z) * (double)q.n[2]); /* recomputation is not counted */
     tmp = check_tmp(s, __func__, s->ops->vsa_bwd_tmp(s, (int)q.dt, z.t, z.b, heads, z.hd, z.topk), &mark);
     if (!s->planning)
         s->ops->vsa_bwd(s, (int)q.dt, dq.p, dk.p, dv.p, dout.p, o.p, lse.p, q.p, k.p, v.p, sel.p, dqc.nd ? dqc.p : NULL,

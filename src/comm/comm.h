@@ -42,6 +42,8 @@ enum reel_axis {
 
 #define REEL_SP_HALVINGS 3 /* the first 2^k ranks of an SP group, 2^k the largest that it has, as 2, 4, 8 equal groups */
 
+const char *reel_axis_name(enum reel_axis a); /* "world", ... */
+
 struct reel_mesh {
     struct reel_mesh_dims dims;
     struct reel_comm world, replicate, shard, sp, tp;

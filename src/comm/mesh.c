@@ -18,6 +18,8 @@ static const struct {
     [REEL_AXIS_TP] = { "tp", offsetof(struct reel_mesh, tp) },
 };
 
+const char *reel_axis_name(enum reel_axis a) { return axes[a].name; }
+
 static struct reel_comm *axis_comm(struct reel_mesh *m, int a)
 {
     return (struct reel_comm *)((char *)m + axes[a].comm);

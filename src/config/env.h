@@ -16,6 +16,19 @@
     X(OMP_NUM_THREADS, "threads per rank unless training.threads is set")                          \
     X(OPENBLAS_NUM_THREADS, "shown only: the BLAS library reads it")                               \
     X(WANDB_MODE, "disabled: write no W&B run")                                                    \
+    X(CUDA_LAUNCH_BLOCKING, "warned about at the start of a run, like those below")                 \
+    X(CUDA_DEVICE_MAX_CONNECTIONS, "1: communication queues behind compute")                       \
+    X(NVIDIA_TF32_OVERRIDE, "1: f32 products lose 13 bits")                                        \
+    X(NCCL_P2P_DISABLE, "1: GPUs of a node talk through host memory")                              \
+    X(NCCL_SHM_DISABLE, "1: the same through the network")                                         \
+    X(NCCL_IB_DISABLE, "1: nodes talk through TCP")                                                \
+    X(NCCL_ALGO, "fixes what NCCL chooses better")                                                 \
+    X(NCCL_PROTO, "fixes what NCCL chooses better")                                                \
+    X(UCX_TLS, "transports of MPI; without shared memory ranks of a node use the network")         \
+    X(MPIR_CVAR_ASYNC_PROGRESS, "1: a thread of MPI spins")                                        \
+    X(MPICH_ASYNC_PROGRESS, "1: a thread of MPI spins")                                            \
+    X(MALLOC_PERTURB_, "slows every allocation")                                                   \
+    X(MALLOC_CHECK_, "slows every allocation")                                                     \
     X(SLURM_JOB_ID, "shown in the run's record")                                                   \
     X(SLURM_RESTART_COUNT, "how often the job was requeued")                                       \
     X(SLURM_STEP_NUM_TASKS, "tasks of the step: must agree with the size of the MPI world")       \

@@ -11,6 +11,7 @@
 #include "train/device.h"
 #include "train/init.h"
 #include "train/lora.h"
+#include "train/preflight.h"
 #include "train/report.h"
 #include "train/restarts.h"
 #include "train/run.h"
@@ -537,6 +538,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(reel_trajectories_ensure(cfg, flags, world));
     REEL_TRY(open_mesh(r));
     REEL_TRY(open_backend(r));
+    REEL_TRY(reel_preflight(r));
     REEL_TRY(open_set(r));
     info = reel_set_info(r->set);
     REEL_TRY(reel_agree(world, plan(r, info)));
@@ -652,6 +654,22 @@ static void close_roles(struct reel_run *r)
     }
 }
 
+/* What making the objects took. */
+static void close_objects(struct reel_run *r)
+{
+    if (r->cb) reel_callbacks_fini(r->cb, r->n_cb);
+    free(r->cb);
+    if (r->method.ops && r->method.ops->fini) r->method.ops->fini(&r->method);
+    close_roles(r);
+}
+
+void reel_run_unplan(struct reel_run *r)
+{
+    close_objects(r);
+    free(r->host.base);
+    reel_backend_close(r->be);
+}
+
 reel_err reel_run_close(struct reel_run *r)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
@@ -662,10 +680,7 @@ reel_err reel_run_close(struct reel_run *r)
     reel_loader_close(r->loader);
     if (r->draws) d = reel_draws_close(r->draws, r->world);
     reel_set_close(r->set);
-    if (r->cb) reel_callbacks_fini(r->cb, r->n_cb);
-    free(r->cb);
-    if (r->method.ops && r->method.ops->fini) r->method.ops->fini(&r->method);
-    close_roles(r);
+    close_objects(r);
     for (int i = 0; i < n; i++)
         if (a[i]->base) reel_arena_close(a[i], r->be);
     free(r->host.base);

@@ -4,8 +4,19 @@
 static const struct reel_cmd train = {
     .name = "train", .takes_config = 1, .help = "train or distil a model; the command when none is named",
 };
+#define F(field) offsetof(struct reel_plan_flags, field)
+static const struct reel_opt plan_flags[] = {
+    { "machine", REEL_OPT_STR, F(machine), .unit = "NAME|FILE",
+      .help = "whose rates give the time of a step and the memory of a rank: h100, a100, or a file of --measure" },
+    { "measure", REEL_OPT_STR, F(measure), .unit = "FILE",
+      .help = "no plan: measure products, attention, memory, links and latency of this job's ranks, and write them" },
+    { "memory-gib", REEL_OPT_F64, F(memory_gib), .min = 0, .max = 1e6, .unit = "GiB",
+      .help = "memory of a rank: a plan that needs more is refused, with layouts that fit" },
+    { .type = REEL_OPT_END },
+};
+#undef F
 static const struct reel_cmd plan = {
-    .name = "plan", .takes_config = 1, .help = "memory, communication and time per rank, before anything is allocated",
+    .name = "plan", .takes_config = 1, .flags = plan_flags, .flags_size = sizeof(struct reel_plan_flags), .help = "memory, communication and time per rank, before anything is allocated",
 };
 
 static const struct reel_cmd preprocess = {

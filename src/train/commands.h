@@ -3,6 +3,7 @@
 
 #include "data/preprocess.h"
 #include "train/cli.h"
+#include "train/fit.h"
 #include "train/generate.h"
 #include "train/trajectories.h"
 

@@ -77,6 +77,9 @@ struct reel_run {
 reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env,
                        struct reel_comm *world);
 
+/** reel_run_unplan - give back what such a plan took. Local. */
+void reel_run_unplan(struct reel_run *r);
+
 /** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). */
 reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
                        struct reel_comm *world);

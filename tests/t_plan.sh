@@ -1,0 +1,86 @@
+#!/bin/sh
+# Plans: the bytes that a step moves are those that a run counts; what does not fit is refused with layouts that do.
+# timeout: 600
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+reel=$REEL_BUILD/reel
+d=--training.distributed
+
+# bytes_of FILE AXIS KIND: MiB of the table of a run, as bytes
+bytes_of() { awk -v a="$2" -v k="$3" '$1 == a && $2 == k && $4 == "MiB" { printf "%.0f", $3 * 1048576 }' "$1"; }
+
+# layout RANKS [override...]: four steps more receive what the plan says of four steps, per axis and kind, within 1%
+layout() {
+    l_n=$1
+    shift
+    for l_steps in 2 6; do
+        train "$l_n" "$TMPDIR/out$l_steps" --training.checkpoint.training_state_checkpointing_steps 0 \
+            --training.loop.max_train_steps $l_steps "$@" > "$TMPDIR/run$l_steps" 2>&1 || show "$TMPDIR/run$l_steps"
+        rm -rf "$TMPDIR/out$l_steps"
+    done
+    "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu $d.num_gpus "$l_n" \
+        $d.hsdp_shard_dim "$l_n" --training.data.train_batch_size $((4 / l_n)) "$@" > "$TMPDIR/plan" 2>&1
+    l_seen=0 l_bad=
+    for l_axis in replicate shard sp tp; do
+        for l_kind in allgather alltoall; do
+            l_want=$(awk -v a=$l_axis -v k=$l_kind '$1 == a && $2 == k && /bytes received a step/ { print $3 }' "$TMPDIR/plan")
+            l_two=$(bytes_of "$TMPDIR/run2" $l_axis $l_kind) l_six=$(bytes_of "$TMPDIR/run6" $l_axis $l_kind)
+            [ -n "$l_want$l_six" ] || continue
+            l_seen=$((l_seen + 1))
+            awk -v w="${l_want:-0}" -v a="${l_two:-0}" -v b="${l_six:-0}" 'BEGIN { g = (b - a) / 4; exit !(g > 0.99 * w - 600 && g < 1.01 * w + 600 && w > 0) }' \
+                || l_bad="$l_bad $l_axis/$l_kind: plan $l_want, run $(((${l_six:-0} - ${l_two:-0}) / 4));"
+        done
+    done
+    [ -z "$l_bad" ] && [ $l_seen -gt 0 ]
+    verdict $? "$l_n ranks $*: $l_seen kinds of traffic within 1% of the plan$l_bad"
+}
+layout 2
+layout 4 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 2
+layout 4 $d.sp_size 2 --training.data.train_batch_size 1
+
+# The large ones: 80 GB a rank, from 8 to 512 ranks.
+plan_of() { # plan_of MODEL RANKS HEIGHT WIDTH [override...]
+    p_model=$1 p_n=$2 p_h=$3 p_w=$4
+    shift 4
+    "$reel" plan --config "$REEL_SRC/configs/sft_$p_model.yaml" --training.device cpu --training.compute_dtype bf16 --machine h100 \
+        $d.num_gpus "$p_n" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$p_n" --training.data.num_height "$p_h" --training.data.num_width "$p_w" \
+        "$@" > "$TMPDIR/plan" 2>&1
+}
+for model in 1.3b 14b; do
+    for size in "448 832" "720 1280"; do
+        for n in 8 64 512; do
+            # shellcheck disable=SC2086 # height and width
+            plan_of $model $n $size
+            rc=$?
+            if [ $rc = 0 ]; then
+                grep -q '^time on h100: .* s a step' "$TMPDIR/plan"
+                verdict $? "$model at $size on $n ranks fits: $(sed -n 's/^ *total *//p' "$TMPDIR/plan" | head -1)"
+            else
+                [ $rc = 1 ] && grep -q 'GiB and has 74.5; the largest: ' "$TMPDIR/plan"
+                verdict $? "$model at $size on $n ranks is refused: $(grep -o 'needs.*fit.*' "$TMPDIR/plan" | head -1)"
+                # a proposal is one: it fits
+                set -- $(sed -n '/fit with/,$s/^  hsdp_replicate_dim \([0-9]*\), hsdp_shard_dim \([0-9]*\), sp_size \([0-9]*\), tp_size \([0-9]*\), train_batch_size 1 x \([0-9]*\) rounds\(.*\): .*/\1 \2 \3 \4 \5 \6/p' "$TMPDIR/plan" | head -1)
+                [ $# -ge 5 ] || continue
+                set -- "$1" "$2" "$3" "$4" "$5" $(case "$*" in *full*) echo --training.model.enable_gradient_checkpointing_type full ;; esac)
+                r=$1 s=$2 p=$3 t=$4 k=$5
+                shift 5
+                # shellcheck disable=SC2086
+                plan_of $model $n $size $d.hsdp_replicate_dim "$r" $d.hsdp_shard_dim "$s" $d.sp_size "$p" $d.tp_size "$t" \
+                    --training.data.train_batch_size 1 --training.loop.gradient_accumulation_steps "$k" "$@"
+                verdict $? "and its first proposal fits: replicate $r shard $s sp $p tp $t, $k rounds" || show "$TMPDIR/plan"
+            fi
+        done
+    done
+done
+fails "a machine that nobody knows" 'no machine "h900"; h100, a100 and files of' "$reel" plan --config "$REEL_SRC/configs/sft_1.3b.yaml" --machine h900
+
+"$REEL_BUILD/tests/mpirun.sh" -n 2 "$reel" plan --config "$tiny" --training.device cpu --training.threads 1 --measure "$TMPDIR/here" > "$TMPDIR/out" 2>&1
+verdict $? "a machine is measured" || show "$TMPDIR/out"
+[ "$(grep -c '^[a-z_]*: [0-9.e+-]*' "$TMPDIR/here")" = 8 ] && ! grep -q '^node_bandwidth: 0' "$TMPDIR/here"
+verdict $? "all rates are in the file"
+"$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu --machine "$TMPDIR/here" > "$TMPDIR/out" 2>&1
+grep -q "^time on $TMPDIR/here\|^time on .*: compute" "$TMPDIR/out"
+verdict $? "and a plan reads it" || show "$TMPDIR/out"
+echo 'gemm: fast' > "$TMPDIR/bad"
+fails "a file with another line" '"gemm: fast" is not a rate' "$reel" plan --config "$tiny" --machine "$TMPDIR/bad"
+plan
