@@ -96,18 +96,18 @@ static void report_unseen(struct method_case *c)
     }
 }
 
-/* The rows of an expected f32 tensor, malloc'ed; NULL if it is not there. */
-static float *expected(struct method_case *c, const char *key, int64_t row0, int64_t rows, int64_t *n)
+/* A shard's part of an expected f32 tensor, malloc'ed; NULL if it is not there. */
+static float *expected(struct method_case *c, const char *key, struct reel_shard s, int64_t *n)
 {
     const struct reel_st_entry *e = take(c, key);
     int64_t per = 1;
     float *w;
 
     if (!e) return NULL;
-    for (int i = 1; i < e->nd; i++) per *= e->n[i];
-    *n = rows * per;
+    for (int i = 1; i < e->nd; i++) per *= i == 1 && s.cols ? s.cols : e->n[i];
+    *n = s.rows * per;
     w = malloc((size_t)(*n + 1) * sizeof *w);
-    if (reel_st_read_f32(c->expect, e, row0, rows, w) != REEL_OK) {
+    if (reel_st_read_box_f32(c->expect, e, s.row0, s.rows, s.col0, s.cols, w) != REEL_OK) {
         reel_err_print(reel_errrec());
         free(w);
         return NULL;
@@ -137,7 +137,7 @@ static void on_note(void *ctx, const char *name, const struct reel_step *st, con
     float *want, *got, *turned;
 
     snprintf(key, sizeof key, "%s:%ld:%d", name, st->step, st->round);
-    want = expected(c, key, b->b0, t.n[0], &n);
+    want = expected(c, key, (struct reel_shard){ .row0 = b->b0, .rows = t.n[0] }, &n);
     if (!want) return; /* the same answer on every rank */
     got = malloc(reel_bytes(t));
     turned = malloc(reel_bytes(t));
@@ -166,6 +166,14 @@ static void shard_key(char *key, size_t size, enum shards which, const struct re
     else snprintf(key, size, "%s/%s/%s:%ld", which == GRADIENTS ? "grad" : "weight", pc->role, pc->def[i].name, step);
 }
 
+/* Of equal parts on several ranks, one counts. */
+static int counts(const struct method_case *c, const struct reel_params_cfg *pc, int i)
+{
+    const struct reel_mesh *m = &c->run->mesh;
+
+    return m->replicate.rank == 0 && (m->tp.rank == 0 || pc->def[i].split != REEL_SPLIT_NONE);
+}
+
 static void compare_shards(struct method_case *c, enum shards which, enum reel_role role, long step)
 {
     struct reel_model *m = &c->run->role[role];
@@ -179,11 +187,11 @@ static void compare_shards(struct method_case *c, enum shards which, enum reel_r
         float *want, *got;
         shard_key(key, sizeof key, which, pc, i, step);
         if (!reel_st_find(c->expect, key)) continue;
-        want = expected(c, key, s.row0, s.rows, &n);
+        want = expected(c, key, s, &n);
         got = malloc((size_t)(n + 1) * sizeof *got);
         if (s.rows && rows_of(c, role, i, which).nd) reel_get(&c->run->s, got, rows_of(c, role, i, which));
         golden_diff(&d, got, want, n);
-        report(c, key, d, c->run->mesh.replicate.rank == 0);
+        report(c, key, d, counts(c, pc, i));
         free(want);
         free(got);
     }
@@ -388,22 +396,24 @@ static void on_grads(void *ctx, const struct reel_step *st)
         if (st->trained & REEL_ROLE(i)) compare_shards(c, GRADIENTS, (enum reel_role)i, st->step);
 }
 
-/* One kind of shards in the order of the table, whole on rank 0, into the hash. Collective(world). */
+/* One kind of shards in the order of the table, whole, into the hash: bits of one holder each, added. Collective(world). */
 static void hash_shards(struct method_case *c, enum reel_role role, enum shards which)
 {
-    struct reel_comm *sh = &c->run->mesh.shard;
-    const struct reel_params_cfg *pc = reel_params_cfg(c->run->role[role].ps);
+    struct reel_params *ps = c->run->role[role].ps;
+    const struct reel_params_cfg *pc = reel_params_cfg(ps);
 
     for (int i = 0; i < pc->n; i++) {
-        struct reel_shard s = reel_param_shard(c->run->role[role].ps, i);
-        int64_t per = reel_numel(reel_view(NULL, REEL_F32, pc->def[i].n, pc->def[i].nd)) / pc->def[i].n[0];
-        size_t chunk = (size_t)((pc->def[i].n[0] + sh->size - 1) / sh->size * per) * sizeof(float);
-        float *mine = calloc(1, chunk), *all = malloc(chunk * (size_t)sh->size);
-        if (s.rows && rows_of(c, role, i, which).nd) reel_get(&c->run->s, mine, rows_of(c, role, i, which));
-        reel_comm_gather(sh, mine, chunk, all, 0);
-        if (c->g->world->rank == 0) golden_hash(c->g, all, (size_t)(per * pc->def[i].n[0]) * sizeof(float));
-        free(mine);
-        free(all);
+        reel_tensor mine = rows_of(c, role, i, which);
+        int64_t all = reel_numel(reel_view(NULL, REEL_F32, pc->def[i].n, pc->def[i].nd)), n = mine.nd ? reel_numel(mine) : 0;
+        int64_t *bits = calloc((size_t)all, sizeof *bits);
+        uint32_t *w = calloc((size_t)(all + n), sizeof *w);
+        if (n) reel_get(&c->run->s, w, mine);
+        for (int64_t e = 0; e < n && counts(c, pc, i); e++) bits[reel_shard_element(ps, i, e)] = w[e];
+        reel_comm_sum_i64(c->g->world, bits, (int)all);
+        for (int64_t e = 0; e < all; e++) w[e] = (uint32_t)bits[e];
+        if (c->g->world->rank == 0) golden_hash(c->g, w, (size_t)all * sizeof *w);
+        free(bits);
+        free(w);
     }
 }
 

@@ -67,20 +67,15 @@ static reel_tensor subset(struct reel_method *m, reel_tensor x, const int64_t *r
     return y;
 }
 
-/* z from level k to level k+1 for the samples whose step is beyond k: x0 as the student sees it, under fresh noise. The
- * others are left out; a rank that has none computes its first one for nothing, since all gather the weights. */
-static void advance(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st, const char *who,
-                    reel_tensor z, const int64_t *j, int k)
+/* z from level k to level k+1 for n of its samples: x0 as the student sees it, under fresh noise. */
+static void advance_rows(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st, const char *who,
+                         reel_tensor z, const int64_t *row, int64_t n, int k)
 {
     const struct reel_dmd *p = m->priv;
     struct reel_model *student = m->role[REEL_STUDENT];
-    int64_t *row = reel_arena_push(m->host, (size_t)z.n[0] * sizeof *row), n = 0, rows;
+    int64_t rows = n ? n : 1;
     size_t mark = m->a->used;
 
-    row[0] = 0;
-    for (int64_t i = 0; i < z.n[0]; i++)
-        if (j[i] > k) row[n++] = i;
-    rows = n ? n : 1;
     reel_tensor eps = subset(m, reel_dmd_noise(m, b, st, who, k + 1), row, rows);
     struct reel_model_in in = { .x = subset(m, z, row, rows), .t = reel_dmd_level(m, rows, p->t[k]),
                                 .text = subset(m, b->text, row, rows), .sparsity = reel_method_sparsity(m, st) };
@@ -89,6 +84,20 @@ static void advance(struct reel_method *m, const struct reel_batch *b, const str
     reel_noise_mix(m->s, x0, x0, eps, reel_dmd_level(m, rows, p->sigma[k + 1]));
     put_rows(m->s, z, x0, row, n);
     reel_arena_reset(m->a, mark);
+}
+
+/* The same for the samples whose step is beyond k. The others are left out; a rank that has none computes its first one for
+ * nothing, since all gather the weights. Fewer samples may take more scratch: planning tries each number. */
+static void advance(struct reel_method *m, const struct reel_batch *b, const struct reel_step *st, const char *who,
+                    reel_tensor z, const int64_t *j, int k)
+{
+    int64_t *row = reel_arena_push(m->host, (size_t)z.n[0] * sizeof *row), n = 0;
+
+    row[0] = 0;
+    for (int64_t i = 0; i < z.n[0]; i++)
+        if (j[i] > k) row[n++] = i;
+    for (int64_t r = 1; r < n && m->s->planning && k == 0; r++) advance_rows(m, b, st, who, z, row, r, k);
+    advance_rows(m, b, st, who, z, row, n, k);
 }
 
 /* The state that the last, graded evaluation starts from. */
