@@ -263,6 +263,42 @@ static void any_holders(reel_dtype dt, int64_t s, int64_t k, int64_t n)
         }
 }
 
+/* The holder of part h of `of` of a layer whose outputs (rows of w) or inputs (columns of w) are split: what it makes of
+ * y, dw, db, or of dx, dw, has the bits that they have in the whole. */
+static int holder_of_columns(const struct lin *l, int inputs, int h, int of)
+{
+    const struct reel_cut pieces = { 8 / of, 0, 1 }, cols = { 1, 0, 8 / of };
+    int64_t k = inputs ? l->k / of : l->k, n = inputs ? l->n : l->n / of, m = l->b * l->s;
+    reel_tensor w = inputs ? columns(l->w, h * k, k) : reel_slice(l->w, h * n, (h + 1) * n), dw = t_new(REEL_F32, REEL_DIMS(n, k));
+    reel_tensor x = inputs ? columns(l->x, h * k, k) : l->x, g = inputs ? l->g : columns(l->g, h * n, n);
+    reel_tensor db = t_new(REEL_F32, REEL_DIMS(n)), out = t_new(l->x.dt, REEL_DIMS(m, inputs ? k : n));
+
+    reel_linear_bwd_w(on(one), dw, db, x, g, l->r, inputs ? cols : pieces, 0);
+    if (inputs) {
+        reel_linear_bwd_x(on(three), out, g, w, l->r, cols, 0);
+        return t_same(out, columns(l->dx, h * k, k)) && t_same(dw, columns(l->dw, h * k, k));
+    }
+    reel_linear_fwd(on(three), out, t_none(), x, w, reel_slice(l->bias, h * n, (h + 1) * n), l->r, cols, REEL_EPI_GELU);
+    return t_same(out, columns(l->y, h * n, n)) && t_same(dw, reel_slice(l->dw, h * n, (h + 1) * n)) &&
+           t_same(db, reel_slice(l->db, h * n, (h + 1) * n));
+}
+
+static void any_columns(reel_dtype dt, int64_t s, int64_t k, int64_t n)
+{
+    for (int inputs = 0; inputs < 2; inputs++) {
+        struct lin l = lin_new(dt, 2, s, k, n);
+        int same = 1;
+
+        l.cut = (struct reel_cut){ inputs ? 8 : 1, 0, inputs ? 1 : 8 };
+        l.dcut = (struct reel_cut){ inputs ? 1 : 8, 0, inputs ? 8 : 1 };
+        lin_run(one, &l, REEL_EPI_GELU);
+        for (int of = 2; of <= 8; of *= 2)
+            for (int h = 0; h < of; h++) same &= holder_of_columns(&l, inputs, h, of);
+        TAP_OK(same, "%s %ld, %ld -> %ld: holders of %s have their part's bits", reel_dtype_name(dt), (long)s, (long)k, (long)n,
+               inputs ? "inputs" : "outputs");
+    }
+}
+
 /* Eight pieces are eight products of their own: ((0+1)+(2+3))+((4+5)+(6+7)), bias last. */
 static void pieces_by_definition(int64_t k)
 {
@@ -368,6 +404,8 @@ int main(void)
     CASE(any_holders(REEL_F32, 45, 128, 96));
     CASE(any_holders(REEL_F32, 37, 2136, 72)); /* pieces of 267 and of 9 */
     CASE(any_holders(REEL_BF16, 40, 264, 2136)); /* pieces of 33: an odd number of terms is no pair */
+    CASE(any_columns(REEL_F32, 70, 96, 136));
+    CASE(any_columns(REEL_BF16, 45, 64, 72));
     CASE(pieces_by_definition(128));
     CASE(pieces_by_definition(2136));
     CASE(terms(REEL_F32, 96, 0));
