@@ -10,7 +10,8 @@ passed=0
 failed=0
 REEL_TEST_DEVICE=cuda
 FAKE_TIMEOUT=${FAKE_TIMEOUT:-300}
-export REEL_TEST_DEVICE FAKE_TIMEOUT
+TEST_TIMEOUT=${TEST_TIMEOUT:-1200}
+export REEL_TEST_DEVICE FAKE_TIMEOUT TEST_TIMEOUT
 cd "$REEL_BUILD" || exit 1
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT

@@ -1,6 +1,6 @@
 # The CUDA backend: a module that the program opens when a run wants a GPU (src/be/module.c).
 # Kernels; each is compiled by nvcc (.o) and, for tests, by the C++ compiler (.sim, .checked: tests/cuda.mk).
-CUDA_KERNELS = kernels/cuda/missing.cu
+CUDA_KERNELS =
 CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu kernels/cuda/attn_bwd.cu kernels/cuda/vsa.cu
 CUDA_KERNELS += $(ROW_KERNELS) kernels/cuda/linear.cu
 # all operators but matrix products and attention
