@@ -39,15 +39,11 @@ template <int LEVELS, class Get> __device__ __forceinline__ struct part tree(con
     struct part p = tree8([&](int j) { return j < span ? get(lo + j) : (struct part){ 0, false }; }), left[LEVELS] = { p };
 
     for (int n = 1; n < span / 8; n++) {
-        bool rises = true;
-
         p = tree8([&](int j) { return get(lo + 8 * n + j); });
 #pragma unroll
         for (int l = 0; l < LEVELS; l++) {
-            const bool right = n >> l & 1;
-            if (rises && right) p = join(left[l], p);
-            if (rises && !right) left[l] = p;
-            rises = rises && right;
+            if (n >> l & 1) p = join(left[l], p);
+            else left[l] = p; /* whole at the last n with these upper digits, which is the one that is read */
         }
     }
     return p;
