@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# mutate.sh [-l] KERNELS TEST...: would the tests notice? Run in a build folder, never by `make check`.
+# mutate.sh [-l] [-k KIND] KERNELS TEST...: would the tests notice? Run in a build folder, never by `make check`.
 #
 #   KERNELS  "attn_fwd.cu attn_mma.h": files of kernels/cuda to change, with every .cu that includes one of the headers
 #   TEST     a command that exits 0 if all is well; it finds the changed module in REEL_CUDA_MODULE
 #   -l       only list the mutants
+#   -k KIND  only those whose kind matches: "no|waits|lane|ldmatrix"
 #
 # One change at a time (a barrier or a wait deleted, a comparison off by one, a lane or a layout exchanged), in a copy;
 # reel_cuda_checked.so is linked with it, and every test must pass for the mutant to survive. A line per mutant, then
@@ -11,8 +12,10 @@
 set -uo pipefail
 src=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 list=
+kind=.
 if [ "${1:-}" = -l ]; then list=1; shift; fi
-[ $# -ge 1 ] && { [ -n "$list" ] || [ $# -ge 2 ]; } || { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
+if [ "${1:-}" = -k ]; then kind=$2; shift 2; fi
+[ $# -ge 1 ] && { [ -n "$list" ] || [ $# -ge 2 ]; } || { sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2; }
 kernels=$1
 shift
 tmp=$(mktemp -d)
@@ -20,9 +23,10 @@ trap 'rm -rf "$tmp"' EXIT
 
 # mutants FILE: line, what, sed command, tab separated. Comments and directives are left alone.
 mutants() {
-    awk -v OFS='\t' '
+    awk -v OFS='\t' -v kind="$kind" '
         function each(pattern, what, change,    rest, n) { # one mutant for each place in the line
             rest = $0; n = 0
+            if (what !~ kind) return
             while (match(rest, pattern)) {
                 print NR, what, NR "s/" change "/" ++n
                 rest = substr(rest, RSTART + RLENGTH)

@@ -1,5 +1,5 @@
-/* SIMT_LAUNCHES=FILE: at exit, one line per kernel, threads of a block and dynamic shared memory that were launched,
- * by the name that nvcc gives the kernel. Lines of several processes are appended. */
+/* SIMT_LAUNCHES=FILE: one line per kernel, threads of a block and dynamic shared memory, when they are first launched,
+ * by the name that nvcc gives the kernel. Several processes may add to one file. */
 
 #include "simt_exec.h"
 
@@ -12,33 +12,23 @@
 namespace simt
 {
 
-typedef std::tuple<const void *, unsigned, size_t> Shape;
-static std::set<Shape> shapes;
-
-void record(const Launch &l)
-{
-    static const char *path = getenv("SIMT_LAUNCHES");
-
-    if (path) shapes.insert(Shape(l.fn, l.block.x * l.block.y * l.block.z, l.smem));
-}
-
 /* A kernel is static on the host, but not for nvcc: _ZL is _Z there. */
 static std::string nvcc_name(const std::string &host)
 {
     return host.compare(0, 3, "_ZL") ? host : "_Z" + host.substr(3);
 }
 
-static struct WriteAtExit {
-    ~WriteAtExit()
-    {
-        FILE *f = shapes.empty() ? NULL : fopen(getenv("SIMT_LAUNCHES"), "a");
+void record(const Launch &l)
+{
+    static const char *path = getenv("SIMT_LAUNCHES");
+    static std::set<std::tuple<const void *, unsigned, size_t>> seen;
+    unsigned threads = l.block.x * l.block.y * l.block.z;
 
-        if (!f) return;
-        for (const Shape &s : shapes)
-            fprintf(f, "%s %u %zu\n", nvcc_name(symbol(std::get<0>(s))).c_str(), std::get<1>(s),
-                    std::get<2>(s));
-        fclose(f);
-    }
-} write_at_exit;
+    if (!path || !seen.insert(std::make_tuple(l.fn, threads, l.smem)).second) return;
+    FILE *f = fopen(path, "a");
+    if (!f) return;
+    fprintf(f, "%s %u %zu\n", nvcc_name(symbol(l.fn)).c_str(), threads, l.smem);
+    fclose(f);
+}
 
 } // namespace simt
