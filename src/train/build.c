@@ -102,6 +102,10 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     if (e == REEL_OK && r->mesh.dims.sp > 1 && !m->ops->shares)
         return reel_config_fail(r->cfg, "training.distributed.sp_size", "model %s of the %s knows no sequence parallelism; use 1",
                                 m->ops->name, m->role);
+    if (e == REEL_OK && r->mesh.dims.sp >= 2 << REEL_SP_HALVINGS && r->cfg->training.data.train_batch_size > 1 << REEL_SP_HALVINGS)
+        return reel_config_fail(r->cfg, "training.data.train_batch_size", "%lld samples cannot be dealt to sp_size %d; %d or fewer can, "
+                                "or an sp_size of 8 or less", (long long)r->cfg->training.data.train_batch_size, r->mesh.dims.sp,
+                                1 << REEL_SP_HALVINGS);
     if (e == REEL_OK) e = check_tp(r, m);
     return e == REEL_OK ? reel_role_adapters(r, i, c) : e;
 }

@@ -258,6 +258,9 @@ reel_err reel_generate(const struct reel_config *cfg, const struct reel_generate
     struct job j = { .r = r, .f = f };
     reel_err e = judge(cfg, f);
 
+    if (cfg->training.distributed.sp_size >= 2 << REEL_SP_HALVINGS && g.batch > 1 << REEL_SP_HALVINGS)
+        g.batch = 1 << REEL_SP_HALVINGS; /* what so large a group can be dealt */
+
     choose_sampler(&j, &g.sampler);
     j.sampler = &g.sampler;
     if (e == REEL_OK) e = reel_agree(world, f->out && world->rank == 0 ? reel_file_probe(f->out) : REEL_OK);

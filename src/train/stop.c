@@ -46,7 +46,7 @@ int reel_stop_poll(struct reel_stop *s, struct reel_comm *world, double step, do
 
     if (step > s->step) s->step = step;
     if (save > s->save) s->save = save;
-    asked_save = 0;
+    if (v[0]) asked_save = 0;
     v[2] = world->rank == 0 && s->limit > 0 && reel_now() - s->began + margin(s) > s->limit; /* one clock */
     reel_comm_sum_i64(world, v, 3);
     return (v[0] ? REEL_STOP_SAVE : 0) | (v[1] || v[2] ? REEL_STOP_END : 0) | (v[2] ? REEL_STOP_WALL : 0);
