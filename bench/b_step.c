@@ -3,11 +3,13 @@
  *   b_step DIR [f32|bf16] [threads] [steps] [T,H,W]
  *
  * The inputs are those of bench/step_torch.py by formula, so the first loss must be the same. Prints
- * medians in seconds, model FLOP/s over the machine's GEMM peak, the arenas and the peak memory. */
+ * medians in seconds, model FLOP/s over the machine's GEMM peak, the arenas and the peak memory; then as many steps with
+ * training.reproducibility resume between as many with layout, and the ratio of their processor times. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "be/ops.h"
 #include "ckpt/hf.h"
@@ -69,7 +71,8 @@ static void put_latent(struct bench *b, reel_tensor dst, uint32_t n)
 static void lay_out(struct bench *b)
 {
     struct reel_params_cfg pc = { .role = "student", .def = b->m.def, .n = b->m.n_def, .n_units = b->m.n_units,
-                                  .compute = b->m.compute, .trainable = 1, .naming = b->m.ops->naming };
+                                  .compute = b->m.compute, .trainable = 1, .naming = b->m.ops->naming,
+                                  .pieces = reel_head_pieces(b->m.heads) };
 
     if (reel_params_open(&b->m.ps, &pc, &b->mesh, &b->s, &b->params, &b->optim, &b->work) != REEL_OK) exit(1);
     b->x0 = reel_new(&b->io, REEL_F32, b->shape, 5);
@@ -116,6 +119,37 @@ static int order(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Sums in canonical pieces, or as long as they come. */
+static void reproducible(struct bench *b, int layout)
+{
+    struct reel_params_cfg *c = (struct reel_params_cfg *)(uintptr_t)reel_params_cfg(b->m.ps);
+
+    b->m.one_run = !layout;
+    c->pieces = layout ? reel_head_pieces(b->m.heads) : 1;
+}
+
+static double processor_s(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void compare(struct bench *b, int steps)
+{
+    double best[2] = { 1e300, 1e300 }, lap[4];
+
+    for (int i = 0; i < 2 * steps; i++) {
+        double t = processor_s();
+        reproducible(b, i % 2);
+        step(b, lap);
+        t = processor_s() - t;
+        if (t < best[i % 2]) best[i % 2] = t;
+    }
+    printf("processor time of a step, the best of %d: layout %.3f s, resume %.3f s, ratio %.3f\n", steps, best[1], best[0], best[1] / best[0]);
+}
+
 static void setup(struct bench *b, const char *dir)
 {
     struct reel_arena *a[] = { &b->params, &b->optim, &b->work, &b->step, &b->io, &b->scratch };
@@ -140,7 +174,10 @@ static void setup(struct bench *b, const char *dir)
     b->opt = (struct reel_optim){ .model = &b->m, .lr = { .lr0 = 1e-5, .horizon = 100 }, .beta1 = 0.9, .beta2 = 0.999,
                                   .eps = 1e-8, .weight_decay = 0.01 };
     lay_out(b);
-    step(b, lap);
+    for (int k = 1; k >= 0; k--) {
+        reproducible(b, !k);
+        step(b, lap);
+    }
     for (int i = 0; i < 6; i++)
         if (a[i]->peak && reel_arena_open(a[i], b->be, name[i], a[i]->peak) != REEL_OK) exit(1);
     reel_params_close(b->m.ps);
@@ -185,6 +222,7 @@ int main(int argc, char **argv)
     printf("reel %s %s fwd %.3f bwd %.3f adamw %.3f step %.3f s  loss %.6f  peak %.2f GiB  %.1f GFLOP/s\n",
            reel_backend_describe(b.be), bf16 ? "bf16" : "f32", lap[0], lap[1], lap[2], lap[3], first,
            (double)ru.ru_maxrss / 1048576, b.s.flops / steps / (lap[0] + lap[1]) * 1e-9);
+    compare(&b, steps);
     reel_comm_stop();
     return 0;
 }
