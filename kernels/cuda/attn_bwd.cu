@@ -87,7 +87,7 @@ __device__ __forceinline__ void query_weights(float (&s)[STEP / 8][4], const flo
 }
 
 /* 4 warps of 16 queries each, kept in registers as operands; blocks of keys and values go by, as in the forward pass. */
-template <int D> __global__ void __launch_bounds__(THREADS, width<D>::BLOCKS) dq_mma(const __grid_constant__ struct attn a)
+template <int D> __global__ void __launch_bounds__(THREADS, 2) dq_mma(const __grid_constant__ struct attn a)
 {
     enum { LD = width<D>::LD };
     DYN_SHARED(bf16, mem); /* [2 stages][keys, values][STEP][LD]; before and after them the block's own rows */
@@ -127,7 +127,6 @@ template <int D> __global__ void __launch_bounds__(THREADS, width<D>::BLOCKS) dq
         __syncthreads();
         more = walk.step(ahead);
         if (more) load_pair<D>(mem + (turn ^ 1) * 2 * STEP * LD, k, v, a, ahead);
-        if (row0 >= mine.n) continue; /* a warp without rows leaves the tensor cores to others */
         clear(s), clear(dp);
 #pragma unroll
         for (int d = 0; d < D / 16; d++) {
@@ -251,7 +250,6 @@ template <int D> __global__ void __launch_bounds__(THREADS, 2) dkdv_mma(const __
         __syncthreads();
         more = walk.step(ahead);
         if (more) load_queries<D>(stage + (turn ^ 1) * STAGE, st + (turn ^ 1) * STEP, q, g, stat, a, ahead);
-        if (row0 >= mine.n) continue; /* a warp without rows leaves the tensor cores to others */
         scores<D, 1>(s, kr, qb);
         scores<D, 1>(dp, vr, gb);
         key_weights(s[0], dp[0], st + turn * STEP, a.c);

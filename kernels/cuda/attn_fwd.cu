@@ -76,7 +76,7 @@ template <int M, int N> __device__ __forceinline__ void rescale(float (&o)[M][N]
 
 /* 4 warps of 16 M queries each. One block of keys is on its way while the other is in use; the barrier at the top says
  * both that a block is there and that the one before it is no longer read. */
-template <int D, int M> __global__ void __launch_bounds__(THREADS, width<D>::BLOCKS) fwd_mma(const __grid_constant__ struct attn a)
+template <int D, int M> __global__ void __launch_bounds__(THREADS, 2) fwd_mma(const __grid_constant__ struct attn a)
 {
     enum { ROWS = 64 * M, LD = width<D>::LD };
     DYN_SHARED(bf16, mem); /* queries [ROWS][LD], then [2 stages][keys, values][STEP][LD] */
@@ -105,7 +105,6 @@ template <int D, int M> __global__ void __launch_bounds__(THREADS, width<D>::BLO
         __syncthreads();
         more = walk.step(ahead);
         if (more) load_pair<D>(stage + (turn ^ 1) * 2 * STEP * LD, k, v, a, ahead);
-        if (row0 >= mine.n) continue; /* a warp without rows leaves the tensor cores to others */
         scores<D, M>(s, rows, kb);
 #pragma unroll
         for (int m = 0; m < M; m++) {

@@ -13,7 +13,7 @@
 typedef __nv_bfloat16 bf16;
 
 template <int D> struct width {
-    enum { LD = D + 8, BLOCKS = D > 64 ? 2 : 3 }; /* elements from row to row; thread blocks wanted on a multiprocessor */
+    enum { LD = D + 8 }; /* elements from row to row in shared memory */
 };
 
 /* 8 elements of a row of which [0,n) exist; unaligned */
