@@ -76,4 +76,29 @@ for m in layout-dmd2 layout-self-forcing; do
     some $m "" "2 1 1 2 1" "2 1 2 1 1" "2 2 1 1 2" "4 1 1 4 1" "4 1 2 2 2" "4 1 2 2 1" "4 2 2 1 2" "8 2 2 2 2"
     some $m "--training.compute_dtype bf16 --training.threads 2" "2 1 1 2 1" "4 1 2 2 2"
 done
+
+# A run goes on where tensor parallel ranks left it, on other numbers of them.
+. "$REEL_SRC/tests/train.sh"
+bits() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
+one="--training.data.train_batch_size 4 $d.hsdp_shard_dim 1"
+# shellcheck disable=SC2086 # lists of words, here and below
+try "six steps on one rank" train 1 "$TMPDIR/one" $one
+want=$(bits "$TMPDIR/one/checkpoint-6")
+try "three on two tensor parallel ranks" train 2 "$TMPDIR/chain" $one $d.tp_size 2
+rm -rf "$TMPDIR/chain/checkpoint-6"
+for n in 1 4; do
+    mkdir "$TMPDIR/chain$n" && cp -r "$TMPDIR/chain/checkpoint-3" "$TMPDIR/chain$n/"
+    try "and three on $n" train "$n" "$TMPDIR/chain$n" $one $d.tp_size "$n" --resume-from-checkpoint latest
+    same "as if never stopped" "$want" "$(bits "$TMPDIR/chain$n/checkpoint-6")"
+done
+fails "a number of ranks that the pieces cannot be dealt out to" "4 heads of the student cannot be split over 3 ranks" \
+    train 3 "$TMPDIR/bad" $one $d.tp_size 3
+sed 's/"num_attention_heads": 4, "attention_head_dim": 12/"num_attention_heads": 6, "attention_head_dim": 8/; s/"ffn_dim": 96/"ffn_dim": 88/' \
+    "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/config.json"
+mkdir -p "$TMPDIR/six/transformer" && mv "$TMPDIR/config.json" "$TMPDIR/six/transformer/"
+six="$one $d.tp_size 3 --models.student.init_from $TMPDIR/six"
+fails "other bits are not given out for the same" "training.reproducibility: resume" train 3 "$TMPDIR/bad" $six
+try "six heads and 88 features on three ranks, asked for" train 3 "$TMPDIR/six.a" $six --training.reproducibility resume
+try "again" train 3 "$TMPDIR/six.b" $six --training.reproducibility resume
+same "the same bits" "$(bits "$TMPDIR/six.a/checkpoint-6")" "$(bits "$TMPDIR/six.b/checkpoint-6")"
 plan

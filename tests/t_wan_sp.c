@@ -125,8 +125,15 @@ static void same(const struct sp_case *a)
     rig_close(&r), rig_close(&s);
 }
 
+static int every_layer(const void *ctx, const char *layer)
+{
+    (void)ctx, (void)layer;
+    return 1;
+}
+
 #define SHAPE(b, t, h, w) .B = b, .T = t, .H = h, .W = w
 #define SPARSE            .opts = { .sparse = 1 }, .sparsity = 0.6
+#define ADAPTERS          .opts = { .lora = { .rank = 3, .scale = 0.5, .wants = every_layer } }
 #define CAUSAL(chunk, window) \
     .per_frame = 1, .ops = &reel_model_wan_causal, .opts = { .num_frames_per_block = chunk, .local_attn_size = window }
 
@@ -155,6 +162,8 @@ static void cases(int sp, int tp, int replicate, int shard)
         { "chunks", CONFIG(3), ON, SHAPE(1, 6, 4, 10), CAUSAL(2, -1) },
         { "chunks in a window, recomputed", CONFIG(2), ON, SHAPE(1, 5, 6, 6), CAUSAL(2, 3), .checkpointing = 1 },
         { "teacher forcing", CONFIG(2), ON, SHAPE(1, 5, 4, 10), CAUSAL(2, -1), .teacher = 1 },
+        { "adapters", CONFIG(4), ON, SHAPE(1, 3, 6, 10), ADAPTERS },
+        { "adapters, bf16", CONFIG(2), ON, SHAPE(2, 2, 6, 8), ADAPTERS, .dt = REEL_BF16, .checkpointing = 1 },
         { "teacher forcing, two samples", CONFIG(3), ON, SHAPE(2, 3, 4, 10), CAUSAL(3, -1), .teacher = 1, .dt = REEL_BF16 },
     };
 
