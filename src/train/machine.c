@@ -6,17 +6,28 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "be/device.h"
 #include "be/ops.h"
 #include "train/estimate.h"
 
-/* Peak rates from NVIDIA's data sheets (H100 SXM, DS-H100 2023: 989 TFLOP/s dense bf16, 80 GB at 3.35 TB/s, NVLink 900 GB/s both
- * ways; A100 SXM 80 GB, DS-A100 2021: 312 TFLOP/s, 2.039 TB/s, NVLink 600 GB/s) times what is commonly reached: 0.65 of them in
- * products, 0.75 (FlashAttention-3) and 0.6 (FlashAttention-2) of that in attention, 0.85 of memory, 0.8 of the links. Networks are
- * those of the DGX systems, one adapter per GPU: 400 and 200 Gbit/s. */
-static const struct reel_machine known[] = {
-    { "h100", 0.65 * 989e12, 0.75 * 0.65 * 989e12, 80e9, 0.85 * 3.35e12, 0.8 * 450e9, 0.8 * 50e9, 20e-6, 8 },
-    { "a100", 0.65 * 312e12, 0.60 * 0.65 * 312e12, 80e9, 0.85 * 2.039e12, 0.8 * 300e9, 0.8 * 25e9, 20e-6, 8 },
+/* Cards by their data sheets (be/specs.c), times what is commonly reached: 0.65 of the peak in products, 0.75 (FlashAttention-3) and 0.6
+ * (FlashAttention-2) of that in attention, 0.85 of memory, 0.8 of links. Networks are those of the DGX systems, one adapter per GPU: 400 and
+ * 200 Gbit/s; eight GPUs a node. */
+static const struct { const char *name, *card; double attention, network; } known[] = {
+    { "h100", "H100", 0.75, 50e9 },
+    { "a100", "A100-SXM4-80GB", 0.60, 25e9 },
 };
+
+static struct reel_machine of_card(int i)
+{
+    const struct reel_gpu_spec *c = reel_gpu_spec(known[i].card);
+    struct reel_machine m = { .gemm_flops = 0.65 * c->flops, .attention_flops = known[i].attention * 0.65 * c->flops,
+                              .memory_bytes = c->bytes, .memory_bandwidth = 0.85 * c->memory, .node_bandwidth = 0.8 * c->link,
+                              .network_bandwidth = 0.8 * known[i].network, .latency_s = 20e-6, .ranks_per_node = 8 };
+
+    snprintf(m.name, sizeof m.name, "%s", known[i].name);
+    return m;
+}
 
 #define F(key, unit) { #key, unit, offsetof(struct reel_machine, key) }
 static const struct { const char *key, *unit; size_t at; } fields[] = {
@@ -58,9 +69,9 @@ reel_err reel_machine_find(struct reel_machine *m, const char *name)
     size_t n;
     reel_err e;
 
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    for (int i = 0; i < (int)(sizeof known / sizeof *known); i++)
         if (!strcmp(name, known[i].name)) {
-            *m = known[i];
+            *m = of_card(i);
             return REEL_OK;
         }
     e = reel_file_read(name, &text, &n);
