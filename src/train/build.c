@@ -137,8 +137,8 @@ static reel_err make_roles(struct reel_run *r)
     for (int i = 0; i < REEL_NROLE; i++) {
         const struct reel_cfg_role *c = reel_config_role(r->cfg, reel_role_names[i]);
         if (!c || !(needed & REEL_ROLE(i))) continue;
-        REEL_TRY(make_role(r, i, c));
         r->roles |= REEL_ROLE(i);
+        REEL_TRY(make_role(r, i, c));
         REEL_TRY(same_input(r, i)); /* the student is role 0 */
     }
     return REEL_OK;
@@ -652,7 +652,7 @@ static void close_roles(struct reel_run *r)
     for (int i = 0; i < REEL_NROLE; i++) {
         if (!(r->roles & REEL_ROLE(i))) continue;
         reel_params_close(r->role[i].ps);
-        if (r->role[i].ops->fini) r->role[i].ops->fini(&r->role[i]);
+        if (r->role[i].priv && r->role[i].ops->fini) r->role[i].ops->fini(&r->role[i]);
         free(r->role[i].priv);
         free(r->role[i].def);
     }

@@ -26,6 +26,12 @@ static reel_err plan_new(struct reel_run **out, const struct reel_config *cfg, c
     return reel_run_plan(*out, cfg, env, world);
 }
 
+static void plan_drop(struct reel_run *r)
+{
+    if (r) reel_run_unplan(r);
+    free(r);
+}
+
 /* ---- layouts that fit ---- */
 
 static void apply(struct reel_config *c, const struct layout *l)
@@ -53,8 +59,7 @@ static int fits(struct layout *l, const struct reel_config *cfg, const struct re
     e = plan_new(&r, c, env, world);
     if (e == REEL_OK) reel_estimate_step(r, m, &l->e);
     reel_err_clear();
-    if (e == REEL_OK) reel_run_unplan(r);
-    free(r);
+    plan_drop(r);
     free(c);
     return e == REEL_OK && l->e.memory <= room;
 }
@@ -171,8 +176,9 @@ reel_err reel_plan_print(const struct reel_config *cfg, const struct reel_plan_f
     double room = f && f->memory_gib > 0 ? f->memory_gib * GIB : 0;
     reel_err err;
 
-    if (f && f->machine) {
-        REEL_TRY(reel_machine_find(&machine, f->machine));
+    if (f && f->machine) { /* a file that may be on one node alone */
+        REEL_TRY(reel_agree(world, world->rank ? REEL_OK : reel_machine_find(&machine, f->machine)));
+        reel_comm_bcast(world, &machine, sizeof machine, 0);
         m = &machine;
         if (room <= 0) room = m->memory_bytes;
     }
@@ -183,6 +189,6 @@ reel_err reel_plan_print(const struct reel_config *cfg, const struct reel_plan_f
         if (world->rank == 0) reel_report_plan(r);
         if (world->rank == 0) print_step(r, &e, m);
     }
-    free(r);
+    plan_drop(r);
     return err;
 }

@@ -12,7 +12,7 @@ struct reel_plan_flags {
 };
 
 /**
- * reel_plan_print - the plan of cfg on rank 0's output. Symmetric.
+ * reel_plan_print - the plan of cfg on rank 0's output. Collective(world).
  * Errors: REEL_ECONFIG: more memory than a rank has, with the largest terms and layouts of as many ranks, the same number of
  * samples a step, that fit; or what reel_run_plan says.
  */

@@ -77,7 +77,7 @@ struct reel_run {
 reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const struct reel_env *env,
                        struct reel_comm *world);
 
-/** reel_run_unplan - give back what such a plan took. Local. */
+/** reel_run_unplan - give back what such a plan took, also one that was refused half-way. Local. */
 void reel_run_unplan(struct reel_run *r);
 
 /** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). */
