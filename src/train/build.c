@@ -415,7 +415,6 @@ static reel_err put_negative(struct reel_run *r)
     if (!padded) return REEL_FAIL(REEL_ENOMEM, "no memory for the negative prompt");
     memcpy(padded, text, (size_t)((rows < t.n[1] ? rows : t.n[1]) * dim) * sizeof *padded);
     for (int64_t b = 0; b < t.n[0]; b++) reel_put(&r->s, reel_at(t, b), padded);
-    reel_sync(&r->s);
     free(padded);
     return REEL_OK;
 }

@@ -88,7 +88,6 @@ static void put_texts(struct job *j, reel_tensor text, int64_t i0)
         memcpy(j->host + b * L * REEL_TEXT_DIM, rows, (size_t)(k * REEL_TEXT_DIM) * sizeof *rows);
     }
     reel_put(&j->r->s, text, j->host);
-    reel_sync(&j->r->s);
 }
 
 /* Latents [T,C,h,w] of one clip to [C,T,h,w] */

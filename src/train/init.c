@@ -65,7 +65,6 @@ static reel_err random_weights(struct reel_run *r, int role, int adapters)
     for (int i = 0; i < pc->n; i++)
         if ((pc->def[i].part != REEL_PARAM_OWN) == adapters)
             random_param(r, r->role[role].ps, i, buf);
-    reel_sync(&r->s);
     free(buf);
     return REEL_OK;
 }

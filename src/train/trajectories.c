@@ -176,7 +176,6 @@ static reel_err put_text(struct maker *k, int64_t i, int64_t b, int *rows)
     memset(k->padded, 0, reel_bytes(to));
     if (n) memcpy(k->padded, k->text, n * sizeof *k->padded);
     reel_put(&k->r->s, to, k->padded);
-    reel_sync(&k->r->s); /* one buffer for all rows */
     return REEL_OK;
 }
 
@@ -190,7 +189,6 @@ static void put_uncond(struct maker *k)
     memset(k->padded, 0, (size_t)all.n[1] * dim * sizeof *k->padded);
     if (v && n) memcpy(k->padded, v, n * sizeof *k->padded);
     for (int64_t b = 0; b < all.n[0]; b++) reel_put(&k->r->s, reel_at(all, b), k->padded);
-    reel_sync(&k->r->s);
 }
 
 /* The walk starts from noise of the sample, not of its place in a batch. */
