@@ -110,7 +110,7 @@ static reel_err measure(struct program *p, const struct reel_plan_flags *f)
     reel_err e;
 
     REEL_TRY(reel_device_open(&be, (enum reel_device)p->cfg->training.device, (int)p->cfg->training.threads, &p->env, 0, &p->world));
-    e = reel_machine_measure(be, &p->world, f->measure);
+    e = reel_machine_measure(be, reel_compute_dtype(p->cfg, be), &p->world, f->measure);
     reel_backend_close(be);
     return e;
 }

@@ -29,16 +29,6 @@ static void mesh_dims(const struct reel_config *cfg, struct reel_mesh_dims *d)
                                   .sp = (int)c->sp_size, .tp = (int)c->tp_size };
 }
 
-/* What matrices and activations are kept in: bf16 pays where there are matrix units for it. */
-static reel_dtype compute_dtype(const struct reel_run *r)
-{
-    switch (r->cfg->training.compute_dtype) {
-    case REEL_COMPUTE_F32: return REEL_F32;
-    case REEL_COMPUTE_BF16: return REEL_BF16;
-    default: return reel_backend_on_device(r->be) ? REEL_BF16 : REEL_F32;
-    }
-}
-
 /* Numbers up to n that divide it and leave nothing of `of`, for a message. */
 static const char *divisors(char *buf, size_t size, int n, int of)
 {
@@ -89,7 +79,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     m->flow_shift = (float)c->flow_shift;
     m->one_run = r->cfg->training.reproducibility == REEL_REPRO_RESUME;
     m->checkpointing = c->checkpointing != REEL_CKPTING_NONE;
-    m->compute = compute_dtype(r);
+    m->compute = reel_compute_dtype(r->cfg, r->be);
     m->gscale = 1;
     REEL_TRY(reel_role_config(r, i, c, &json, where));
     m->priv = calloc(1, m->ops->priv_size);

@@ -93,3 +93,12 @@ reel_err reel_device_plan(struct reel_backend **be, enum reel_device want, const
     if (want == REEL_DEVICE_CUDA || g.n > 0) return reel_backend_open_device(be, m, -1);
     return reel_backend_open(be, "cpu", 1);
 }
+
+reel_dtype reel_compute_dtype(const struct reel_config *cfg, const struct reel_backend *be)
+{
+    switch (cfg->training.compute_dtype) {
+    case REEL_COMPUTE_F32: return REEL_F32;
+    case REEL_COMPUTE_BF16: return REEL_BF16;
+    default: return reel_backend_on_device(be) ? REEL_BF16 : REEL_F32;
+    }
+}

@@ -18,4 +18,7 @@ reel_err reel_device_open(struct reel_backend **be, enum reel_device want, int t
 /** reel_device_plan - the same for planning alone: no device is opened, and cuda needs none. Local. */
 reel_err reel_device_plan(struct reel_backend **be, enum reel_device want, const struct reel_env *env);
 
+/** reel_compute_dtype - what matrices and activations are kept in; auto: bf16 where there are matrix units for it. Local. */
+reel_dtype reel_compute_dtype(const struct reel_config *cfg, const struct reel_backend *be);
+
 #endif

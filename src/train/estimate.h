@@ -17,11 +17,16 @@ struct reel_machine {
 
 /**
  * reel_machine_find - a machine by name ("h100", "a100"), or the file that `reel plan --measure` wrote. Local.
- * Errors: REEL_ECONFIG unknown name; a line of the file that is none of its keys.
+ * Errors: REEL_ECONFIG unknown name; a line of the file that is none of its keys; no rates of compute.
  */
 reel_err reel_machine_find(struct reel_machine *m, const char *name_or_file);
-/** reel_machine_measure - this job's ranks; rank 0 writes the file. Collective(world). Errors: REEL_EIO, REEL_ENOMEM, agreed. */
-reel_err reel_machine_measure(struct reel_backend *be, struct reel_comm *world, const char *file);
+/**
+ * reel_machine_measure - this job's ranks, with matrices of dt; rank 0 writes the file. Collective(world).
+ * Errors, agreed: REEL_EIO, REEL_ENOMEM; REEL_ECONFIG several ranks on GPUs.
+ */
+reel_err reel_machine_measure(struct reel_backend *be, reel_dtype dt, struct reel_comm *world, const char *file);
+/** reel_machine_gemm - FLOP/s of this rank's f32 products while the others do the same; NaN: no memory. Collective(world). */
+double reel_machine_gemm(struct reel_backend *be, struct reel_comm *world);
 
 /* A step of one rank: means over the steps of a period in which methods alternate. */
 struct reel_estimate {

@@ -163,6 +163,8 @@ static void print_step(const struct reel_run *r, const struct reel_estimate *e, 
             }
     if (shown == 0 && r->mesh.dims.world > 1) printf("  nothing is exchanged\n");
     if (!m) return;
+    if (shown > 0 && m->node_bandwidth <= 0 && m->network_bandwidth <= 0)
+        printf("  %s has no rates of links: exchanges count as no time\n", m->name);
     printf("time on %s: compute %.3f s, behind it %.3f s of weights and gradients, waits for sp and tp %.3f s, optimizer %.3f s: %.3f s a step\n",
            m->name, e->compute_s, e->hidden_s, e->exposed_s, e->optim_s, e->step_s);
 }

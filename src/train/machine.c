@@ -82,13 +82,15 @@ reel_err reel_machine_find(struct reel_machine *m, const char *name)
     rest = text;
     for (char *line = strtok_r(rest, "\n", &rest); line && e == REEL_OK; line = strtok_r(NULL, "\n", &rest)) e = read_line(m, name, line);
     free(text);
+    if (e == REEL_OK && (m->gemm_flops <= 0 || m->attention_flops <= 0))
+        e = REEL_FAIL(REEL_ECONFIG, "%s: without gemm_flops and attention_flops there is no time of a step", name);
     return e;
 }
 
-static reel_err write_file(struct reel_machine *m, struct reel_backend *be, const char *file)
+static reel_err write_file(struct reel_machine *m, struct reel_backend *be, reel_dtype dt, const char *file)
 {
     char text[2048];
-    int n = snprintf(text, sizeof text, "# rates of one rank, measured: %s\n", reel_backend_describe(be));
+    int n = snprintf(text, sizeof text, "# rates of one rank, measured: %s, %s\n", reel_backend_describe(be), reel_dtype_name(dt));
 
     for (int i = 0; i < N_FIELDS; i++)
         n += snprintf(text + n, sizeof text - (size_t)n, "%s: %.4g%s%s\n", fields[i].key, *field(m, i), *fields[i].unit ? " # " : "", fields[i].unit);
@@ -97,27 +99,28 @@ static reel_err write_file(struct reel_machine *m, struct reel_backend *be, cons
 
 /* ---- measuring ---- */
 
-enum { SIDE = 1024, TOKENS = 1024, HEADS = 4, HEAD = 128, STREAM = 8 << 20, MESSAGE = 1 << 20 }; /* elements */
+enum { SIDE = 768, TOKENS = 1024, HEADS = 4, HEAD = 128, STREAM = 8 << 20, MESSAGE = 1 << 20 }; /* elements */
 
 struct rig {
     struct reel_stream s;
     struct reel_arena a, scratch;
     struct reel_comm *c;
+    reel_dtype dt; /* of matrices */
 };
 
 typedef void (*work_fn)(struct rig *g);
 
 static void products(struct rig *g)
 {
-    reel_tensor none = { 0 }, x = reel_new(&g->a, REEL_F32, REEL_DIMS(SIDE, SIDE)), w = reel_new(&g->a, REEL_F32, REEL_DIMS(SIDE, SIDE));
+    reel_tensor none = { 0 }, x = reel_new(&g->a, g->dt, REEL_DIMS(SIDE, SIDE)), w = reel_new(&g->a, g->dt, REEL_DIMS(SIDE, SIDE));
 
-    reel_linear_fwd(&g->s, reel_new(&g->a, REEL_F32, REEL_DIMS(SIDE, SIDE)), none, x, w, none, reel_rows_make(1, SIDE, SIDE), REEL_UNCUT,
+    reel_linear_fwd(&g->s, reel_new(&g->a, g->dt, REEL_DIMS(SIDE, SIDE)), none, x, w, none, reel_rows_make(1, SIDE, SIDE), REEL_UNCUT,
                     REEL_EPI_NONE);
 }
 
 static void attention(struct rig *g)
 {
-    reel_tensor q = reel_new(&g->a, REEL_F32, REEL_DIMS(1, TOKENS, HEADS * HEAD)), o = reel_new(&g->a, REEL_F32, REEL_DIMS(1, TOKENS, HEADS * HEAD));
+    reel_tensor q = reel_new(&g->a, g->dt, REEL_DIMS(1, TOKENS, HEADS * HEAD)), o = reel_new(&g->a, g->dt, REEL_DIMS(1, TOKENS, HEADS * HEAD));
 
     reel_attn_fwd(&g->s, o, reel_new(&g->a, REEL_F32, REEL_DIMS(1, HEADS, TOKENS)), q, q, q, HEADS, (struct reel_mask){ 0 });
 }
@@ -161,21 +164,38 @@ static double latency(struct rig *g)
     return g->c->size > 1 ? (reel_now() - t) / 50 : 0;
 }
 
-/* Sizes the arenas, then takes them; filled with ones, which are as fast as anything. Local. */
-static reel_err open_rig(struct rig *g, struct reel_backend *be)
+/* Sizes the arenas of what will be timed, then takes them; filled with ones, which are as fast as anything. Local. */
+static reel_err open_rig(struct rig *g, struct reel_backend *be, const work_fn *work, int n)
 {
-    static const work_fn all[] = { products, attention, traffic, exchange };
-
     reel_stream_init(&g->s, be, 1, &g->scratch);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < n; i++) {
         reel_arena_reset(&g->a, 0);
-        all[i](g);
+        work[i](g);
     }
     REEL_TRY(reel_arena_open(&g->a, be, "measure", g->a.peak));
     REEL_TRY(reel_arena_open(&g->scratch, be, "measure scratch", g->scratch.peak + 1));
     reel_stream_init(&g->s, be, 0, &g->scratch);
     reel_fill(&g->s, reel_new(&g->a, REEL_F32, REEL_DIMS((int64_t)(g->a.cap / 4))), 1);
     return REEL_OK;
+}
+
+static void close_rig(struct rig *g, struct reel_backend *be)
+{
+    if (g->a.base) reel_arena_close(&g->a, be);
+    if (g->scratch.base) reel_arena_close(&g->scratch, be);
+}
+
+static double gemm_rate(struct rig *g) { return 2.0 * SIDE * SIDE * SIDE / fastest(g, products); }
+
+double reel_machine_gemm(struct reel_backend *be, struct reel_comm *world)
+{
+    static const work_fn work[] = { products };
+    struct rig g = { .c = world, .dt = REEL_F32 };
+    double rate = reel_agree(world, open_rig(&g, be, work, 1)) == REEL_OK ? gemm_rate(&g) : (double)NAN;
+
+    reel_err_clear();
+    close_rig(&g, be);
+    return rate;
 }
 
 static double received(const struct reel_comm *c, double seconds)
@@ -186,7 +206,7 @@ static double received(const struct reel_comm *c, double seconds)
 static void measure(struct rig *g, struct reel_machine *m, struct reel_comm *world, struct reel_comm *node)
 {
     g->c = world;
-    m->gemm_flops = 2.0 * SIDE * SIDE * SIDE / fastest(g, products);
+    m->gemm_flops = gemm_rate(g);
     m->attention_flops = 4.0 * TOKENS * TOKENS * HEADS * HEAD / fastest(g, attention);
     m->memory_bandwidth = 12.0 * STREAM / fastest(g, traffic);
     m->network_bandwidth = node->size < world->size ? received(world, fastest(g, exchange)) : 0;
@@ -206,21 +226,25 @@ static void slowest(struct reel_machine *m, struct reel_comm *world)
     }
 }
 
-reel_err reel_machine_measure(struct reel_backend *be, struct reel_comm *world, const char *file)
+reel_err reel_machine_measure(struct reel_backend *be, reel_dtype dt, struct reel_comm *world, const char *file)
 {
+    static const work_fn work[] = { products, attention, traffic, exchange };
     struct reel_machine m = { .name = "here" };
-    struct rig g = { .c = world };
+    struct rig g = { .c = world, .dt = dt };
     struct reel_comm node;
-    reel_err e = reel_agree(world, open_rig(&g, be));
+    reel_err e;
 
+    if (reel_backend_on_device(be) && world->size > 1)
+        return REEL_FAIL(REEL_ECONFIG, "plan --measure: of GPUs one rank alone is measured; start one, and write node_bandwidth and "
+                                       "network_bandwidth into %s", file);
+    e = reel_agree(world, open_rig(&g, be, work, 4));
     if (e == REEL_OK) {
         reel_comm_node(&node, world);
         measure(&g, &m, world, &node);
         reel_comm_close(&node);
         slowest(&m, world);
-        e = reel_agree(world, world->rank ? REEL_OK : write_file(&m, be, file));
+        e = reel_agree(world, world->rank ? REEL_OK : write_file(&m, be, dt, file));
     }
-    if (g.a.base) reel_arena_close(&g.a, be);
-    if (g.scratch.base) reel_arena_close(&g.scratch, be);
+    close_rig(&g, be);
     return e;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "be/device.h"
+#include "train/estimate.h"
 #include "train/lora.h"
 
 #define MIB 1048576.0
@@ -168,42 +169,6 @@ void reel_report_start(struct reel_run *r)
     fflush(stdout);
 }
 
-#define PEAK_N 768 /* large enough for the library's peak, small enough not to be noticed */
-
-static void product(struct reel_stream *s, struct reel_arena *a)
-{
-    reel_tensor none = { 0 };
-    reel_tensor x = reel_new(a, REEL_F32, REEL_DIMS(PEAK_N, PEAK_N)), w = reel_new(a, REEL_F32, REEL_DIMS(PEAK_N, PEAK_N));
-    reel_tensor y = reel_new(a, REEL_F32, REEL_DIMS(PEAK_N, PEAK_N));
-
-    reel_linear_fwd(s, y, none, x, w, none, reel_rows_make(1, PEAK_N, PEAK_N), REEL_UNCUT, REEL_EPI_NONE);
-    reel_sync(s);
-    reel_arena_reset(a, 0);
-}
-
-/* FLOP/s of this rank's matrix products while the other ranks do the same. */
-static double gemm_peak(struct reel_run *r)
-{
-    struct reel_arena a = { 0 }, scratch = { 0 };
-    struct reel_stream s;
-    double best = 0;
-
-    reel_stream_init(&s, r->be, 1, &scratch);
-    product(&s, &a);
-    if (reel_arena_open(&a, r->be, "peak", a.peak) != REEL_OK) return (double)NAN;
-    if (reel_arena_open(&scratch, r->be, "peak scratch", scratch.peak + 1) == REEL_OK) {
-        reel_stream_init(&s, r->be, 0, &scratch);
-        for (int i = 0; i < 6; i++) {
-            double t = reel_now();
-            product(&s, &a);
-            best = fmax(best, 2.0 * PEAK_N * PEAK_N * PEAK_N / (reel_now() - t));
-        }
-        reel_arena_close(&scratch, r->be);
-    }
-    reel_arena_close(&a, r->be);
-    return best;
-}
-
 static void print_phases(struct reel_run *r)
 {
     double min[REEL_NPROF], avg[REEL_NPROF], max[REEL_NPROF], total = 0;
@@ -260,7 +225,7 @@ void reel_report_table(struct reel_run *r)
     double peak;
 
     if (r->flags.quiet || r->prof.steps == 0) return;
-    peak = reel_backend_spec(r->be) ? reel_backend_spec(r->be)->flops : gemm_peak(r);
+    peak = reel_backend_spec(r->be) ? reel_backend_spec(r->be)->flops : reel_machine_gemm(r->be, r->world);
     print_phases(r);
     print_rates(r, peak);
     print_memory(r);
