@@ -11,17 +11,10 @@
  * when its size is a power of two: its sum is a subtree, one term. Otherwise the group's summands
  * travel to the replicas one by one (terms = size) and the whole tree is taken there. So they do where SP groups are no
  * power of two: in the tree there are holes behind each of them. */
+#include "kernels/pieces.h"
 #include "nn/params_priv.h"
 
 static int is_pow2(int x) { return (x & (x - 1)) == 0; }
-
-static int64_t pow2_up(int64_t n)
-{
-    int64_t p = 1;
-
-    while (p < n) p *= 2;
-    return p;
-}
 
 static reel_tensor zeroed(struct reel_params *ps, struct reel_arena *a, int64_t n)
 {
@@ -79,7 +72,7 @@ static int64_t place_of(const struct reel_params *ps, int64_t hsdp_rank)
 {
     int64_t sp = ps->mesh->sp.size;
 
-    return hsdp_rank / sp * pow2_up(sp) + hsdp_rank % sp;
+    return hsdp_rank / sp * reel_pow2_up(sp) + hsdp_rank % sp;
 }
 
 /* The sum of in's terms from the places [lo, lo+span), in one of their rows; nd 0: there is none. Terms are ranks in order. */
@@ -105,7 +98,7 @@ static void sum_terms(struct reel_params *ps, reel_tensor out, reel_tensor in, i
         reel_tree_sum(ps->s, out, in, acc);
         return;
     }
-    sum = subtree(ps, in, &term, 0, pow2_up(place_of(ps, n - 1) + 1));
+    sum = subtree(ps, in, &term, 0, reel_pow2_up(place_of(ps, n - 1) + 1));
     if (acc) reel_add(ps->s, out, sum);
     else reel_copy(ps->s, out, sum);
 }

@@ -1,14 +1,7 @@
 /* A pass shared by sequence parallel ranks: who holds what, tokens for heads and back, sums over ranks.
  * Ulysses: Jacobs et al., DeepSpeed Ulysses (2023). Memory is the pass's scratch; the caller gives it back. */
+#include "kernels/pieces.h"
 #include "nn/nn.h"
-
-static int64_t pow2_up(int64_t n)
-{
-    int64_t p = 1;
-
-    while (p < n) p *= 2;
-    return p;
-}
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -31,7 +24,7 @@ static struct reel_rows whole(int64_t nb, int64_t S, int64_t per_mod, int some)
 struct reel_share reel_share_make(int64_t B, int64_t S, int64_t L, int64_t per_mod, int rank, int size)
 {
     int parts = 1, some, cut, ranks, i;
-    int64_t dealt = pow2_up(size + 1) / 2, B2 = pow2_up(B), held;
+    int64_t dealt = reel_pow2_up(size + 1) / 2, B2 = reel_pow2_up(B), held;
     struct reel_share h = { .batch = B };
 
     while (parts < dealt && parts < B2 && parts < 1 << REEL_SP_HALVINGS) parts *= 2;
