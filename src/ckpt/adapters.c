@@ -184,7 +184,6 @@ static reel_err read_shards(const struct files *x, struct reel_params *ps, struc
         if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory for %s", f->name);
         e = reel_st_read_box_f32(f->file, f->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
         if (!e) reel_put(s, sh.w, buf);
-        reel_sync(s);
         free(buf);
         REEL_TRY(e);
     }

@@ -140,7 +140,6 @@ static reel_err read_shards(struct reel_params *ps, struct found *f, int n, stru
         if (hit) e = reel_st_read_box_f32(hit->file, hit->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
         else memset(buf, 0, reel_bytes(sh.w));
         if (!e) reel_put(s, sh.w, buf);
-        if (!e) reel_sync(s); /* the buffer is used again */
     }
     free(buf);
     return e;

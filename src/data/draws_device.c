@@ -89,7 +89,6 @@ void reel_draw_normal(struct reel_draws *d, struct reel_stream *s, reel_tensor o
     if (h && reel_draw_find_(d, REEL_DRAW_NORMAL, h, n / w.nb, name, w)) {
         if (out.nd == 5) model_order(latent_of(out), h + n, h), h += n;
         reel_put(s, out, h);
-        reel_sync(s); /* the staging memory is used again */
     } else
         generate(d, s, out, name, w);
     if (!d->replay && w.step >= 1 && w.step < d->first_step) d->first_step = w.step;

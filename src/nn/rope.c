@@ -96,10 +96,7 @@ struct reel_rope reel_rope_at(struct reel_rope_cache *cache, struct reel_stream 
         REEL_BUG_IF(!cache->passing, "out of memory: rotary tables of %ld tokens", (long)S);
         cache->n_passing = n;
     }
-    if (!s->planning) {
-        reel_sync(s); /* the tables of the last call have left */
-        reel_rope_fill(cache->passing, cache->passing + S * (d / 2), grid, first, d);
-    }
+    if (!s->planning) reel_rope_fill(cache->passing, cache->passing + S * (d / 2), grid, first, d);
     return put(s, a, cache->passing, S, d / 2);
 }
 
