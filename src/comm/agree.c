@@ -11,10 +11,11 @@ static int lowest_with(struct reel_comm *c, int flag, int *count)
     int64_t was = reel_watch_enter(c);
 
     MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPI_INT, MPI_MIN, c->mpi);
+    if (first < c->size) {
+        *count = flag != 0;
+        MPI_Allreduce(MPI_IN_PLACE, count, 1, MPI_INT, MPI_SUM, c->mpi);
+    }
     reel_watch_leave(c, was);
-    if (first == c->size) return first;
-    *count = flag != 0;
-    MPI_Allreduce(MPI_IN_PLACE, count, 1, MPI_INT, MPI_SUM, c->mpi);
     return first;
 }
 
@@ -39,9 +40,11 @@ reel_err reel_agree(struct reel_comm *c, reel_err mine)
 reel_err reel_comm_same(struct reel_comm *c, const char *what, uint64_t hash)
 {
     uint64_t root = hash;
+    int64_t was = reel_watch_enter(c);
     int first, differ = 0;
 
     MPI_Bcast(&root, 1, MPI_UINT64_T, 0, c->mpi);
+    reel_watch_leave(c, was);
     first = lowest_with(c, root != hash, &differ);
     if (first == c->size) return REEL_OK;
     MPI_Bcast(&hash, 1, MPI_UINT64_T, first, c->mpi);

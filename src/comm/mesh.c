@@ -5,6 +5,7 @@
 
 #include "be/backend.h"
 #include "comm/comm_priv.h"
+#include "comm/watch.h"
 
 static const struct {
     const char *name;
@@ -215,9 +216,13 @@ static reel_err attach(struct reel_mesh *m, struct reel_comm *c, struct reel_bac
     reel_err e = c->rank == 0 && c->size > 1 ? be->dev->coll_id(id) : REEL_OK;
 
     REEL_TRY(reel_agree(&m->world, e)); /* every axis takes this turn, whatever its size here */
-    if (c->size == 1) return reel_agree(&m->world, REEL_OK);
-    MPI_Bcast(id, (int)sizeof id, MPI_BYTE, 0, c->mpi); /* not counted: no step moves it */
-    return reel_agree(&m->world, be->dev->coll_open(be->device, &c->coll, id, c->rank, c->size, c->name));
+    if (c->size > 1) {
+        int64_t was = reel_watch_enter(c);
+        MPI_Bcast(id, (int)sizeof id, MPI_BYTE, 0, c->mpi); /* not counted: no step moves it */
+        e = be->dev->coll_open(be->device, &c->coll, id, c->rank, c->size, c->name);
+        reel_watch_leave(c, was);
+    }
+    return reel_agree(&m->world, e);
 }
 
 reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be)
