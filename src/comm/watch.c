@@ -236,13 +236,8 @@ reel_err reel_watch_open(struct reel_watch **out, struct reel_comm *world, doubl
         *out = world->watch = w;
         return REEL_OK;
     }
-    if (e == REEL_OK) {
-        *out = w;
-        reel_watch_close(w, world);
-        *out = NULL;
-    } else {
-        drop(w);
-    }
+    if (e == REEL_OK) reel_watch_close(w, world);
+    else drop(w);
     return reel_errrec()->code;
 }
 
