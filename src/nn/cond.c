@@ -61,7 +61,6 @@ void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const s
         answered_elsewhere(c, &w->proj);
         return;
     }
-
     reel_probe(c, "dact", "tproj", dtproj);
     reel_add(c->s, dtemb, lin_silu_bwd(c, &w->proj, dtproj, k->temb));
     reel_probe(c, "dact", "temb", dtemb);
@@ -118,8 +117,9 @@ void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, const s
     reel_lin_bwd(c, &w->l2, d, 0, dy, act, mine);
     reel_gelu_bwd(c->s, d, d, pre);
     reel_lin_bwd(c, &w->l1, drows, 0, d, rows, mine);
-    if (dtext.nd) drows = reel_share_gather(c, drows, 1);
-    if (dtext.nd && dtext.dt == c->dt) reel_copy(c->s, reel_reshape(dtext, drows.n, 2), drows);
-    else if (dtext.nd) reel_cast(c->s, reel_reshape(dtext, drows.n, 2), drows);
+    if (dtext.nd) {
+        drows = reel_share_gather(c, drows, 1);
+        reel_cast(c->s, reel_reshape(dtext, drows.n, 2), drows);
+    }
     reel_arena_reset(c->a, mark);
 }
