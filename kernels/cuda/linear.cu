@@ -7,50 +7,6 @@
 
 #define GROUP_BYTES (16 << 20) /* f32 results that wait for their end: they should stay in the L2 cache */
 
-/* ---- the end of a product: bias, what was there, GELU, the one rounding ---- */
-
-struct end {
-    void *y, *pre;
-    const float *x, *bias;
-    int64_t m, n;
-    int gelu, add;
-    bool wide;
-};
-
-template <int DT> __global__ void __launch_bounds__(256) end_kernel(const struct end e)
-{
-    const int64_t per = ceil_div(e.n, 8), stride = (int64_t)gridDim.x * blockDim.x;
-
-    for (int64_t t = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; t < e.m * per; t += stride) {
-        const int64_t col = t % per * 8, at = t / per * e.n + col;
-        const int n = (int)lesser(e.n - col, 8);
-        float x[8], b[8], y[8];
-
-        ld<REEL_F32>(x, e.x, at, n, e.wide);
-        if (e.bias) {
-            ld<REEL_F32>(b, e.bias, col, n, e.wide);
-            for (int j = 0; j < 8; j++) x[j] += b[j];
-        }
-        if (e.pre) st<DT>(e.pre, at, n, x, e.wide);
-        if (e.gelu)
-            for (int j = 0; j < 8; j++) x[j] = reel_gelu(x[j]);
-        if (e.add) {
-            ld<DT>(y, e.y, at, n, e.wide);
-            for (int j = 0; j < 8; j++) x[j] = y[j] + x[j];
-        }
-        st<DT>(e.y, at, n, x, e.wide);
-    }
-}
-
-static void end_run(const struct reel_stream *s, int dt, struct end e)
-{
-    const int64_t work = e.m * ceil_div(e.n, 8);
-
-    e.wide = e.n % 8 == 0 && aligned16(e.y) && aligned16(e.pre) && aligned16(e.x) && aligned16(e.bias);
-    BY_DT(dt, LAUNCH((end_kernel<DT>), dim3((unsigned)lesser(ceil_div(work, 256), 4 * MAX_BLOCKS)), dim3(256), 0, reel_cuda_stream(s), e));
-    REEL_CUDA_LAUNCHED();
-}
-
 /* ---- runs of tokens ---- */
 
 /* Rows that are made by one call: `runs` equal runs from row `row` on, without gaps. */
@@ -143,14 +99,14 @@ static void pieces_run(struct reel_stream *s, const struct feat *f, struct group
 }
 
 /* Can a product go where its result belongs, with nothing left to do? */
-static bool direct(const struct feat *f, const struct end *e, int out)
+static bool direct(const struct feat *f, const struct product_end *e, int out)
 {
     const bool last = f->t.n == 1 || (out == REEL_F32 && !e->add);
 
     return f->cut.pieces == 1 && last && !e->gelu && !e->pre && (!e->bias || out == REEL_F32);
 }
 
-static void feat_run(struct reel_stream *s, const struct feat *f, struct end e, float *tmp)
+static void feat_run(struct reel_stream *s, const struct feat *f, struct product_end e, float *tmp)
 {
     const int out = f->cut.partial ? REEL_F32 : f->dt;
     const int64_t most = group_most(f->r, f->width);
@@ -168,7 +124,7 @@ static void feat_run(struct reel_stream *s, const struct feat *f, struct end e, 
             pieces_run(s, f, g, 0, f->cut.pieces, sum, more);
             e.x = sum;
             e.m = rows;
-            if (e.bias || e.gelu || e.pre || sum == tmp) end_run(s, out, e);
+            if (e.bias || e.gelu || e.pre || sum == tmp) product_end_run(s, out, &e);
         }
         row += rows;
     }
@@ -188,9 +144,10 @@ extern "C" void reel_cuda_linear_fwd(struct reel_stream *s, int dt, void *y, voi
                                      int64_t m, int64_t n, int64_t k, struct reel_rows r, struct reel_cut cut, int epi, void *tmp)
 {
     const struct feat f = { { 1, { x }, { w } }, k, n, r, cut, dt, 0 };
-    const struct end e = { y, pre, NULL, bias, m, n, epi == REEL_EPI_GELU, epi == REEL_EPI_ADD, false };
+    const struct product_end e = { y, pre, NULL, bias, m, n, epi == REEL_EPI_GELU, epi == REEL_EPI_ADD };
 
     feat_run(s, &f, e, (float *)tmp);
+    REEL_CUDA_LAUNCHED();
 }
 
 extern "C" size_t reel_cuda_linear_fwd_tmp(struct reel_stream *, int, int64_t, int64_t n, int64_t, struct reel_rows r, struct reel_cut cut)
@@ -202,9 +159,10 @@ extern "C" void reel_cuda_linear_bwd_x(struct reel_stream *s, int dt, void *dx, 
                                        struct reel_rows r, struct reel_cut cut, int acc, void *tmp)
 {
     const struct feat f = { t, n, k, r, cut, dt, 1 };
-    const struct end e = { dx, NULL, NULL, NULL, m, k, 0, acc, false };
+    const struct product_end e = { dx, NULL, NULL, NULL, m, k, 0, acc };
 
     feat_run(s, &f, e, (float *)tmp);
+    REEL_CUDA_LAUNCHED();
 }
 
 extern "C" size_t reel_cuda_linear_bwd_x_tmp(struct reel_stream *, int, int terms, int64_t, int64_t, int64_t k, struct reel_rows r,
@@ -314,6 +272,7 @@ extern "C" void reel_cuda_linear_bwd_w(struct reel_stream *s, int dt, float *dw,
     leaves_run(s, &g, 0, g.runs2 * reel_pow2_up(r.b), to, more);
     if (acc) reel_cuda_add(s, REEL_F32, dw, to, n * k);
     if (db) colsum_run(s, dt, db, dy, n, r, acc, (float *)tmp);
+    REEL_CUDA_LAUNCHED();
 }
 
 extern "C" size_t reel_cuda_linear_bwd_w_tmp(struct reel_stream *, int, int64_t, int64_t n, int64_t k, struct reel_rows r, struct reel_cut)

@@ -17,10 +17,24 @@ struct product {
     int unit_a, unit_b, unit_d; /* every address of A, B, D is a multiple of that many elements */
 };
 
+/* What is left to do when its sum x is made, in this order: + bias, kept in pre, GELU, + what was in y; then rounded once. y may
+ * be x. */
+struct product_end {
+    void *y, *pre;        /* [m,n] of one dtype; pre, bias: may be NULL */
+    const float *x, *bias;
+    int64_t m, n;
+    int gelu, add;
+};
+
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
 /* bias: NULL, or m numbers of D's dtype, added last */
 void product_run(struct reel_stream *s, const struct product *p, void *d, const void *a, const void *b, const void *bias);
+/* sum.cu */
+void product_end_run(const struct reel_stream *s, int dt, const struct product_end *e);
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,5 +1,6 @@
-/* Sums over the first dimension in the tree, the end of a partial product, and the exact sum of squares. */
+/* Sums over the first dimension in the tree, the end of a product, and the exact sum of squares. */
 #include "base/exact.h"
+#include "kernels/cuda/product.h"
 #include "kernels/cuda/rows.h"
 
 struct row_by_row {
@@ -23,44 +24,46 @@ void reel_cuda_tree_sum(struct reel_stream *s, float *out, const float *in, int6
     REEL_CUDA_LAUNCHED();
 }
 
-struct sum_end {
-    void *y;
-    const float *x, *bias;
-    int64_t m, n;
-    int acc;
-    bool wide;
-};
-
-template <int DT> __global__ void __launch_bounds__(ROW_THREADS) sum_end_kernel(const struct sum_end a, int64_t steps)
+template <int DT> __global__ void __launch_bounds__(ROW_THREADS) sum_end_kernel(const struct product_end e, int64_t steps, bool wide)
 {
-    const struct cols c = own_cols(a.n);
+    const struct cols c = own_cols(e.n);
     float bias[8];
 
-    if (a.bias) ld<REEL_F32>(bias, a.bias, c.i, c.n, a.wide);
+    if (e.bias) ld<REEL_F32>(bias, e.bias, c.i, c.n, wide);
     for (int64_t k = 0; k < steps; k++) {
-        const int64_t row = step_row(steps, k), at = row * a.n + c.i;
+        const int64_t row = step_row(steps, k), at = row * e.n + c.i;
         float x[8], y[8];
 
-        if (row >= a.m) return;
-        ld<REEL_F32>(x, a.x, at, c.n, a.wide);
-        if (a.acc) ld<DT>(y, a.y, at, c.n, a.wide);
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-            if (a.bias) x[j] += bias[j];
-            if (a.acc) x[j] += y[j];
+        if (row >= e.m) return;
+        ld<REEL_F32>(x, e.x, at, c.n, wide);
+        if (e.bias)
+            for (int j = 0; j < 8; j++) x[j] += bias[j];
+        if (e.pre) st<DT>(e.pre, at, c.n, x, wide);
+        if (e.gelu)
+            for (int j = 0; j < 8; j++) x[j] = reel_gelu(x[j]);
+        if (e.add) {
+            ld<DT>(y, e.y, at, c.n, wide);
+            for (int j = 0; j < 8; j++) x[j] += y[j];
         }
-        st<DT>(a.y, at, c.n, x, a.wide);
+        st<DT>(e.y, at, c.n, x, wide);
     }
+}
+
+void product_end_run(const struct reel_stream *s, int dt, const struct product_end *e)
+{
+    const dim3 block = window_block(e->n);
+    const bool wide = e->n % 8 == 0 && aligned16(e->y) && aligned16(e->pre) && aligned16(e->x) && aligned16(e->bias);
+
+    if (e->m < 1) return;
+    BY_DT(dt, LAUNCH((sum_end_kernel<DT>), dim3(row_blocks(e->m, block), (unsigned)row_windows(e->n)), block, 0, reel_cuda_stream(s),
+                     *e, row_steps(e->m, block), wide));
 }
 
 void reel_cuda_sum_end(struct reel_stream *s, int dt, void *y, const float *x, const float *bias, int64_t m, int64_t n, int acc)
 {
-    const dim3 block = window_block(n);
-    const struct sum_end a = { y, x, bias, m, n, acc, n % 8 == 0 && aligned16(y) && aligned16(x) && aligned16(bias) };
+    const struct product_end e = { y, NULL, x, bias, m, n, 0, acc };
 
-    if (m < 1) return;
-    BY_DT(dt, LAUNCH((sum_end_kernel<DT>), dim3(row_blocks(m, block), (unsigned)row_windows(n)), block, 0, reel_cuda_stream(s), a,
-                     row_steps(m, block)));
+    product_end_run(s, dt, &e);
     REEL_CUDA_LAUNCHED();
 }
 
