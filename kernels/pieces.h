@@ -21,6 +21,12 @@ struct reel_pieces {
     int64_t runs2, blocks2;    /* rounded up */
 };
 
+/* a / b rounded up; a >= 0, b > 0 */
+REEL_HD int64_t reel_ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
 REEL_HD int64_t reel_pow2_up(int64_t n)
 {
     int64_t p = 1;
@@ -34,7 +40,7 @@ REEL_HD struct reel_pieces reel_pieces_make(struct reel_rows r)
     int64_t rt = reel_rows_run_tok(r), blocks;
 
     if (rt < 1) rt = 1;
-    blocks = (rt + REEL_BLOCK - 1) / REEL_BLOCK;
+    blocks = reel_ceil_div(rt, REEL_BLOCK);
     return (struct reel_pieces){ r, rt, blocks, reel_pow2_up(r.runs), reel_pow2_up(blocks) };
 }
 

@@ -3,18 +3,13 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
-#include "kernels/kernels.h"
+#include "kernels/pieces.h"
 
 #define QUERIES 480 /* most queries of a forward task: packing K and V costs them about 4% */
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static int64_t up(int64_t n, int64_t unit)
 {
-    return ceil_div(n, unit) * unit;
+    return reel_ceil_div(n, unit) * unit;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -80,11 +75,11 @@ static struct job new_job(int64_t b, int64_t sq, int64_t sk, int heads, int64_t 
 /* Any cut of the queries gives the same bits: large tiles, but four for each thread. */
 static void plan_fwd(struct job *j, int threads)
 {
-    int64_t n = ceil_div(j->a.sq + 1, QUERIES);
+    int64_t n = reel_ceil_div(j->a.sq + 1, QUERIES);
 
     while (j->b * j->heads * n < 4 * threads && j->a.sq > 2 * n * j->isa->nr) n++;
-    j->tile = up(ceil_div(j->a.sq + 1, n), j->isa->nr);
-    j->tiles = ceil_div(j->a.sq, j->tile);
+    j->tile = up(reel_ceil_div(j->a.sq + 1, n), j->isa->nr);
+    j->tiles = reel_ceil_div(j->a.sq, j->tile);
     j->mem_floats = (size_t)up((int64_t)j->isa->attn_fwd_mem(j->a.hd, j->tile), 64);
 }
 
@@ -124,7 +119,7 @@ size_t reel_cpu_attn_fwd_tmp(struct reel_stream *s, int dt, int64_t b, int64_t s
 
 static int64_t query_blocks(const struct job *j)
 {
-    return ceil_div(j->run_tok, REEL_ATTN_QB);
+    return reel_ceil_div(j->run_tok, REEL_ATTN_QB);
 }
 
 static int64_t pairs(const struct job *j)
@@ -141,7 +136,7 @@ static void cut_queries(struct job *j, int64_t run_tok)
 {
     if (!run_tok) return;
     j->run_tok = run_tok;
-    j->runs = ceil_div(j->a.sq, run_tok);
+    j->runs = reel_ceil_div(j->a.sq, run_tok);
 }
 
 static int64_t acc_floats(const struct job *j)
@@ -156,19 +151,19 @@ static void cut_keys(struct job *j)
 
     if (m->see == REEL_SEE_WINDOW) {
         j->tile = REEL_ATTN_KT;
-        j->tiles = ceil_div(m->sink, j->tile) + ceil_div(m->hi - m->lo, j->tile);
+        j->tiles = reel_ceil_div(m->sink, j->tile) + reel_ceil_div(m->hi - m->lo, j->tile);
         return;
     }
-    j->tiles = ceil_div(j->a.sk, REEL_ATTN_KT);
-    j->tile = up(ceil_div(j->a.sk, j->tiles), 48);
-    j->tiles = ceil_div(j->a.sk, j->tile);
+    j->tiles = reel_ceil_div(j->a.sk, REEL_ATTN_KT);
+    j->tile = up(reel_ceil_div(j->a.sk, j->tiles), 48);
+    j->tiles = reel_ceil_div(j->a.sk, j->tile);
 }
 
 /* The first key of a tile and the end of its range of keys. */
 static void tile_keys(const struct job *j, int64_t tile, int64_t *k0, int64_t *end)
 {
     const struct reel_mask *m = &j->a.mask;
-    int64_t of_sink = ceil_div(m->sink, j->tile);
+    int64_t of_sink = reel_ceil_div(m->sink, j->tile);
 
     if (m->see != REEL_SEE_WINDOW)
         *k0 = tile * j->tile, *end = j->a.sk;
@@ -257,7 +252,7 @@ void reel_cpu_attn_bwd(struct reel_stream *s, int dt, void *dq, void *dk, void *
     d = j;
     d.runs = 1, d.run_tok = sq;
     d.tile = 256;
-    d.tiles = ceil_div(sq, d.tile);
+    d.tiles = reel_ceil_div(sq, d.tile);
     reel_pool_run(s->pool, b * heads * d.tiles, delta_task, &d);
     reel_pool_run(s->pool, pairs(&j) * j.tiles, bwd_task, &j);
 }

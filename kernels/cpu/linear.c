@@ -3,17 +3,12 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
-#include "kernels/kernels.h"
+#include "kernels/pieces.h"
 
 #define TILE_ROWS  1024          /* largest tile of a result */
 #define TILE_COLS  1536
 #define KEPT_BYTES (16 << 20)    /* most partial sums of one thread's tile */
 #define PACK_COLS  14            /* packing an element of A costs as much as this many columns of work */
-
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 /* ---- plans ---- */
 
@@ -57,7 +52,7 @@ static int log2_up(int64_t n)
 
 static int64_t segs_of_features(int64_t n, struct reel_cut cut, int terms)
 {
-    return cut.pieces * terms * ceil_div(n / cut.pieces, REEL_KSEG);
+    return cut.pieces * terms * reel_ceil_div(n / cut.pieces, REEL_KSEG);
 }
 
 /* Equal pieces of the sum over n features, each the sum of all terms. */
@@ -83,7 +78,7 @@ static struct reel_kplan plan_features(struct reel_kseg *seg, int64_t n, struct 
 
 static int64_t segs_of_rows(struct reel_rows r)
 {
-    return r.b * r.runs * ceil_div(reel_rows_run_tok(r), REEL_KSEG);
+    return r.b * r.runs * reel_ceil_div(reel_rows_run_tok(r), REEL_KSEG);
 }
 
 /* Pieces (sample, run) of the sum over tokens. */
@@ -91,7 +86,7 @@ static struct reel_kplan plan_rows(struct reel_kseg *seg, struct reel_rows r)
 {
     int64_t tok = r.s ? reel_rows_run_tok(r) : 1;
     int rbits = log2_up(r.runs), levels = rbits + log2_up(r.b);
-    int64_t used = ceil_div(r.s, tok); /* runs that are not empty */
+    int64_t used = reel_ceil_div(r.s, tok); /* runs that are not empty */
     uint32_t kept = 0;
     struct reel_kseg *g = seg;
 
@@ -118,7 +113,7 @@ struct job {
 
 static int64_t tile_edge(int64_t n, int64_t parts, int unit)
 {
-    return ceil_div(ceil_div(n, parts), unit) * unit;
+    return reel_ceil_div(reel_ceil_div(n, parts), unit) * unit;
 }
 
 /* The cut of ni x nj that is estimated to finish first; any cut gives the same bits. */
@@ -128,10 +123,10 @@ static void choose_tiles(struct job *j, int threads)
     double best = 0;
 
     j->ti = j->tj = 0;
-    for (int64_t gi = ceil_div(j->ni + 1, TILE_ROWS), i = 0; i < 12; i++, gi++)
-        for (int64_t gj = ceil_div(j->nj + 1, TILE_COLS), k = 0; k < 12; k++, gj++) {
+    for (int64_t gi = reel_ceil_div(j->ni + 1, TILE_ROWS), i = 0; i < 12; i++, gi++)
+        for (int64_t gj = reel_ceil_div(j->nj + 1, TILE_COLS), k = 0; k < 12; k++, gj++) {
             int64_t ti = tile_edge(j->ni, gi, j->isa->mr), tj = tile_edge(j->nj, gj, j->isa->nr);
-            int64_t waves = ceil_div(ceil_div(j->ni, ti) * ceil_div(j->nj, tj), threads);
+            int64_t waves = reel_ceil_div(reel_ceil_div(j->ni, ti) * reel_ceil_div(j->nj, tj), threads);
             double area = (double)(ti * tj), cost = area + PACK_COLS * (double)(ti + tj);
             cost = (double)waves * cost * (area > (double)kept ? 2 * area / (double)kept : 1);
             if (ti && tj && (!j->ti || cost < best)) {
@@ -175,7 +170,7 @@ static void column_sums(const struct job *j, int64_t j0, int64_t n, float *mem)
 static void run_task(void *arg, int64_t task, int worker)
 {
     const struct job *j = arg;
-    int64_t cols = ceil_div(j->nj, j->tj), tiles = cols * ceil_div(j->ni, j->ti);
+    int64_t cols = reel_ceil_div(j->nj, j->tj), tiles = cols * reel_ceil_div(j->ni, j->ti);
     float *mem = j->mem + (size_t)worker * j->mem_floats;
     int64_t i0 = task / cols * j->ti, j0 = task % cols * j->tj;
 
@@ -193,8 +188,8 @@ static void run(struct reel_stream *s, struct job *j, void *tmp, int64_t max_seg
     int64_t tasks;
 
     plan_memory(j, reel_pool_threads(s->pool));
-    j->mem = (float *)((char *)tmp + ceil_div(max_segs * (int64_t)sizeof(struct reel_kseg), 256) * 256);
-    tasks = ceil_div(j->ni, j->ti) * ceil_div(j->nj, j->tj) + (j->db ? ceil_div(j->ni, REEL_COLS) : 0);
+    j->mem = (float *)((char *)tmp + reel_ceil_div(max_segs * (int64_t)sizeof(struct reel_kseg), 256) * 256);
+    tasks = reel_ceil_div(j->ni, j->ti) * reel_ceil_div(j->nj, j->tj) + (j->db ? reel_ceil_div(j->ni, REEL_COLS) : 0);
     reel_pool_run(s->pool, tasks, run_task, j);
 }
 
@@ -205,7 +200,7 @@ static size_t run_tmp(struct reel_stream *s, struct job *j, int64_t max_segs)
 
     j->isa = reel_cpu_isa();
     plan_memory(j, threads);
-    return (size_t)(ceil_div(max_segs * (int64_t)sizeof(struct reel_kseg), 256) * 256) +
+    return (size_t)(reel_ceil_div(max_segs * (int64_t)sizeof(struct reel_kseg), 256) * 256) +
            (size_t)threads * j->mem_floats * sizeof(float);
 }
 

@@ -177,7 +177,7 @@ void reel_cuda_mod_bwd(struct reel_stream *s, float *dtable, int pacc, float *dt
 
     if (n < 1) return;
     if (dtable) tree_run(s, leaves, o, leaves.f2 * reel_pow2_up(b));
-    LAUNCH(mod_bwd_t_kernel, dim3((unsigned)ceil_div(n, block.y), (unsigned)row_windows(d)), block, 0, reel_cuda_stream(s), dt, de,
+    LAUNCH(mod_bwd_t_kernel, dim3((unsigned)reel_ceil_div(n, block.y), (unsigned)row_windows(d)), block, 0, reel_cuda_stream(s), dt, de,
            n, wide ? 1 : rows, d);
     REEL_CUDA_LAUNCHED();
 }

@@ -15,7 +15,7 @@ struct group {
     int runs;
 };
 
-static int64_t used_runs(struct reel_rows r) { return r.s ? ceil_div(r.s, reel_rows_run_tok(r)) : 0; }
+static int64_t used_runs(struct reel_rows r) { return r.s ? reel_ceil_div(r.s, reel_rows_run_tok(r)) : 0; }
 static bool ragged(struct reel_rows r) { return r.s % reel_rows_run_tok(r) != 0; }
 
 /* The group that begins at `row`: as many runs as `most` allows. */

@@ -45,7 +45,7 @@ template <int DT, class F> __global__ void __launch_bounds__(MAP_THREADS) map_ke
 /* Blocks for `groups` of n elements, `each` a thread, at most MAX_BLOCKS in all. */
 static inline dim3 map_grid(int64_t n, int64_t groups, int each)
 {
-    int64_t x = lesser(ceil_div(n, each * MAP_THREADS), MAX_BLOCKS), y = lesser(groups, MAX_BLOCKS / x);
+    int64_t x = lesser(reel_ceil_div(n, each * MAP_THREADS), MAX_BLOCKS), y = lesser(groups, MAX_BLOCKS / x);
 
     return dim3((unsigned)x, (unsigned)y);
 }

@@ -57,7 +57,7 @@ template <int DT> __global__ void __launch_bounds__(ROW_THREADS) ln_fwd_kernel(c
 
 static void ln_fwd(const struct reel_stream *s, int dt, struct ln a)
 {
-    const dim3 block = row_block(ceil_div(a.d, 8));
+    const dim3 block = row_block(reel_ceil_div(a.d, 8));
     const int64_t rows = a.r.b * a.r.s;
 
     if (rows < 1) return;
@@ -133,7 +133,7 @@ static struct sums ln_bwd_run(const struct reel_stream *s, int dt, struct ln a, 
     const struct sums sums = { reel_pieces_make(a.r), a.nper, a.d, tmp, a.d % 8 == 0 && aligned16(tmp) };
 
     a.wide = sums.wide && aligned16(a.x) && aligned16(a.dy) && aligned16(a.y) && aligned16(a.scale) && a.ld % 4 == 0;
-    BY_DT(dt, stretch_run<2>(s, ln_bwd<DT>(a), sums, row_block(ceil_div(a.d, 8))));
+    BY_DT(dt, stretch_run<2>(s, ln_bwd<DT>(a), sums, row_block(reel_ceil_div(a.d, 8))));
     return sums;
 }
 
@@ -365,7 +365,7 @@ static struct rms rms_args(const void *x, const float *w, const float *cos, cons
 
     a.x = x, a.w = w, a.cos = cos, a.sin = sin, a.heads = heads, a.d = d, a.r = r;
     a.hd = (int)(d / heads);
-    a.lanes = (int)reel_pow2_up(ceil_div(a.hd, 8));
+    a.lanes = (int)reel_pow2_up(reel_ceil_div(a.hd, 8));
     a.wide = a.hd % 8 == 0 && aligned16(x) && aligned16(w) && aligned16(cos) && aligned16(sin);
     REEL_BUG_IF(r.b * r.s > UINT32_MAX, "cuda: %lld rows", (long long)(r.b * r.s));
     return a;

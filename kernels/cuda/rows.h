@@ -12,15 +12,15 @@
 
 static inline dim3 row_block(int64_t threads)
 {
-    unsigned x = (unsigned)(32 * ceil_div(threads, 32)), y = ROW_THREADS / x;
+    unsigned x = (unsigned)(32 * reel_ceil_div(threads, 32)), y = ROW_THREADS / x;
 
     REEL_BUG_IF(threads > ROW_THREADS, "cuda: rows of %lld columns; at most %d", (long long)(8 * threads), MAX_WIDTH);
     return dim3(x, y > 16 ? 16 : y);
 }
 
 /* Rows without such sums may be cut into windows of columns, one a blockIdx.y. */
-static inline int64_t row_windows(int64_t d) { return ceil_div(ceil_div(d, 8), ROW_THREADS); }
-static inline dim3 window_block(int64_t d) { return row_block(ceil_div(ceil_div(d, 8), row_windows(d))); }
+static inline int64_t row_windows(int64_t d) { return reel_ceil_div(reel_ceil_div(d, 8), ROW_THREADS); }
+static inline dim3 window_block(int64_t d) { return row_block(reel_ceil_div(reel_ceil_div(d, 8), row_windows(d))); }
 
 /* Columns of this thread: n from i on */
 struct cols {
@@ -35,8 +35,8 @@ __device__ __forceinline__ struct cols own_cols(int64_t d)
 }
 
 /* Rows of a block: `steps` times blockDim.y, side by side, so that neighbours share what they read besides. */
-static inline int64_t row_steps(int64_t rows, dim3 block) { return ceil_div(rows, (int64_t)block.y * MAX_BLOCKS); }
-static inline unsigned row_blocks(int64_t rows, dim3 block) { return (unsigned)ceil_div(rows, row_steps(rows, block) * block.y); }
+static inline int64_t row_steps(int64_t rows, dim3 block) { return reel_ceil_div(rows, (int64_t)block.y * MAX_BLOCKS); }
+static inline unsigned row_blocks(int64_t rows, dim3 block) { return (unsigned)reel_ceil_div(rows, row_steps(rows, block) * block.y); }
 __device__ __forceinline__ int64_t step_row(int64_t steps, int64_t k)
 {
     return (blockIdx.x * steps + k) * blockDim.y + threadIdx.y;

@@ -81,7 +81,7 @@ __global__ void __launch_bounds__(SUMSQ_THREADS) sumsq_kernel(int64_t *out, cons
 
     if (threadIdx.x < REEL_EXACT_LIMBS) limb[threadIdx.x] = 0;
     __syncthreads();
-    for (int64_t k = 0; k < ceil_div(rows, each); k++) { /* every lane of a warp takes part in the exchange */
+    for (int64_t k = 0; k < reel_ceil_div(rows, each); k++) { /* every lane of a warp takes part in the exchange */
         const int64_t row = first + k * each;
         double sum = 0;
 
@@ -104,11 +104,11 @@ __global__ void __launch_bounds__(SUMSQ_THREADS) sumsq_kernel(int64_t *out, cons
 
 void reel_cuda_sumsq(struct reel_stream *s, int64_t *out, int dt, const void *x, int64_t rows, int64_t n, double *tmp)
 {
-    const int64_t lanes = lesser(reel_pow2_up(ceil_div(n, 8)), 32), rows_of_block = SUMSQ_THREADS / lanes;
+    const int64_t lanes = lesser(reel_pow2_up(reel_ceil_div(n, 8)), 32), rows_of_block = SUMSQ_THREADS / lanes;
 
     (void)tmp;
     if (rows < 1) return;
-    BY_DT(dt, LAUNCH((sumsq_kernel<DT>), dim3((unsigned)lesser(ceil_div(rows, rows_of_block), MAX_BLOCKS)), dim3(SUMSQ_THREADS), 0,
+    BY_DT(dt, LAUNCH((sumsq_kernel<DT>), dim3((unsigned)lesser(reel_ceil_div(rows, rows_of_block), MAX_BLOCKS)), dim3(SUMSQ_THREADS), 0,
                      reel_cuda_stream(s), out, x, rows, n, (int)lanes, n % PER16<DT> == 0 && aligned16(x)));
     REEL_CUDA_LAUNCHED();
 }

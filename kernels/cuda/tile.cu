@@ -86,7 +86,7 @@ template <int DT> __global__ void __launch_bounds__(ROW_THREADS) tile_gate_bwd_k
     do {                                                                                           \
         const dim3 block = window_block(d);                                                        \
         if (b * t.n < 1) return;                                                                   \
-        BY_DT(dt, LAUNCH((kernel<DT>), dim3((unsigned)ceil_div(b * t.n, block.y), (unsigned)row_windows(d)), block, 0, \
+        BY_DT(dt, LAUNCH((kernel<DT>), dim3((unsigned)reel_ceil_div(b * t.n, block.y), (unsigned)row_windows(d)), block, 0, \
                          reel_cuda_stream(s), a));                                                 \
     } while (0)
 

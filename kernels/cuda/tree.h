@@ -113,7 +113,7 @@ template <class Leaves> static void tree_run(const struct reel_stream *s, const 
     if (o.n < 1 || o.jobs < 1) return;
     while (groups < TREE_GROUPS && span / groups > 8) groups *= 2;
     const dim3 block(TREE_THREADS / groups, groups);
-    const int64_t x = lesser(ceil_div(o.n, block.x), 4 * MAX_BLOCKS), y = lesser(o.jobs, 4 * MAX_BLOCKS / x);
+    const int64_t x = lesser(reel_ceil_div(o.n, block.x), 4 * MAX_BLOCKS), y = lesser(o.jobs, 4 * MAX_BLOCKS / x);
     LAUNCH((tree_kernel<Leaves>), dim3((unsigned)x, (unsigned)y), block, 0, reel_cuda_stream(s), leaves, o);
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/simt.h"
+#include "kernels/pieces.h"
 #include "kernels/scalar.h"
 
 /* The statements in `...` with DT a constant, so that each dtype gets its own kernel. */
@@ -19,7 +20,6 @@
         }                                                                                          \
     } while (0)
 
-REEL_HD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 REEL_HD int64_t lesser(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Blocks of a grid that strides over its work: some waves of the largest devices. Results do not depend on it; the

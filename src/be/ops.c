@@ -245,7 +245,7 @@ void reel_attn_bwd_runs(struct reel_stream *s, reel_tensor dq, reel_tensor dk, r
 {
     struct reel_mask all = { 0 };
     struct at z = check_at(s, __func__, q, k, v, o, lse, heads, all);
-    int64_t run = reel_rows_run_tok(r), runs = run ? (z.sq + run - 1) / run : 0;
+    int64_t run = reel_rows_run_tok(r), runs = run ? reel_ceil_div(z.sq, run) : 0;
 
     check_rows_struct(__func__, r);
     REEL_BUG_IF(r.b != z.b || r.s != z.sq, "%s: %lld samples of %lld queries, rows say %lld of %lld", __func__,
