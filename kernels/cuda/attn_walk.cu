@@ -1,5 +1,4 @@
-/* Who meets whom, made once per call: what each query and each STEP queries see under a mask, and the backward
- * pass's numbers per query. */
+/* Who meets whom, made once per call: what each query and each STEP queries see under a mask. */
 #include "kernels/cuda/attn.h"
 
 /* A warp per STEP queries. */

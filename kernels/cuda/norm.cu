@@ -182,7 +182,6 @@ struct rms {
 
 #define MAX_PARTS 1024
 
-
 __device__ __forceinline__ struct cols rms_own(const struct rms &a)
 {
     const int h = (int)threadIdx.x / a.lanes, j = (int)threadIdx.x % a.lanes * 8, n = h < a.heads ? a.hd - j : 0;
