@@ -19,6 +19,14 @@ same() {
     if [ -n "$2" ] && [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1"; echo "# '$2' and '$3'"; fi
 }
 
+# processes NAME FILE STRING: ids of the processes called NAME with STRING, whole, among what /proc/ID/FILE (cmdline, environ) lists
+processes() {
+    for pr_d in $(grep -lsxF -e "$1" /proc/[0-9]*/comm); do
+        pr_d=${pr_d%/comm}
+        if grep -qszxF -e "$3" "$pr_d/$2"; then echo "${pr_d#/proc/}"; fi
+    done
+}
+
 # fails TEXT PATTERN COMMAND...: exit code 1, the pattern in the output, on one line only
 fails() {
     f_text=$1

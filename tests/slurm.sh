@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# A private Slurm on this machine's loopback: two nodes of 16 processors and 8 pretended GPUs each. Source it; needs root
+# A private Slurm on this machine's loopback: two nodes of 16 processors and 8 pretended GPUs each. Source it after lib.sh; needs root
 # and the packages of tests/packages.txt. slurm_up DIR, then SLURM_CONF is set; slurm_down ends what slurm_up began.
 
 slurm_conf() { # slurm_conf HOST PORT
@@ -87,8 +87,8 @@ slurm_down() {
     done
     sleep 0.5
     # step daemons that outlived their slurmd, and their tasks
-    for s_p in $(pgrep -x slurmstepd) $(pgrep -x srun) $(pgrep -x reel); do
-        cat "/proc/$s_p/environ" 2> /dev/null | tr '\0' '\n' | grep -qx "SLURM_CONF=$SLURM_CONF" && kill -KILL "$s_p" 2> /dev/null
+    for s_d in slurmstepd srun reel; do
+        for s_p in $(processes $s_d environ "SLURM_CONF=$SLURM_CONF"); do kill -KILL "$s_p" 2> /dev/null; done
     done
     return 0
 }

@@ -78,22 +78,14 @@ cut_job() { # cut_job NAME RESTARTS TEXT WHAT [sbatch option...]
     verdict $? "$c_text: the job was restarted"
     same "$c_text: the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/$c_name/checkpoint-$steps")"
 }
-a_rank() { # of a run: the process of one rank
-    pgrep -x reel | while read -r r_p; do
-        if tr '\0' '\n' < "/proc/$r_p/cmdline" | grep -qx "$TMPDIR/$1"; then echo "$r_p"; fi
-    done | tail -n 1
-}
+a_rank() { processes reel cmdline "$TMPDIR/$1" | tail -n 1; } # of a run
 usr1() { scancel --batch --signal=USR1 "$job"; }
 term() { scancel --batch --signal=TERM "$job"; }
 requeue() { scontrol requeue "$job"; }
 kill_rank() { kill -KILL "$(a_rank "$1")"; }
 kill_node() { # the second node: its daemon, the step there and its rank
-    k_list=$(slurm_pid slurmd-n2)
-    for k_p in $(pgrep -x slurmstepd); do
-        tr '\0' '\n' < "/proc/$k_p/environ" | grep -qx SLURMD_NODENAME=n2 && k_list="$k_list $k_p"
-    done
-    # shellcheck disable=SC2086 # a list
-    kill -KILL $k_list "$(a_rank "$1")"
+    # shellcheck disable=SC2046 # a list
+    kill -KILL $(slurm_pid slurmd-n2) $(processes slurmstepd environ SLURMD_NODENAME=n2) "$(a_rank "$1")"
     scontrol update nodename=n2 state=down reason=lost
     slurmd_up n2
     scontrol update nodename=n2 state=resume

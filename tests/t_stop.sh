@@ -28,11 +28,7 @@ reached() {
     done
     return 1
 }
-ranks() { # the processes of a run, not its launchers
-    for r_p in $(pgrep -x reel); do
-        if tr '\0' '\n' < "/proc/$r_p/cmdline" | grep -qx "$TMPDIR/$1"; then echo "$r_p"; fi
-    done
-}
+ranks() { processes reel cmdline "$TMPDIR/$1"; } # of a run
 ended() { # ended TEXT CODE: the run in the background
     wait $pid
     e_rc=$?

@@ -87,11 +87,7 @@ train 2 "$TMPDIR/killed" $slow > "$TMPDIR/out" 2>&1 &
 job=$!
 n=0
 while [ ! -f "$TMPDIR/killed/checkpoint-20/commit.json" ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
-for e in $(grep -ls "$TMPDIR/killed" /proc/[0-9]*/cmdline); do # ranks, not their launchers
-    e=${e%/cmdline}
-    [ "$(cat "$e/comm" 2> /dev/null)" != reel ] || victim=${e#/proc/}
-done
-kill -9 "$victim"
+kill -9 "$(processes reel cmdline "$TMPDIR/killed" | tail -n 1)"
 n=0
 while kill -0 $job 2> /dev/null && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
 if kill -0 $job 2> /dev/null; then not_ok "a killed rank ends the job"; else ok "a killed rank ends the job"; fi
