@@ -34,6 +34,7 @@ fi
 # the CUDA backend on its double
 if [ $rc -eq 0 ]; then
     out=$(make -s -C "$build" check-cuda 2>&1)
+    rc=$?
     echo "$out"
     read -r cuda_passed cuda_failed <<< "$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' <<< "$out" | tail -n 1)"
 fi
