@@ -60,7 +60,7 @@ for model in 1.3b 14b; do
                 verdict $? "$model at $size on $n ranks is refused: $(grep -o 'needs.*fit.*' "$TMPDIR/plan" | head -1)"
                 # a proposal is one: it fits
                 set -- $(sed -n '/fit with/,$s/^  hsdp_replicate_dim \([0-9]*\), hsdp_shard_dim \([0-9]*\), sp_size \([0-9]*\), tp_size \([0-9]*\), train_batch_size 1 x \([0-9]*\) rounds\(.*\): .*/\1 \2 \3 \4 \5 \6/p' "$TMPDIR/plan" | head -1)
-                [ $# -ge 5 ] || continue
+                grep -q ' fit with$' "$TMPDIR/plan" || continue
                 set -- "$1" "$2" "$3" "$4" "$5" $(case "$*" in *full*) echo --training.model.enable_gradient_checkpointing_type full ;; esac)
                 r=$1 s=$2 p=$3 t=$4 k=$5
                 shift 5
@@ -79,7 +79,7 @@ verdict $? "a machine is measured" || show "$TMPDIR/out"
 [ "$(grep -c '^[a-z_]*: [0-9.e+-]*' "$TMPDIR/here")" = 8 ] && ! grep -q '^node_bandwidth: 0' "$TMPDIR/here"
 verdict $? "all rates are in the file"
 "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu --machine "$TMPDIR/here" > "$TMPDIR/out" 2>&1
-grep -q "^time on $TMPDIR/here\|^time on .*: compute" "$TMPDIR/out"
+grep -q "^time on $TMPDIR/here: compute" "$TMPDIR/out"
 verdict $? "and a plan reads it" || show "$TMPDIR/out"
 echo 'gemm: fast' > "$TMPDIR/bad"
 fails "a file with another line" '"gemm: fast" is not a rate' "$reel" plan --config "$tiny" --machine "$TMPDIR/bad"
