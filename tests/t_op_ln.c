@@ -87,6 +87,7 @@ int main(void)
         { 1, 1, 1, 1, REEL_F32, 0 },    { 1, 3, 1, 8, REEL_F32, 1 },     { 2, 65, 1, 37, REEL_F32, 0 },
         { 3, 70, 5, 129, REEL_F32, 1 }, { 1, 300, 300, 16, REEL_F32, 0 }, { 1, 522, 3, 24, REEL_F32, 0 },
         { 2, 66, 3, 48, REEL_BF16, 0 }, { 1, 130, 1, 100, REEL_BF16, 1 },
+        { 1, 5, 1, 264, REEL_F32, 0 },
     };
 
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
