@@ -145,15 +145,13 @@ static void collectives(struct bench *b)
     }
 }
 
-static reel_err open_bench(struct bench *b, const struct reel_module *m)
+static reel_err open_bench(struct bench *b, const struct reel_module *m, int gpus)
 {
     struct reel_mesh_dims d = { .world = b->world.size, .replicate = 1, .shard = b->world.size, .sp = 1, .tp = 1 };
-    struct reel_gpus g;
     size_t share = b->tokens < 4096 ? 64 : 1; /* a trial needs little */
 
-    reel_gpus_look(&g, m);
     REEL_TRY(reel_mesh_open(&b->mesh, &b->world, &d));
-    REEL_TRY(reel_backend_open_device(&b->be, m, b->world.rank % g.n));
+    REEL_TRY(reel_backend_open_device(&b->be, m, b->world.rank % gpus));
     REEL_TRY(reel_mesh_attach(&b->mesh, b->be));
     REEL_TRY(reel_arena_open(&b->a, b->be, "bench", ARENA / share));
     REEL_TRY(reel_arena_open(&b->scratch, b->be, "scratch", SCRATCH / share));
@@ -193,7 +191,7 @@ int main(int argc, char **argv)
         return rc;
     }
     b.tokens = argc > 1 ? atol(argv[1]) : 32760;
-    if (reel_agree(&b.world, open_bench(&b, m))) {
+    if (reel_agree(&b.world, open_bench(&b, m, g.n))) {
         if (!b.world.rank) reel_err_print(reel_errrec());
         reel_comm_stop();
         return 1;
