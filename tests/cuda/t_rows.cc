@@ -144,9 +144,9 @@ static double error_of(const mem &m)
 
     for (int64_t i = 0; i < m.n; i++) {
         double a = get(m, m.dev, i), b = get(m, m.cpu.data(), i), e = fabs(a - b);
-        if (a != a && b != b) e = 0;
+        if (a == b || (a != a && b != b)) e = 0;
         if (!(e <= worst)) worst = e == e ? e : HUGE_VAL;
-        if (fabs(b) > largest) largest = fabs(b);
+        if (std::isfinite(b) && fabs(b) > largest) largest = fabs(b);
     }
     return worst / largest;
 }
