@@ -87,6 +87,9 @@ struct Call {
     Call(const Call &) = delete;
     cudaError_t error;
 };
+#define ENTER(name)                                                                                                    \
+    fake::Call call(name);                                                                                             \
+    if (call.error) return call.error
 cudaError_t injected(const char *call); /* does FAKE_FAIL name it, now? Then its error */
 cudaError_t report(cudaError_t e);      /* e, kept for cudaGetLastError */
 void break_device(cudaError_t e);       /* from now on every call returns e */
@@ -114,7 +117,7 @@ struct Alloc : simt::Allocation {
 /* 256-aligned, filled with 0xFF (NaN in every float type), end flush with a page that nobody may touch; the
  * addresses are never used again. NULL if the device has no room. */
 void *device_alloc(size_t bytes);
-bool device_free(void *p);
+void device_free(void *p);
 const Alloc *find(const void *p); /* the allocation at or before p, live or not, or NULL */
 bool is_device(const void *p);
 /* The same bytes where the double itself may touch them. */
@@ -127,7 +130,7 @@ unsigned char *arena();
 size_t arena_bytes();
 
 void *pinned_alloc(size_t bytes);
-bool pinned_free(void *p);
+void pinned_free(void *p);
 bool is_pinned(const void *p);
 /** in_flight - from now until the host has waited for op, a copy owns these pinned bytes. */
 void in_flight(const OpP &op, const void *p, size_t n, bool copy_writes);

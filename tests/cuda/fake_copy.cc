@@ -6,10 +6,6 @@
 
 using namespace fake;
 
-#define ENTER(name)                                                                                                    \
-    Call call(name);                                                                                                   \
-    if (call.error) return call.error
-
 /* `rows` rows of w bytes, dp and sp apart */
 struct Copy {
     char *d;

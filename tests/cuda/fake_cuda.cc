@@ -187,10 +187,6 @@ CUstream_st *stream_of(cudaStream_t s)
 } // namespace fake
 using namespace fake;
 
-#define ENTER(name)                                                                                                    \
-    Call call(name);                                                                                                   \
-    if (call.error) return call.error
-
 extern "C" {
 
 cudaError_t cudaGetDeviceCount(int *n)

@@ -150,7 +150,7 @@ void check_redzones(const char *after)
         if (a.second.live) check_redzone(a.second, after);
 }
 
-bool device_free(void *p)
+void device_free(void *p)
 {
     auto it = allocs.find((uintptr_t)p);
     char words[160];
@@ -164,7 +164,6 @@ bool device_free(void *p)
     device_memory(a.device).used -= a.bytes;
     unsigned char *lo = mine + (size_t)(a.p - user) / PAGE * PAGE;
     madvise(lo, up(a.bytes, PAGE), MADV_REMOVE);
-    return true;
 }
 
 const Alloc *find(const void *p)
@@ -228,7 +227,7 @@ void *pinned_alloc(size_t bytes)
     return n.user;
 }
 
-bool pinned_free(void *p)
+void pinned_free(void *p)
 {
     auto it = pinned.find((uintptr_t)p);
 
@@ -236,7 +235,6 @@ bool pinned_free(void *p)
     munmap(it->second.user, up(it->second.bytes, PAGE));
     munmap(it->second.mine, up(it->second.bytes, PAGE));
     pinned.erase(it);
-    return true;
 }
 
 bool is_pinned(const void *p)

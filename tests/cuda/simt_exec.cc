@@ -13,7 +13,7 @@ namespace simt
 
 Thread *cur;
 Block block;
-Stats stats;
+uint64_t switches;
 
 unsigned char *stacks;
 const size_t stacks_bytes = (size_t)STACKS_MAX * STACK_BYTES;
@@ -85,7 +85,7 @@ static void *idle_worker()
 /* Leaves the running thread or worker at *save and continues with `next`, or with the scheduler. */
 static void go(void **save, Lane *next)
 {
-    stats.switches++;
+    switches++;
     if (!next) {
         simt_switch(save, scheduler_sp);
     } else if (is_fresh(next)) {
@@ -167,7 +167,6 @@ void barrier(int id, int count, At at)
     Barrier *b = &block.barrier[id & (BARRIERS - 1)];
     int need = count ? count : block.threads;
 
-    stats.barriers++;
     if (id < 0 || id >= BARRIERS) error(at.file, at.line, "barrier %d: there are 16", id);
     if (count % LANES) error(at.file, at.line, "barrier %d of %d threads: whole warps only", id, count);
     if (!b->arrived) {
@@ -221,7 +220,6 @@ void collective(uint32_t mask, WarpOp op, void *payload, At at)
     Warp *w = &block.warp[l->warp];
     uint32_t bit = 1u << l->lane;
 
-    stats.collectives++;
     if (!(mask & bit))
         error(at.file, at.line, "lane %d calls a warp collective whose mask %08x leaves it out", l->lane,
               mask);
@@ -349,8 +347,6 @@ void run_block()
         deadlock();
         return;
     }
-    stats.blocks++;
-    stats.threads += (uint64_t)block.threads;
 }
 
 } // namespace simt

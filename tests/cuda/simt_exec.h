@@ -23,7 +23,6 @@ struct Copy {
 
 struct Lane : Thread {
     void *sp;      /* where it stands while it waits */
-    int stack;     /* that it stands on */
     int barrier;   /* that it waits at, -1: none */
     uint32_t mask; /* of the warp collective it waits in */
     WarpOp op;

@@ -49,10 +49,6 @@ int errors()
 {
     return n_errors;
 }
-void clear_errors()
-{
-    n_errors = 0;
-}
 void abort_on_error(bool yes)
 {
     aborts = yes;
@@ -293,7 +289,6 @@ void run(Launch &l)
     }
     cur = NULL;
     in_kernel = false;
-    stats.launches++;
 }
 
 /* ---- accesses that the primitives make known in every build ---- */

@@ -17,7 +17,6 @@ void run(Launch &l);
 /* One line on stderr that names kernel, block, thread and line (file may be NULL); then aborts, unless told not to. */
 void error(const char *file, int line, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int errors();
-void clear_errors();
 void abort_on_error(bool yes);
 
 /* A kernel's name as the compiler mangled it. */
@@ -97,11 +96,7 @@ inline bool is_stack(const void *p)
 }
 int running_threads(); /* of the block */
 
-/* What ran, for reports and tests. */
-struct Stats {
-    uint64_t launches, blocks, threads, switches, barriers, collectives, mma, ldmatrix;
-};
-extern Stats stats;
+extern uint64_t switches; /* between stacks, so far */
 
 } // namespace simt
 

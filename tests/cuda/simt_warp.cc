@@ -74,7 +74,6 @@ void mma_bf16_op(void **payload, uint32_t mask)
     Tile t;
 
     if (!whole_warp(mask, "mma")) return;
-    stats.mma++;
     gather_bf16(&t, payload);
     for (int i = 0; i < 16; i += 4) {
         Row8 d0 = t.d[i], d1 = t.d[i + 1], d2 = t.d[i + 2], d3 = t.d[i + 3];
@@ -100,7 +99,6 @@ template <bool TRANS> static void ldmatrix(void **payload, uint32_t mask)
     uint16_t m[4][8][8];
 
     if (!whole_warp(mask, "ldmatrix")) return;
-    stats.ldmatrix++;
     for (int l = 0; l < 32; l++) memcpy(m[l >> 3][l & 7], ((LdMatrix *)payload[l])->row, 16);
     for (int l = 0; l < 32; l++) {
         int g = l >> 2, c = (l & 3) * 2;

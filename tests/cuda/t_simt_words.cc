@@ -142,12 +142,12 @@ static void check_multiply(int b_kn)
 
 static void check_loops(void)
 {
-    uint64_t before = simt::stats.switches;
+    uint64_t before = simt::switches;
 
     check_number();
-    TAP_OK(simt::stats.switches - before <= 12 * 7 * 2,
+    TAP_OK(simt::switches - before <= 12 * 7 * 2,
            "%s: a kernel without barriers is a loop, %d switches for 84 warps", order_name,
-           (int)(simt::stats.switches - before));
+           (int)(simt::switches - before));
 }
 
 int main(void)
