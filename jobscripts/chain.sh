@@ -5,7 +5,6 @@ set -u
 script=chain.sh
 # shellcheck source=jobscripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-load_site
 count=4
 if [ "${1-}" = -n ]; then
     count=${2-}
@@ -17,11 +16,12 @@ job=$jobscripts/$1 # by its name alone, or by its path
 [ -f "$job" ] || job=$(resolve "job script" "$1") || exit 1
 shift
 command -v sbatch > /dev/null || die "no sbatch here: a chain is a matter of a batch system"
-after=()
+before='' # a job waits until none of those before it has finished the run; once one has, Slurm cancels the rest
 for ((k = 1; k <= count; k++)); do
     # shellcheck disable=SC2086 # options are words
-    id=$(REQUEUE=no sbatch --parsable $SBATCH_OPTS "${after[@]}" "$job" "$@") || die "sbatch failed; $((k - 1)) jobs are in the queue"
+    id=$(REQUEUE=no sbatch --parsable $SBATCH_OPTS ${before:+"--dependency=afternotok$before" --kill-on-invalid-dep=yes} "$job" "$@") ||
+        die "sbatch failed; $((k - 1)) jobs are in the queue"
     id=${id%%;*}
-    say "job $id, $k of $count${after[*]:+, ${after[0]}}"
-    after=("--dependency=afternotok:$id" --kill-on-invalid-dep=yes) # 0: the run is finished, the rest is cancelled
+    say "job $id, $k of $count${before:+, if none of ${before#:} finishes the run}"
+    before=$before:$id
 done

@@ -142,11 +142,17 @@ MPI=none submit alone sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$RE
 ended "a world of one in a step of two" FAILED
 said "says the cure" alone "srun --mpi=pmi2"
 
-# jobs that may not requeue themselves, in a chain: the wall clock ends the first ones
+# jobs that may not requeue themselves, in a chain
 # shellcheck disable=SC2046 # words
 chain=$(cd "$TMPDIR" && SBATCH_OPTS="--ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 --output=$TMPDIR/chain.log" \
-    "$jobs/chain.sh" -n 12 sft_1node.sh "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 chain) --max-wall 8s 2>&1)
-verdict $? "a chain of jobs"
-for job in $(echo "$chain" | sed -n 's/^chain.sh: job \([0-9]*\),.*/\1/p'); do job_wait "$job" 60; done
-same "a chain reaches the end" "$want" "$(hash "$TMPDIR/chain/checkpoint-$steps")"
+    "$jobs/chain.sh" -n 4 sft_1node.sh "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 chain) 2>&1)
+verdict $? "a chain of four jobs"
+# shellcheck disable=SC2046 # job numbers
+set -- $(echo "$chain" | sed -n 's/^chain.sh: job \([0-9]*\),.*/\1/p')
+reached chain 130
+scancel --batch --signal=USR1 "$1"
+for job in "$@"; do job_wait "$job" 90; done
+same "the first is ended, the second finishes the run, the others are cancelled" "FAILED COMPLETED CANCELLED CANCELLED" \
+    "$(job_state "$1") $(job_state "$2") $(job_state "$3") $(job_state "$4")"
+same "the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/chain/checkpoint-$steps")"
 plan
