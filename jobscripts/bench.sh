@@ -14,7 +14,6 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 [ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh"
-load_site
 in_job || submit "$@"
 d=--training.distributed
 [ $# -gt 0 ] || set -- configs/sft_1.3b.yaml $d.num_gpus "$SLURM_NTASKS" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$SLURM_NTASKS"
@@ -24,10 +23,7 @@ cd "$root" || exit 1
 program
 args=(--training.loop.max_train_steps 20 "$@" --training.checkpoint.output_dir null)
 judge "$SLURM_NTASKS" "$config" "${args[@]}"
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK-1}
 say "$SLURM_NTASKS ranks on $SLURM_JOB_NODELIST: $(sed -n "s/^model name[^:]*: //p" /proc/cpuinfo | head -n 1)"
 nvidia-smi -L 2> /dev/null
-# shellcheck disable=SC2086 # options are words
-launch srun --mpi="$MPI" -K1 $SRUN_OPTS "${prefix[@]}" train --config "$config" "${args[@]}"
-rc=$?
-exit $rc
+run_ranks train --config "$config" "${args[@]}"
+exit $?

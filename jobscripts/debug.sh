@@ -9,7 +9,6 @@ script=debug.sh
 # shellcheck source=jobscripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 caller=$PWD
-load_site
 n=2 mode=none who=
 while :; do
     case ${1-} in

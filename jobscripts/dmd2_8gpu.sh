@@ -17,7 +17,6 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 [ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh"
-load_site
 in_job || submit "$@"
 d=--training.distributed
 [ $# -gt 0 ] || set -- configs/dmd2_1.3b.yaml $d.num_gpus 8 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 4

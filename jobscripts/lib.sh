@@ -141,6 +141,14 @@ launch() { # launch COMMAND...
     return $rc
 }
 
+# The program on all tasks of the job. Returns its exit code.
+run_ranks() { # run_ranks ARGUMENT...
+    export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK-1} # srun does not inherit it
+    say "srun --mpi=$MPI -K1 $SRUN_OPTS ${prefix[*]} $*"
+    # shellcheck disable=SC2086 # options are words
+    launch srun --mpi="$MPI" -K1 $SRUN_OPTS "${prefix[@]}" "$@"
+}
+
 # One copy of DATA per node; $data is the copy's place.
 stage() {
     data=$DATA
@@ -156,7 +164,7 @@ stage() {
 
 # job_train CONFIG [argument...]: from the last checkpoint, if there is one
 job_train() {
-    local config rc args=()
+    local config args=()
     config=$(resolve configuration "$1") || exit 1
     shift
     cd "$root" || exit 1
@@ -167,11 +175,9 @@ job_train() {
     judge "$SLURM_NTASKS" "$config" "${args[@]}"
     stage
     [ "$data" = "$DATA" ] || args+=(--training.data.data_path "$data")
-    export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK-1}
     say "job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}, $SLURM_NTASKS ranks on $SLURM_JOB_NUM_NODES nodes ($SLURM_JOB_NODELIST)"
-    say "srun --mpi=$MPI -K1 $SRUN_OPTS ${prefix[*]} train --config $config ${args[*]}"
-    # shellcheck disable=SC2086 # options are words
-    launch srun --mpi="$MPI" -K1 $SRUN_OPTS "${prefix[@]}" train --config "$config" "${args[@]}"
-    rc=$?
-    conclude $rc
+    run_ranks train --config "$config" "${args[@]}"
+    conclude $?
 }
+
+load_site

@@ -16,7 +16,6 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 [ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh"
-load_site
 in_job || submit "$@"
 program
 out='' captions='' args=()
@@ -42,8 +41,5 @@ if [ -n "${SLURM_ARRAY_TASK_ID-}" ]; then
     captions=${out%.h5}.captions
 fi
 [ -z "$captions" ] || args+=(--captions "$captions")
-export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK-1}
-say "srun --mpi=$MPI -K1 $SRUN_OPTS ${prefix[*]} preprocess --output $out ${args[*]}"
-# shellcheck disable=SC2086 # options are words
-launch srun --mpi="$MPI" -K1 $SRUN_OPTS "${prefix[@]}" preprocess --output "$out" "${args[@]}"
+run_ranks preprocess --output "$out" "${args[@]}"
 conclude $?

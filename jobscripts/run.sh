@@ -12,7 +12,6 @@ script=run.sh
 # shellcheck source=jobscripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 caller=$PWD
-load_site
 [ $# -gt 0 ] || die "which run? run.sh CONFIG [ARGUMENT...] [--resume CHECKPOINT]"
 config=$(resolve configuration "$1") || exit 1
 shift
