@@ -74,6 +74,11 @@ void reel_comm_stop(void); /* MPI_Finalize; Collective(world) */
  */
 reel_err reel_comm_check_launch(const struct reel_comm *world, const char *step_tasks);
 
+/* A list of numbers or pairs for an error message; what does not fit is cut with "...". */
+struct reel_list { char s[160]; int n, full; };
+/** reel_divisors - numbers that divide of_a, and of_b unless it is 0, as l->s: "1, 2, 4". Local. */
+const char *reel_divisors(struct reel_list *l, int of_a, int of_b);
+
 /**
  * reel_mesh_check - judge dims without MPI; the message names numbers that would work. Symmetric.
  * @heads  attention heads of the model, or 0 while it is not known

@@ -28,10 +28,7 @@ static struct reel_comm *axis_comm(struct reel_mesh *m, int a)
 
 /* ---- rules -------------------------------------------------------------------------------- */
 
-/* A list of numbers or pairs for an error message; what does not fit is cut with "...". */
-struct list { char s[160]; int n, full; };
-
-__attribute__((format(printf, 2, 3))) static void list_add(struct list *l, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void list_add(struct reel_list *l, const char *fmt, ...)
 {
     char item[32];
     size_t at = strlen(l->s);
@@ -45,17 +42,17 @@ __attribute__((format(printf, 2, 3))) static void list_add(struct list *l, const
     snprintf(l->s + at, sizeof l->s - at, "%s%s", l->n++ ? ", " : "", l->full ? "..." : item);
 }
 
-static const char *divisors(struct list *l, int of_a, int of_b)
+const char *reel_divisors(struct reel_list *l, int of_a, int of_b)
 {
-    *l = (struct list){ .n = 0 };
+    *l = (struct reel_list){ .n = 0 };
     for (int k = 1; k <= of_a; k++)
         if (of_a % k == 0 && (!of_b || of_b % k == 0)) list_add(l, "%d", k);
     return l->s;
 }
 
-static const char *splits(struct list *l, int hsdp)
+static const char *splits(struct reel_list *l, int hsdp)
 {
-    *l = (struct list){ .n = 0 };
+    *l = (struct reel_list){ .n = 0 };
     for (int k = 1; k <= hsdp; k++)
         if (hsdp % k == 0) list_add(l, "%d x %d", k, hsdp / k);
     return l->s;
@@ -70,12 +67,12 @@ static reel_err check_positive(const char *key, int value)
 static reel_err check_product(const struct reel_mesh_dims *d)
 {
     int64_t product = (int64_t)d->replicate * d->shard * d->tp;
-    struct list l;
+    struct reel_list l;
 
     if (product == d->world) return REEL_OK;
     if (d->world % d->tp)
         return REEL_FAIL(REEL_ECONFIG, "tp_size %d does not divide the %d ranks of the job; tp_size %s would",
-                         d->tp, d->world, divisors(&l, d->world, 0));
+                         d->tp, d->world, reel_divisors(&l, d->world, 0));
     return REEL_FAIL(REEL_ECONFIG,
                      "hsdp_replicate_dim %d x hsdp_shard_dim %d x tp_size %d = %lld, but the job has %d rank%s; "
                      "with tp_size %d, replicate x shard of %s would work",
@@ -86,22 +83,22 @@ static reel_err check_product(const struct reel_mesh_dims *d)
 static reel_err check_sp(const struct reel_mesh_dims *d)
 {
     int hsdp = d->replicate * d->shard;
-    struct list l;
+    struct reel_list l;
 
     if (hsdp % d->sp == 0) return REEL_OK;
     return REEL_FAIL(REEL_ECONFIG,
                      "sp_size %d does not divide hsdp_replicate_dim %d x hsdp_shard_dim %d = %d; sp_size %s would",
-                     d->sp, d->replicate, d->shard, hsdp, divisors(&l, hsdp, 0));
+                     d->sp, d->replicate, d->shard, hsdp, reel_divisors(&l, hsdp, 0));
 }
 
 static reel_err check_heads(const struct reel_mesh_dims *d, int heads)
 {
-    struct list l;
+    struct reel_list l;
 
     if (heads == 0) return REEL_OK;
     if (heads % d->tp)
         return REEL_FAIL(REEL_ECONFIG, "the model's %d heads cannot be split over tp_size %d; tp_size %s would work",
-                         heads, d->tp, divisors(&l, heads, d->world));
+                         heads, d->tp, reel_divisors(&l, heads, d->world));
     return REEL_OK;
 }
 

@@ -29,32 +29,22 @@ static void mesh_dims(const struct reel_config *cfg, struct reel_mesh_dims *d)
                                   .sp = (int)c->sp_size, .tp = (int)c->tp_size };
 }
 
-/* Numbers up to n that divide it and leave nothing of `of`, for a message. */
-static const char *divisors(char *buf, size_t size, int n, int of)
-{
-    size_t at = 0;
-
-    for (int k = 1; k <= n; k++)
-        if (n % k == 0 && of % k == 0 && at < size) at += (size_t)snprintf(buf + at, size - at, "%s%d", at ? ", " : "", k);
-    return buf;
-}
-
 /* Whether the tensor parallel ranks can share out a model, with the bits that are asked for. */
 static reel_err check_tp(const struct reel_run *r, struct reel_model *m)
 {
     const char *key = "training.distributed.tp_size";
     int tp = r->mesh.dims.tp, world = r->mesh.dims.world, layout = r->cfg->training.reproducibility == REEL_REPRO_LAYOUT;
-    char list[160];
+    struct reel_list list;
 
     if (tp > 1 && !m->pieces)
         return reel_config_fail(r->cfg, key, "model %s of the %s knows no tensor parallelism; use 1", m->ops->name, m->role);
     if (m->heads % tp)
         return reel_config_fail(r->cfg, key, "the %d heads of the %s cannot be split over %d ranks; use one of %s", m->heads, m->role,
-                                tp, divisors(list, sizeof list, m->heads, world));
+                                tp, reel_divisors(&list, m->heads, world));
     if (tp > 1 && layout && m->pieces % tp)
         return reel_config_fail(r->cfg, key, "sums over the %d heads and the hidden features of the %s are made of %d pieces, which cannot be "
                                 "dealt out to %d ranks with the same bits; use one of %s, or training.reproducibility: resume",
-                                m->heads, m->role, m->pieces, tp, divisors(list, sizeof list, m->pieces, world));
+                                m->heads, m->role, m->pieces, tp, reel_divisors(&list, m->pieces, world));
     return REEL_OK;
 }
 
