@@ -193,6 +193,12 @@ static double compute_seconds(const struct reel_run *r)
     return s;
 }
 
+/* The card's data sheet, which gives bf16 products, if the run makes such; NULL: what products reach is measured. */
+static const struct reel_gpu_spec *sheet(const struct reel_run *r)
+{
+    return r->role[REEL_STUDENT].compute == REEL_BF16 ? reel_backend_spec(r->be) : NULL;
+}
+
 static void print_rates(struct reel_run *r, double peak)
 {
     double v[2] = { r->prof.flops / fmax(compute_seconds(r), 1e-9), peak };
@@ -202,7 +208,7 @@ static void print_rates(struct reel_run *r, double peak)
     reel_comm_sum(r->world, &read, 1);
     if (r->world->rank) return;
     printf("model FLOP/s       %10.1f GFLOP/s over %.1f GFLOP/s of %s, %.1f%%\n", v[0] * 1e-9, v[1] * 1e-9,
-           reel_backend_spec(r->be) ? "the cards' data sheet (MFU)" : "GEMM", 100 * v[0] / v[1]);
+           sheet(r) ? "the cards' data sheet (MFU)" : "GEMM", 100 * v[0] / v[1]);
     printf("%-18s %10.1f MiB\n", "data read", read / MIB);
     reel_mesh_print_traffic(&r->mesh, stdout);
 }
@@ -225,7 +231,7 @@ void reel_report_table(struct reel_run *r)
     double peak;
 
     if (r->flags.quiet || r->prof.steps == 0) return;
-    peak = reel_backend_spec(r->be) ? reel_backend_spec(r->be)->flops : reel_machine_gemm(r->be, r->world);
+    peak = sheet(r) ? sheet(r)->flops : reel_machine_gemm(r->be, r->world);
     print_phases(r);
     print_rates(r, peak);
     print_memory(r);
