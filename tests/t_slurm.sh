@@ -1,7 +1,7 @@
 #!/bin/sh
 # The job scripts under a real Slurm of two nodes: each runs a tiny configuration; jobs that are preempted, killed, lose a rank or
 # a node or run out of time start again and end with the weights of the run that nothing happened to.
-# timeout: 600
+# timeout: 1800
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 . "$REEL_SRC/tests/slurm.sh"
@@ -39,7 +39,7 @@ tiny_args() { # tiny_args RANKS OUT: of tests/tiny.yaml, the global batch is 8
         --override-output-dir "$TMPDIR/$2"
 }
 ended() { # ended TEXT STATE
-    job_wait "$job" 90
+    job_wait "$job" 300
     e_state=$(job_state "$job")
     if [ "$e_state" = "$2" ]; then ok "$1"; else not_ok "$1: $e_state"; show "$TMPDIR/$out.log" | tail -n 30; fi
 }
@@ -151,7 +151,7 @@ verdict $? "a chain of four jobs"
 set -- $(echo "$chain" | sed -n 's/^chain.sh: job \([0-9]*\),.*/\1/p')
 reached chain 130
 scancel --batch --signal=USR1 "$1"
-for job in "$@"; do job_wait "$job" 90; done
+for job in "$@"; do job_wait "$job" 300; done
 same "the first is ended, the second finishes the run, the others are cancelled" "FAILED COMPLETED CANCELLED CANCELLED" \
     "$(job_state "$1") $(job_state "$2") $(job_state "$3") $(job_state "$4")"
 same "the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/chain/checkpoint-$steps")"
