@@ -245,9 +245,11 @@ void reel_attn_bwd_runs(struct reel_stream *s, reel_tensor dq, reel_tensor dk, r
 {
     struct reel_mask all = { 0 };
     struct at z = check_at(s, __func__, q, k, v, o, lse, heads, all);
-    int64_t run = reel_rows_run_tok(r), runs = run ? reel_ceil_div(z.sq, run) : 0;
+    int64_t run, runs;
 
-    check_rows_struct(__func__, r);
+    check_rows_struct(__func__, r); /* before its runs are a divisor */
+    run = reel_rows_run_tok(r);
+    runs = run ? reel_ceil_div(z.sq, run) : 0;
     REEL_BUG_IF(r.b != z.b || r.s != z.sq, "%s: %lld samples of %lld queries, rows say %lld of %lld", __func__,
                 (long long)z.b, (long long)z.sq, (long long)r.b, (long long)r.s);
     check(s, __func__, "dk", dk, REEL_F32, z.b * runs * z.sk * z.d);

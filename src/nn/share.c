@@ -3,11 +3,6 @@
 #include "kernels/pieces.h"
 #include "nn/nn.h"
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* ---- who holds what ---- */
 
 /* rows of nb whole samples, or none of them */
@@ -109,7 +104,7 @@ void reel_share_sum(const struct reel_pass *c, reel_tensor x)
     reel_tensor flat, parts, own;
 
     if (!comm) return;
-    each = ceil_div(n, comm->size);
+    each = reel_ceil_div(n, comm->size);
     flat = reel_new(c->a, REEL_F32, REEL_DIMS(comm->size * each));
     parts = rows_new(c, REEL_F32, comm->size, each);
     own = reel_slice(flat, comm->rank * each, (comm->rank + 1) * each);

@@ -1,5 +1,6 @@
 /* Tensor parallel ranks of a pass: they hold all rows of the residual stream, and heads or hidden features each.
  * Shoeybi et al., Megatron-LM (2019); the order of sums is that of one rank. */
+#include "kernels/pieces.h"
 #include "nn/nn.h"
 
 static struct reel_comm *ranks_of(const struct reel_pass *c) { return c->mesh && c->mesh->tp.size > 1 ? &c->mesh->tp : NULL; }
@@ -13,7 +14,7 @@ struct reel_cut reel_tp_cut(const struct reel_pass *c, int sum, int cols)
     return (struct reel_cut){ sum ? pieces : 1, sum && ranks_of(c), cols ? pieces : 1 };
 }
 
-static int64_t share_of(const struct reel_comm *tp, int64_t rows) { return (rows + tp->size - 1) / tp->size; }
+static int64_t share_of(const struct reel_comm *tp, int64_t rows) { return reel_ceil_div(rows, tp->size); }
 
 reel_tensor reel_tp_partial(const struct reel_pass *c, int64_t rows, int64_t width)
 {
