@@ -85,12 +85,21 @@ static int64_t rounds_of(const struct reel_config *cfg, const struct layout *l)
     return all % groups ? 0 : all / groups;
 }
 
+/* Nothing is left to make again: the configuration says so of all that is trained. */
+static int is_full(const struct reel_config *cfg)
+{
+    int all = 1;
+
+    for (int i = 0; i < cfg->n_roles; i++) all &= !cfg->role[i].trainable || cfg->role[i].checkpointing == REEL_CKPTING_FULL;
+    return all;
+}
+
 static int search(struct layout *found, const struct reel_config *cfg, const struct reel_env *env, struct reel_comm *world,
                   const struct reel_machine *m, double room)
 {
     int n = 0, ranks = (int)cfg->training.distributed.num_gpus;
 
-    for (int full = 0; full < 2; full++)
+    for (int full = 0; full < 2 - is_full(cfg); full++)
         for (int tp = 1; tp <= 8; tp *= 2)
             for (int sp = 1; sp <= 8; sp *= 2)
                 for (int replicate = 1; replicate <= ranks / tp; replicate *= 2) {
