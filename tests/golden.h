@@ -66,6 +66,11 @@ double golden_get(const json_t *object, const char *key, double dflt);
 /** golden_json_number - number at a path like "loss" "each" of a JSON file, or dflt. */
 double golden_json_number(const char *path, const char *a, const char *b, const char *c, double dflt);
 
+/** golden_sampler, golden_few_step - one tensor of golden/schedulers' samplers and few_step files, against the samplers
+ * with the folder's formula for a network. 0: no such tensor. */
+int golden_sampler(struct golden *g, const struct reel_st *st, const struct reel_st_entry *e);
+int golden_few_step(struct golden *g, const struct reel_st *st, const struct reel_st_entry *e);
+
 #define GOLDEN_LATER 2 /* what a kind's function returns for a folder that is for a later version */
 
 typedef int golden_fn(struct golden *g, const char *dir); /* 0: ran; GOLDEN_LATER; else could not */

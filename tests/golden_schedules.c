@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "be/ops.h"
-#include "device.h"
 #include "golden.h"
 #include "nn/schedule.h"
 #include "optim/lr.h"
@@ -199,45 +197,6 @@ static void check_sigmas(struct sched_case *c, const struct reel_st_entry *e, co
     free(t), free(got);
 }
 
-/* `sde`: the next state is the estimate of the data, noised anew to the next level. */
-static void check_renoise(struct sched_case *c, const struct reel_st_entry *e, const struct few *f)
-{
-    const struct reel_st_entry *xe, *ne, *se;
-    float *want = golden_bytes(c->st, e->name, NULL), *x0 = sibling(c, f, "x0", &xe), *sigma = sibling(c, f, "sigma", &se), *noise, *got;
-    int64_t K = e->n[0], row = golden_count(e) / K, B = e->nd > 1 ? e->n[1] : 1;
-    struct reel_backend *be;
-    struct reel_stream s;
-    struct reel_arena a = { 0 };
-    struct golden_diff d = { 0 };
-    char key[32];
-
-    snprintf(key, sizeof key, "noise%d", f->j);
-    noise = golden_bytes(c->st, key, &ne);
-    if (!x0 || !sigma || !noise || golden_count(xe) != K * row || golden_count(ne) != (K - 1) * row || golden_count(se) != K) {
-        unknown(c, e);
-        return;
-    }
-    if (test_backend(&be, 1) || reel_arena_open(&a, be, "state", (size_t)(4 * row + B) * 4 + 2048)) abort();
-    reel_stream_init(&s, be, 0, &a);
-    got = malloc((size_t)row * sizeof *got);
-    for (int64_t k = 1; k < K; k++) {
-        int64_t n[5] = { B, 1, 1, 1, row / B };
-        reel_tensor y = reel_new(&a, REEL_F32, n, 5), x = reel_new(&a, REEL_F32, n, 5), z = reel_new(&a, REEL_F32, n, 5),
-                    l = reel_new(&a, REEL_F32, n, 1);
-        reel_put(&s, x, x0 + (k - 1) * row);
-        reel_put(&s, z, noise + (k - 1) * row);
-        reel_fill(&s, l, (double)sigma[k]);
-        reel_noise_mix(&s, y, x, z, l);
-        reel_get(&s, got, y);
-        golden_diff(&d, got, want + k * row, row);
-        reel_arena_reset(&a, 0);
-    }
-    golden_line(c->g, e->name, d.max_abs, d.max_abs / fmax(d.max_want, 1), 1e-6);
-    reel_arena_close(&a, be);
-    reel_backend_close(be);
-    free(want), free(x0), free(sigma), free(noise), free(got);
-}
-
 static void few_entry(struct sched_case *c, const struct reel_st_entry *e)
 {
     struct reel_sched tab;
@@ -251,19 +210,12 @@ static void few_entry(struct sched_case *c, const struct reel_st_entry *e)
     make_table(&tab, f.kind, f.shift);
     if (!strcmp(f.what, "timestep")) check_timesteps(c, e, &tab);
     else if (!strcmp(f.what, "sigma")) check_sigmas(c, e, &tab, &f);
-    else if (!strcmp(f.what, "state") && !strcmp(f.mode, "sde")) check_renoise(c, e, &f);
-    else if (!strcmp(f.what, "state")) golden_later(c->g, "few-step sampling without fresh noise (ode)");
-    else if (!strcmp(f.what, "x0")) golden_later(c->g, "few-step sampling of whole clips (x0)");
-    else unknown(c, e);
+    else if (!golden_few_step(c->g, c->st, e)) unknown(c, e);
 }
 
 static void sampler_entry(struct sched_case *c, const struct reel_st_entry *e)
 {
-    char what[96];
-
-    if (!strcmp(e->name, "x")) return;
-    snprintf(what, sizeof what, "the sampler %.*s", (int)strcspn(e->name, "/"), e->name);
-    golden_later(c->g, what);
+    if (strcmp(e->name, "x") != 0 && !golden_sampler(c->g, c->st, e)) unknown(c, e);
 }
 
 int golden_schedulers(struct golden *g, const char *dir)

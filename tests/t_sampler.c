@@ -13,8 +13,9 @@
 
 enum { B = 2, T = 5, C = 2, MOST = 50 };
 
-/* what a streaming network has seen: the sum of its finished chunks' first elements */
+/* what a streaming network has seen with one text: the sum of its finished chunks' first elements */
 struct reel_kv { double seen; int64_t frames, stores; };
+static const float context_t = 3;
 
 /* v(x, t, text) = 0.5 x + t/1000 + text[0] + seen, made of operators */
 static reel_tensor linear_net(struct reel_model *m, struct reel_arena *a, const struct reel_model_in *in,
@@ -26,7 +27,7 @@ static reel_tensor linear_net(struct reel_model *m, struct reel_arena *a, const 
     (void)kept;
     reel_get(m->s, &t, reel_slice(in->t, 0, 1));
     if (in->store_only) {
-        REEL_BUG_IF(t != 0 || in->frame0 != in->kv->frames, "a chunk is stored at t %g, frame %d", (double)t, (int)in->frame0);
+        REEL_BUG_IF(t != context_t || in->frame0 != in->kv->frames, "a chunk is stored at t %g, frame %d", (double)t, (int)in->frame0);
         reel_get(m->s, &x, reel_view(in->x.p, REEL_F32, REEL_DIMS(1)));
         in->kv->seen += (double)x;
         in->kv->frames += in->x.n[1];
@@ -63,7 +64,8 @@ struct rig {
     struct reel_draws *draws;
     struct reel_where where;
     float sigma[MOST + 1], eps[MOST][B][C][T];
-    double sig[MOST + 1], want[B][T][C], c, u;
+    double sig[MOST + 1], want[B][T][C], c, u, got[B][T][C]; /* got: by chunks, from the hook */
+    int looks, chunks;
 };
 
 static void level_list(struct rig *r, int n)
@@ -89,11 +91,45 @@ static void each_euler(struct rig *r, int b, int t, int c)
 
 static void each_fewstep(struct rig *r, int b, int t, int c, double seen)
 {
-    double x = (double)r->eps[0][b][c][t];
+    double x = (double)r->eps[0][b][c][t], x0 = 0, eps;
 
     for (int i = 0; i < r->p.steps; i++) {
-        x -= r->sig[i] * (0.5 * x + r->sig[i] + r->c + seen);
-        if (i + 1 < r->p.steps) x = (1 - r->sig[i + 1]) * x + r->sig[i + 1] * (double)r->eps[i + 1][b][c][t];
+        x0 = x - r->sig[i] * (0.5 * x + r->sig[i] + r->c + seen);
+        if (i + 1 == r->p.steps) break;
+        eps = r->p.ode ? (x - (1 - r->sig[i]) * x0) / r->sig[i] : (double)r->eps[i + 1][b][c][t];
+        x = (1 - r->sig[i + 1]) * x0 + r->sig[i + 1] * eps;
+    }
+    r->want[b][t][c] = x0;
+}
+
+static double lam(double sigma) { return log(fmax(1 - sigma, 1e-12)) - log(fmax(sigma, 1e-12)); }
+
+/* The residual form of the paper, with a linear solve instead of closed factors. */
+static void each_unipc(struct rig *r, int b, int t, int c, double seen)
+{
+    const double *s = r->sig;
+    int n = r->p.steps;
+    double x = (double)r->eps[0][b][c][t], m[MOST], last = 0;
+
+    for (int i = 0; i < n; i++) {
+        double v = 0.5 * x + s[i] + r->u + seen + r->p.guidance * (r->c - r->u), h, e;
+        m[i] = x - s[i] * v;
+        if (i) {
+            int p = i - 1 ? 2 : 1; /* order of step i - 1, which is never the last */
+            double d = m[i] - m[i - 1], D1 = 0, rk = 0, rho1 = 0, rho2 = 0.5, b1, b2;
+            h = lam(s[i]) - lam(s[i - 1]), e = expm1(-h);
+            if (p == 2) {
+                rk = (lam(s[i - 2]) - lam(s[i - 1])) / h;
+                D1 = (m[i - 2] - m[i - 1]) / rk;
+                b1 = (e / -h - 1) / e, b2 = 2 * ((e / -h - 1) / -h - 0.5) / e;
+                rho1 = (b1 - b2) / (1 - rk), rho2 = b1 - rho1;
+            }
+            x = s[i] / s[i - 1] * last - (1 - s[i]) * e * (m[i - 1] + rho1 * D1 + rho2 * d);
+        }
+        last = x;
+        h = lam(s[i + 1]) - lam(s[i]), e = expm1(-h);
+        x = s[i + 1] / s[i] * x - (1 - s[i + 1]) * e * m[i];
+        if (i && i < n - 1) x -= (1 - s[i + 1]) * e * 0.5 * (m[i - 1] - m[i]) / ((lam(s[i - 1]) - lam(s[i])) / h);
     }
     r->want[b][t][c] = x;
 }
@@ -101,33 +137,61 @@ static void each_fewstep(struct rig *r, int b, int t, int c, double seen)
 static void want(struct rig *r)
 {
     double seen = 0;
-    int chunk = (int)r->m.chunk, end = r->p.kind == REEL_SAMPLER_STREAMING ? T % chunk + chunk : T, begin = 0;
+    int chunk = (int)r->m.chunk, end = reel_sampler_streams(r->p.kind) ? T % chunk + chunk : T, begin = 0;
 
     for (int t = 0; t < T; t++) {
         if (t == end) seen += r->want[0][begin][0], begin = end, end += chunk;
         for (int b = 0; b < B; b++)
             for (int c = 0; c < C; c++)
-                if (r->p.kind == REEL_SAMPLER_EULER) each_euler(r, b, t, c);
-                else each_fewstep(r, b, t, c, seen);
+                switch (r->p.kind) {
+                case REEL_SAMPLER_EULER: each_euler(r, b, t, c); break;
+                case REEL_SAMPLER_UNIPC:
+                case REEL_SAMPLER_CAUSAL: each_unipc(r, b, t, c, seen); break;
+                default: each_fewstep(r, b, t, c, seen); break;
+                }
     }
+}
+
+/* Frames as they are finished. */
+static void chunk(void *ctx, int64_t lo, reel_tensor x)
+{
+    struct rig *r = ctx;
+    float part[B * T * C];
+    int n = (int)x.n[1];
+
+    reel_get(&r->s, part, x);
+    for (int b = 0; b < B; b++)
+        for (int i = 0; i < n * C; i++) r->got[b][lo + i / C][i % C] = (double)part[b * n * C + i];
+    r->chunks++;
+}
+
+static void look(void *ctx, int i, reel_tensor x)
+{
+    struct rig *r = ctx;
+
+    (void)x;
+    r->looks += i == r->looks;
 }
 
 static void check(struct rig *r, const char *name, int n)
 {
     float out[B][T][C];
     double worst = 0, scale = 1;
+    int streams = reel_sampler_streams(r->p.kind), chunks = r->m.chunk > T ? 1 : T / (int)r->m.chunk, same = 1;
 
     level_list(r, n);
     want(r);
+    r->looks = r->chunks = 0;
     reel_sample(&r->p, &r->io);
     reel_get(&r->s, out, r->io.x);
     for (int i = 0; i < B * T * C; i++) {
         double ref = (&r->want[0][0][0])[i];
         worst = fmax(worst, fabs((double)(&out[0][0][0])[i] - ref));
         scale = fmax(scale, fabs(ref));
+        same &= !streams || (double)(&out[0][0][0])[i] == (&r->got[0][0][0])[i];
     }
-    TAP_OK(worst < 1e-6 * scale, "%s, %d steps, guidance %g, chunks of %d: off by %.1e", name, n, r->p.guidance,
-           (int)r->m.chunk, worst);
+    TAP_OK(worst < 1e-6 * scale && same && r->looks == (streams ? 0 : n + 1) && r->chunks == (streams ? chunks : 0),
+           "%s, %d steps, guidance %g, chunks of %d: off by %.1e; hooks", name, n, r->p.guidance, (int)r->m.chunk, worst);
 }
 
 static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
@@ -157,7 +221,8 @@ static int rig_open(struct rig *r, struct reel_comm *world)
     r->io.uncond = reel_new(&r->a, REEL_F32, REEL_DIMS(B, 1, 1));
     reel_fill(&r->s, r->io.text, r->c);
     reel_fill(&r->s, r->io.uncond, r->u);
-    r->p = (struct reel_sampler){ .model = &r->m, .a = &r->step, .sigma = r->sigma, .noise = noise, .ctx = r, .guidance = 1 };
+    r->p = (struct reel_sampler){ .model = &r->m, .a = &r->step, .sigma = r->sigma, .noise = noise, .look = look, .chunk = chunk, .ctx = r,
+                                  .guidance = 1, .context_t = (double)context_t };
     return 0;
 }
 
@@ -166,13 +231,29 @@ static void checks(struct rig *r)
     for (int n = 1; n <= 40; n = n * 3 + 1)
         for (int g = 1; g <= 3; g += 2) {
             r->p.guidance = g;
+            r->p.kind = REEL_SAMPLER_EULER;
             check(r, "euler", n);
+            r->p.kind = REEL_SAMPLER_UNIPC;
+            check(r, "unipc", n);
+        }
+    r->p.kind = REEL_SAMPLER_CAUSAL;
+    for (r->m.chunk = 1; r->m.chunk <= T + 1; r->m.chunk++)
+        for (int g = 1; g <= 3; g += 2) {
+            r->p.guidance = g;
+            check(r, "causal", 5);
         }
     r->p.guidance = 1;
-    r->p.kind = REEL_SAMPLER_FEWSTEP;
-    for (int n = 1; n <= 4; n++) check(r, "fewstep", n);
-    r->p.kind = REEL_SAMPLER_STREAMING;
-    for (r->m.chunk = 1; r->m.chunk <= T; r->m.chunk++) check(r, "streaming", 3);
+    for (r->p.ode = 0; r->p.ode < 2; r->p.ode++) {
+        const char *how = r->p.ode ? ", ode" : "";
+        char name[32];
+        r->m.chunk = 1;
+        r->p.kind = REEL_SAMPLER_FEWSTEP;
+        snprintf(name, sizeof name, "fewstep%s", how);
+        for (int n = 1; n <= 4; n++) check(r, name, n);
+        r->p.kind = REEL_SAMPLER_STREAMING;
+        snprintf(name, sizeof name, "streaming%s", how);
+        for (; r->m.chunk <= T; r->m.chunk++) check(r, name, 3);
+    }
 }
 
 int main(int argc, char **argv)

@@ -1,77 +1,83 @@
 #include "models/sampler.h"
 
+#include <math.h>
+
 #include "be/ops.h"
+#include "nn/schedule.h"
 
-static void set_level(const struct reel_sampler *s, reel_tensor t, float sigma)
-{
-    reel_fill(s->model->s, t, (double)(1000.0f * sigma));
-}
-
-/* eps_k of whole clips, in the arena. */
-static reel_tensor noise(const struct reel_sampler *s, const int64_t shape[5], int k)
-{
-    reel_tensor eps = reel_new(s->a, REEL_F32, shape, 5);
-
-    s->noise(s->ctx, s->model->s, eps, k);
-    return eps;
-}
-
-/* ---- whole clips --------------------------------------------------------------------------- */
-
-static reel_tensor velocity(const struct reel_sampler *s, const struct reel_sampling_io *io, reel_tensor text)
-{
-    struct reel_model_in in = { .x = io->x, .t = io->t, .text = text, .sparsity = s->sparsity };
-
-    return s->model->ops->fwd(s->model, s->a, &in, NULL);
-}
-
-static void euler_step(const struct reel_sampler *s, const struct reel_sampling_io *io, int i)
-{
-    reel_tensor c, u;
-
-    c = velocity(s, io, io->text);
-    if (s->guidance != 1) { /* c <- g c + (1-g) u */
-        u = velocity(s, io, io->uncond);
-        reel_axpby(s->model->s, c, 1 - s->guidance, u, s->guidance);
-    }
-    reel_axpby(s->model->s, io->x, (double)(s->sigma[i + 1] - s->sigma[i]), c, 1);
-}
-
-/* x <- (1-sigma) x + sigma eps */
-static void renoise(const struct reel_sampler *s, reel_tensor x, reel_tensor eps, float sigma)
-{
-    reel_axpby(s->model->s, x, (double)sigma, eps, 1 - (double)sigma);
-}
-
-static void fewstep(const struct reel_sampler *s, const struct reel_sampling_io *io, int i)
-{
-    reel_axpby(s->model->s, io->x, -(double)s->sigma[i], velocity(s, io, io->text), 1);
-    if (i + 1 < s->steps) renoise(s, io->x, noise(s, io->x.n, i + 1), s->sigma[i + 1]);
-}
-
-static void sample_clips(const struct reel_sampler *s, const struct reel_sampling_io *io,
-                         void (*step)(const struct reel_sampler *, const struct reel_sampling_io *, int))
-{
-    for (int i = 0; i < s->steps; i++) {
-        if (s->look) s->look(s->ctx, i, io->x);
-        reel_arena_reset(s->a, 0);
-        set_level(s, io->t, s->sigma[i]);
-        step(s, io, i);
-    }
-    reel_arena_reset(s->a, 0);
-    if (s->look) s->look(s->ctx, s->steps, io->x);
-}
-
-/* ---- streaming ----------------------------------------------------------------------------- */
-
-/* One rollout. Clips are kept frame by frame: a chunk of frames is one run of memory. */
-struct rollout {
+/* Clips, or a chunk of their frames, on the way from noise to data. */
+struct walk {
     const struct reel_sampler *s;
     const struct reel_sampling_io *io;
-    struct reel_kv *kv;
-    reel_tensor clips; /* [T,B,CHW] */
-    size_t mark;       /* of the arena: what lies below stays */
+    reel_tensor x;
+    reel_tensor old[2], last; /* unipc: the last two estimates of the data, the last corrected state */
+    struct reel_kv *kv[2];    /* streaming: what text and uncond have seen */
+    int64_t lo;               /* streaming: first frame of x */
+    size_t mark;              /* of the arena: what lies below stays */
 };
+
+typedef void rule_fn(struct walk *w, int i);
+
+static reel_tensor pass(struct walk *w, int uncond, int store_only)
+{
+    struct reel_model *m = w->s->model;
+    struct reel_model_in in = { .x = w->x, .t = w->io->t, .text = uncond ? w->io->uncond : w->io->text, .kv = w->kv[uncond],
+                                .frame0 = w->lo, .store_only = store_only, .sparsity = w->kv[0] ? 0 : w->s->sparsity };
+
+    return m->ops->fwd(m, w->s->a, &in, NULL);
+}
+
+static void set_t(struct walk *w, int i)
+{
+    const struct reel_sampler *s = w->s;
+
+    reel_fill(s->model->s, w->io->t, (double)(s->t ? s->t[i] : 1000.0f * s->sigma[i]));
+}
+
+static reel_tensor velocity(struct walk *w, int i)
+{
+    const struct reel_sampler *s = w->s;
+    reel_tensor c;
+
+    set_t(w, i);
+    c = pass(w, 0, 0);
+    if (s->guidance != 1) reel_axpby(s->model->s, c, 1 - s->guidance, pass(w, 1, 0), s->guidance); /* c <- g c + (1-g) u */
+    return c;
+}
+
+/* ---- rules: one step each ------------------------------------------------------------------- */
+
+static void euler(struct walk *w, int i)
+{
+    const float *sigma = w->s->sigma;
+
+    reel_axpby(w->s->model->s, w->x, (double)(sigma[i + 1] - sigma[i]), velocity(w, i), 1);
+}
+
+static void unipc_correct(struct walk *w, int i, reel_tensor m)
+{
+    struct reel_unipc_correct c = reel_unipc_correct(w->s->sigma, w->s->steps, i);
+    struct reel_stream *s = w->s->model->s;
+
+    reel_axpby(s, w->last, c.m1, w->old[(i - 1) & 1], c.last);
+    if (i > 1) reel_axpby(s, w->last, c.m2, w->old[i & 1], 1);
+    reel_axpby(s, w->last, c.m, m, 1);
+}
+
+static void unipc(struct walk *w, int i)
+{
+    struct reel_unipc_predict p = reel_unipc_predict(w->s->sigma, w->s->steps, i);
+    struct reel_stream *s = w->s->model->s;
+    reel_tensor m = velocity(w, i);
+
+    reel_axpby(s, m, 1, w->x, -(double)w->s->sigma[i]); /* x0, of the state as it was predicted */
+    if (i) unipc_correct(w, i, m);
+    else reel_copy(s, w->last, w->x);
+    reel_copy(s, w->old[i & 1], m);
+    reel_copy(s, w->x, w->last);
+    reel_axpby(s, w->x, p.m, m, p.x);
+    if (i) reel_axpby(s, w->x, p.m1, w->old[(i - 1) & 1], 1);
+}
 
 static reel_tensor frame_major(struct reel_arena *a, struct reel_stream *s, reel_tensor x)
 {
@@ -82,7 +88,7 @@ static reel_tensor frame_major(struct reel_arena *a, struct reel_stream *s, reel
     return reel_reshape(y, REEL_DIMS(T, B, per));
 }
 
-/* frames [n,B,CHW] to clips x of n frames, and back */
+/* frames [n,B,CHW] to clips x of n frames */
 static void to_clips(struct reel_stream *s, reel_tensor x, reel_tensor frames)
 {
     int64_t n = frames.n[0], B = frames.n[1], per = frames.n[2];
@@ -90,39 +96,99 @@ static void to_clips(struct reel_stream *s, reel_tensor x, reel_tensor frames)
     reel_swap_tc(s, reel_reshape(x, REEL_DIMS(1, B, n, per)), reel_reshape(frames, REEL_DIMS(1, n, B, per)));
 }
 
-static reel_tensor pass(const struct rollout *r, reel_tensor x, int64_t lo, float sigma, int store_only)
+/* eps_k of these frames; it is drawn for whole clips. */
+static reel_tensor noise(struct walk *w, int k)
 {
-    struct reel_model *m = r->s->model;
-    struct reel_model_in in = { .x = x, .t = r->io->t, .text = r->io->text, .kv = r->kv, .frame0 = lo,
-                                .store_only = store_only };
+    const struct reel_sampler *s = w->s;
+    struct reel_stream *st = s->model->s;
+    reel_tensor eps = reel_new(s->a, REEL_F32, w->x.n, 5), whole;
 
-    set_level(r->s, r->io->t, sigma);
-    return m->ops->fwd(m, r->s->a, &in, NULL);
+    if (!w->kv[0]) {
+        s->noise(s->ctx, st, eps, k);
+        return eps;
+    }
+    whole = reel_new(s->a, REEL_F32, w->io->x.n, 5);
+    s->noise(s->ctx, st, whole, k);
+    to_clips(st, eps, reel_slice(frame_major(s->a, st, whole), w->lo, w->lo + w->x.n[1]));
+    return eps;
 }
 
-static void sample_chunk(const struct rollout *r, int64_t lo, int64_t hi)
+static void fewstep(struct walk *w, int i)
 {
-    const struct reel_sampler *s = r->s;
-    const int64_t *d = r->io->x.n;
-    reel_tensor frames = reel_slice(r->clips, lo, hi), v, eps;
-    reel_tensor x = reel_new(s->a, REEL_F32, REEL_DIMS(d[0], hi - lo, d[2], d[3], d[4]));
-    size_t mark = s->a->used;
+    struct reel_stream *s = w->s->model->s;
+    double now = (double)w->s->sigma[i], next = (double)w->s->sigma[i + 1], ratio = next / fmax(now, 1e-8);
+    reel_tensor m = velocity(w, i);
 
-    to_clips(s->model->s, x, frames);
-    for (int i = 0; i < s->steps; i++) {
-        reel_arena_reset(s->a, mark);
-        v = pass(r, x, lo, s->sigma[i], 0);
-        reel_axpby(s->model->s, x, -(double)s->sigma[i], v, 1);
-        if (i + 1 == s->steps) break;
-        reel_arena_reset(s->a, mark);
-        eps = reel_new(s->a, REEL_F32, x.n, 5);
-        to_clips(s->model->s, eps, reel_slice(frame_major(s->a, s->model->s, noise(s, d, i + 1)), lo, hi));
-        renoise(s, x, eps, s->sigma[i + 1]);
+    if (i + 1 == w->s->steps) {
+        reel_axpby(s, w->x, -now, m, 1);
+    } else if (w->s->ode) { /* (1-next) x0 + next eps, eps = (x - (1-now) x0)/now */
+        reel_axpby(s, m, 1, w->x, -now);
+        reel_axpby(s, w->x, 1 - next - ratio * (1 - now), m, ratio);
+    } else {
+        reel_axpby(s, w->x, -now, m, 1);
+        reel_arena_reset(w->s->a, w->mark);
+        reel_axpby(s, w->x, next, noise(w, i + 1), 1 - next);
     }
-    reel_arena_reset(s->a, mark);
-    if (hi < d[1]) pass(r, x, lo, 0, 1); /* nobody reads the cache after the last chunk */
+}
+
+static const struct { rule_fn *rule; int history, streams, guided; } kinds[REEL_NSAMPLER] = {
+    [REEL_SAMPLER_EULER] = { .rule = euler, .guided = 1 },
+    [REEL_SAMPLER_FEWSTEP] = { .rule = fewstep },
+    [REEL_SAMPLER_STREAMING] = { .rule = fewstep, .streams = 1 },
+    [REEL_SAMPLER_UNIPC] = { .rule = unipc, .history = 1, .guided = 1 },
+    [REEL_SAMPLER_CAUSAL] = { .rule = unipc, .history = 1, .streams = 1, .guided = 1 },
+};
+
+int reel_sampler_streams(enum reel_sampler_kind kind) { return kinds[kind].streams; }
+int reel_sampler_guided(enum reel_sampler_kind kind) { return kinds[kind].guided; }
+
+void reel_sampler_levels(enum reel_sampler_kind kind, float *sigma, float *t, int n, float shift)
+{
+    if (kinds[kind].history) {
+        reel_sched_unipc(sigma, t, n, shift);
+        return;
+    }
+    reel_even_sigmas(sigma, n, shift);
+    for (int i = 0; i < n; i++) t[i] = 1000.0f * sigma[i];
+}
+
+/* ---- whole clips, and chunk by chunk --------------------------------------------------------- */
+
+/* All steps of w->x; the arena's mark is left behind the history. */
+static void denoise(struct walk *w)
+{
+    const struct reel_sampler *s = w->s;
+    int looks = s->look && !w->kv[0];
+
+    for (int k = 0; k < 3 && kinds[s->kind].history; k++)
+        *(k < 2 ? &w->old[k] : &w->last) = reel_new(s->a, REEL_F32, w->x.n, 5);
+    w->mark = s->a->used;
+    for (int i = 0; i < s->steps; i++) {
+        if (looks) s->look(s->ctx, i, w->x);
+        kinds[s->kind].rule(w, i);
+        reel_arena_reset(s->a, w->mark);
+    }
+    if (looks) s->look(s->ctx, s->steps, w->x);
+}
+
+static void sample_chunk(struct walk *w, reel_tensor clips, int64_t lo, int64_t hi)
+{
+    const struct reel_sampler *s = w->s;
+    const int64_t *d = w->io->x.n;
+    reel_tensor frames = reel_slice(clips, lo, hi);
+
+    w->lo = lo;
+    w->x = reel_new(s->a, REEL_F32, REEL_DIMS(d[0], hi - lo, d[2], d[3], d[4]));
+    to_clips(s->model->s, w->x, frames);
+    denoise(w);
+    reel_fill(s->model->s, w->io->t, s->context_t);
+    for (int u = 0; u < 2 && hi < d[1]; u++) { /* nobody reads the cache after the last chunk */
+        if (w->kv[u]) pass(w, u, 1);
+        reel_arena_reset(s->a, w->mark);
+    }
+    if (s->chunk) s->chunk(s->ctx, lo, w->x);
     reel_swap_tc(s->model->s, reel_reshape(frames, REEL_DIMS(1, hi - lo, d[0], frames.n[2])),
-                 reel_reshape(x, REEL_DIMS(1, d[0], hi - lo, frames.n[2])));
+                 reel_reshape(w->x, REEL_DIMS(1, d[0], hi - lo, frames.n[2])));
 }
 
 /* Frames that the cache holds: what a window looks back on, and a chunk whole. */
@@ -133,35 +199,45 @@ static int64_t cached_frames(int64_t T, int64_t window, int64_t first)
     return window > 0 && n < T ? n : T;
 }
 
-static void sample_stream(const struct reel_sampler *s, const struct reel_sampling_io *io)
+static void sample_stream(struct walk *w)
 {
-    struct rollout r = { .s = s, .io = io };
-    const int64_t *d = io->x.n;
+    const struct reel_sampler *s = w->s;
+    const int64_t *d = w->io->x.n;
     int64_t T = d[1], c = s->model->chunk, first = T < c ? T : T % c + c;
     int64_t shape[5] = { d[0], cached_frames(T, s->model->window, first), d[2], d[3], d[4] };
+    reel_tensor clips; /* [T,B,CHW]: a chunk of frames is one run of memory */
+    size_t mark;
 
     REEL_BUG_IF(!s->model->ops->kv_open || c < 1, "%s cannot stream", s->model->ops->name);
-    reel_arena_reset(s->a, 0);
-    r.kv = s->model->ops->kv_open(s->model, s->a, shape);
-    r.clips = frame_major(s->a, s->model->s, io->x);
-    r.mark = s->a->used;
+    for (int u = 0; u <= (s->guidance != 1); u++) w->kv[u] = s->model->ops->kv_open(s->model, s->a, shape);
+    clips = frame_major(s->a, s->model->s, w->io->x);
+    mark = s->a->used;
     for (int64_t lo = 0, hi = first; lo < T; lo = hi, hi += c) {
-        reel_arena_reset(s->a, r.mark);
-        sample_chunk(&r, lo, hi);
+        reel_arena_reset(s->a, mark);
+        sample_chunk(w, clips, lo, hi);
     }
-    to_clips(s->model->s, io->x, r.clips);
-    s->model->ops->kv_close(s->model, r.kv);
-    reel_arena_reset(s->a, 0);
+    to_clips(s->model->s, w->io->x, clips);
+    for (int u = 0; u < 2; u++)
+        if (w->kv[u]) s->model->ops->kv_close(s->model, w->kv[u]);
 }
 
 void reel_sample(const struct reel_sampler *s, const struct reel_sampling_io *io)
 {
+    struct walk w = { .s = s, .io = io, .x = io->x };
+
     REEL_BUG_IF(s->steps < 1, "%d sampling steps", s->steps);
-    REEL_BUG_IF(s->guidance != 1 && s->kind != REEL_SAMPLER_EULER, "guidance %g: only euler has it", s->guidance);
+    REEL_BUG_IF(s->guidance != 1 && !kinds[s->kind].guided, "guidance %g of a few-step sampler", s->guidance);
+    reel_arena_reset(s->a, 0);
     s->noise(s->ctx, s->model->s, io->x, 0);
-    switch (s->kind) {
-    case REEL_SAMPLER_EULER: sample_clips(s, io, euler_step); break;
-    case REEL_SAMPLER_FEWSTEP: sample_clips(s, io, fewstep); break;
-    case REEL_SAMPLER_STREAMING: sample_stream(s, io); break;
-    }
+    if (kinds[s->kind].streams) sample_stream(&w);
+    else denoise(&w);
+    reel_arena_reset(s->a, 0);
+}
+
+struct reel_sampling_io reel_sampling_io_make(struct reel_arena *a, const struct reel_model *m, const int64_t shape[5])
+{
+    const int64_t text[3] = { shape[0], m->text_len, m->text_dim };
+
+    return (struct reel_sampling_io){ .x = reel_new(a, REEL_F32, shape, 5), .t = reel_new(a, REEL_F32, REEL_DIMS(shape[0])),
+                                      .text = reel_new(a, REEL_F32, text, 3), .uncond = reel_new(a, REEL_F32, text, 3) };
 }

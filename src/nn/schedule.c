@@ -100,6 +100,92 @@ void reel_even_sigmas(float *sigma, int n, float shift)
     for (int i = 0; i <= n; i++) sigma[i] = reel_shift(shift, (float)(n - i) / (float)n);
 }
 
+/* ---- schedules of samplers ------------------------------------------------------------------- */
+
+static double shifted(double s, double u) { return s * u / (1 + (s - 1) * u); }
+
+/* NumPy's linspace(from, to, points)[i]: the last point is `to` itself. */
+static double linspace(double from, double to, int points, int i)
+{
+    return i && i == points - 1 ? to : i * ((to - from) / (points > 1 ? points - 1 : 1)) + from;
+}
+
+void reel_sched_euler(float *sigma, float *t, int n, float shift)
+{
+    double lo = 1000 * (double)reel_shift(shift, 0.001f), s = (double)shift;
+
+    for (int i = 0; i < n; i++) {
+        sigma[i] = (float)shifted(s, linspace(1000, lo, n, i) / 1000);
+        t[i] = 1000.0f * sigma[i];
+    }
+    sigma[n] = 0;
+}
+
+static void unipc_level(float *sigma, float *t, double level)
+{
+    *sigma = (float)level;
+    *t = (float)trunc(level * 1000);
+}
+
+void reel_sched_unipc(float *sigma, float *t, int n, float shift)
+{
+    double hi = (double)reel_shift(shift, (float)(1 - 0.001));
+
+    for (int i = 0; i < n; i++) unipc_level(sigma + i, t + i, shifted((double)shift, linspace(hi, 0, n + 1, i)));
+    sigma[n] = 0;
+}
+
+void reel_sched_unipc_diffusers(float *sigma, float *t, int n, float shift)
+{
+    for (int i = 0; i < n; i++) {
+        double level = shifted((double)shift, linspace(1, 0.001, n + 1, i));
+        if (!i && fabs(level - 1) < 1e-6) level -= 1e-6;
+        unipc_level(sigma + i, t + i, level);
+    }
+    sigma[n] = 0;
+}
+
+static double lambda(float sigma) { return log(fmax(1 - (double)sigma, 1e-12)) - log(fmax((double)sigma, 1e-12)); }
+
+/* From sigma[i] to sigma[i+1]: h is the step in lambda, e = expm1(-h), r where the level before lies, in steps. */
+struct unipc_step { double h, e, r; };
+
+static struct unipc_step unipc_step(const float *sigma, int i, int order)
+{
+    double l = lambda(sigma[i]), h = lambda(sigma[i + 1]) - l;
+
+    return (struct unipc_step){ .h = h, .e = expm1(-h), .r = order > 1 ? (lambda(sigma[i - 1]) - l) / h : 0 };
+}
+
+int reel_unipc_order(int n, int i) { return i > 0 && i < n - 1 ? 2 : 1; }
+
+struct reel_unipc_predict reel_unipc_predict(const float *sigma, int n, int i)
+{
+    int order = reel_unipc_order(n, i);
+    struct unipc_step u = unipc_step(sigma, i, order);
+    double a = -(1 - (double)sigma[i + 1]) * u.e, d = order > 1 ? a * 0.5 / u.r : 0;
+
+    return (struct reel_unipc_predict){ .x = (double)sigma[i + 1] / (double)sigma[i], .m = a - d, .m1 = d };
+}
+
+struct reel_unipc_correct reel_unipc_correct(const float *sigma, int n, int i)
+{
+    int order = reel_unipc_order(n, i - 1);
+    struct unipc_step u = unipc_step(sigma, i - 1, order);
+    double a = -(1 - (double)sigma[i]) * u.e, rho1 = 0, rho2 = 0.5, hh = -u.h, k1, b1, b2;
+
+    if (order > 1) { /* rho1 + rho2 = b1, r rho1 + rho2 = b2 */
+        k1 = u.e / hh - 1;
+        b1 = k1 / u.e;
+        b2 = 2 * (k1 / hh - 0.5) / u.e;
+        rho1 = (b2 - b1) / (u.r - 1);
+        rho2 = b1 - rho1;
+        rho1 /= u.r;
+    }
+    return (struct reel_unipc_correct){ .last = (double)sigma[i] / (double)sigma[i - 1], .m = a * rho2, .m1 = a * (1 - rho1 - rho2),
+                                        .m2 = a * rho1 };
+}
+
 /* w = exp(-2 ((x - 500)/1000)^2), less its minimum, scaled to mean 1; x is in w on entry */
 static void bell(double w[REEL_SCHED_N])
 {

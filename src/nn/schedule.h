@@ -63,6 +63,33 @@ void reel_few_steps(float *t, const struct reel_sched *tab, const int64_t *step,
 /** reel_even_sigmas - sigma_i = shift(s; (n-i)/n), i = 0..n: n sampling steps from noise to data. */
 void reel_even_sigmas(float *sigma, int n, float shift);
 
+/**
+ * Levels of samplers of n steps from noise to data: sigma [n+1], the last one 0, and t [n], what the network is told.
+ * Bit for bit what the reference classes hold (golden/schedulers).
+ * euler            evenly spaced between the ends of table A, then shifted once more
+ * unipc            evenly spaced below shift(0.999), shifted once more; t are truncated to integers
+ * unipc_diffusers  1 .. 0.001 evenly spaced, shifted once; t truncated
+ * Source: FastVideo models/schedulers/scheduling_{flow_match_euler_discrete,flow_unipc_multistep}.py @2f3d4074,
+ * which shift in the constructor and in set_timesteps; diffusers scheduling_unipc_multistep.py @58eb52c0.
+ */
+void reel_sched_euler(float *sigma, float *t, int n, float shift);
+void reel_sched_unipc(float *sigma, float *t, int n, float shift);
+void reel_sched_unipc_diffusers(float *sigma, float *t, int n, float shift);
+
+/**
+ * UniPC of order 2 (bh2, predicts x0), flow matching: m_i is the x0 that the network gives at step i of n.
+ * The corrector at step i >= 1 replaces the state that step i-1 predicted, the predictor goes on from it:
+ *     x_i     <- last x_{i-1} + m m_i + m1 m_{i-1} + m2 m_{i-2}
+ *     x_{i+1}  = x x_i + m m_i + m1 m_{i-1}
+ * Factors of estimates that there are not yet are 0. Order 1 at the first and the last step.
+ * Source: Zhao et al. 2023, UniPC; FastVideo FlowUniPCMultistepScheduler @2f3d4074.
+ */
+struct reel_unipc_predict { double x, m, m1; };
+struct reel_unipc_correct { double last, m, m1, m2; };
+int reel_unipc_order(int n, int i);
+struct reel_unipc_predict reel_unipc_predict(const float *sigma, int n, int i);
+struct reel_unipc_correct reel_unipc_correct(const float *sigma, int n, int i);
+
 /** reel_index_weights - DFSFT's loss weight of each table index: a bell with mean 1, 0 at index 0. */
 void reel_index_weights(double w[REEL_SCHED_N]);
 /** reel_t_weights - the same bell over the table's timesteps instead of its indices. */

@@ -555,10 +555,7 @@ static reel_err lay_out_sampling(struct reel_run *r, struct reel_sampling *g)
     struct reel_model *m = &r->role[g->role];
 
     REEL_TRY(open_params(r, (int)g->role));
-    g->io.x = reel_new(&r->io, REEL_F32, x, 5);
-    g->io.t = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0]));
-    g->io.text = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
-    g->io.uncond = reel_new(&r->io, REEL_F32, REEL_DIMS(x[0], m->text_len, m->text_dim));
+    g->io = reel_sampling_io_make(&r->io, m, x);
     return REEL_OK;
 }
 
@@ -566,7 +563,7 @@ static reel_err can_sample(struct reel_run *r, const struct reel_sampling *g)
 {
     const struct reel_model *m = &r->role[g->role];
 
-    if (g->sampler.kind != REEL_SAMPLER_STREAMING || m->ops->kv_open) return REEL_OK;
+    if (!reel_sampler_streams(g->sampler.kind) || m->ops->kv_open) return REEL_OK;
     return reel_config_fail(r->cfg, "models", "%s makes whole clips; streaming needs a causal model", m->ops->name);
 }
 

@@ -39,11 +39,12 @@ static const struct reel_opt generate_flags[] = {
     { "ema", REEL_OPT_BOOL, F(ema), .help = "the student's average, which the callback ema keeps, instead of its weights" },
     { "out", REEL_OPT_STR, F(out), .sdflt = "clips.png", .unit = "FILE", .help = "contact sheet to write, PNG" },
     { "sampler", REEL_OPT_ENUM, F(sampler), .choices = REEL_SAMPLER_NAMES "|real",
-      .help = "euler: many steps, guided; fewstep: a distilled student's; streaming: a causal student's, chunk by chunk; "
+      .help = "euler, unipc: many steps, guided; fewstep: a distilled student's; streaming: a causal student's, chunk by chunk; "
+              "causal: unipc chunk by chunk; "
               "real: no model, other clips of the captions through the codec, the best that measures can be" },
     { "steps", REEL_OPT_INT, F(steps), .dflt = 50, .min = 1, .max = REEL_GENERATE_MAX_STEPS, .help = "sampling steps" },
     { "guidance", REEL_OPT_F64, F(guidance), .min = -1e6, .max = 1e6, .flags = REEL_OPT_NULLABLE,
-      .help = "guidance scale of euler; 1: the prompt alone; absent: 2" },
+      .help = "guidance scale of euler, unipc and causal; 1: the prompt alone; absent: 2" },
     { "batch", REEL_OPT_INT, F(batch), .dflt = 16, .min = 1, .max = 65536, .unit = "clips",
       .help = "clips sampled at once by a data-parallel group" },
     { .type = REEL_OPT_END },

@@ -18,8 +18,8 @@
 #define SHEET_CLIPS 16
 #define SHOWN       4 /* frames of a clip on the sheet */
 
-enum { REAL = REEL_SAMPLER_STREAMING + 1 }; /* --sampler real */
-static const char *const samplers[] = { "euler", "fewstep", "streaming", "real" };
+enum { REAL = REEL_NSAMPLER }; /* --sampler real */
+static const char *const samplers[] = { "euler", "fewstep", "streaming", "unipc", "causal", "real" };
 
 struct job {
     struct reel_run *r;
@@ -31,7 +31,7 @@ struct job {
     uint8_t *rgb;              /* rank 0: all clips; others: their own */
     float *z;                  /* normalised latents [C,T,h,w] per clip, in the same places */
     float *host, *raw;         /* one batch of latents or texts; one clip's latents before decoding */
-    float sigma[MAX_STEPS + 1];
+    float sigma[MAX_STEPS + 1], t[MAX_STEPS];
     const struct reel_sampler *sampler;
 };
 
@@ -55,8 +55,8 @@ static reel_err judge(const struct reel_config *cfg, const struct reel_generate_
     if (f->ema && !f->checkpoint)
         return REEL_FAIL(REEL_ECONFIG, "generate: --ema is an average that a checkpoint holds: say which, --checkpoint PATH|latest");
     if (f->sampler == REAL && !f->clips) return REEL_FAIL(REEL_ECONFIG, "generate: --sampler real shows held-out clips: add --clips 64");
-    if (f->sampler != REEL_SAMPLER_EULER && !isnan(f->guidance) && f->guidance != 1)
-        return REEL_FAIL(REEL_ECONFIG, "generate: --guidance %g: only --sampler euler is guided", f->guidance);
+    if (f->sampler != REAL && !reel_sampler_guided((enum reel_sampler_kind)f->sampler) && !isnan(f->guidance) && f->guidance != 1)
+        return REEL_FAIL(REEL_ECONFIG, "generate: --guidance %g: few-step samplers are not guided", f->guidance);
     if (cfg->training.data.num_latent_t < 1 || cfg->training.data.num_height < 16 || cfg->training.data.num_width < 16)
         return reel_config_fail(cfg, "training.data.num_latent_t", "generate needs num_latent_t, num_height and num_width");
     return REEL_OK;
@@ -233,19 +233,20 @@ static reel_err run(struct job *j, struct reel_sampling *g)
     REEL_TRY(fits_codec(&j->r->role[REEL_STUDENT]));
     size_job(j, g);
     REEL_TRY(reel_agree(j->r->world, j->rgb && j->z && j->host && j->raw ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the clips")));
-    reel_even_sigmas(j->sigma, g->sampler.steps, j->r->role[REEL_STUDENT].flow_shift);
+    reel_sampler_levels(g->sampler.kind, j->sigma, j->t, g->sampler.steps, j->r->role[REEL_STUDENT].flow_shift);
     REEL_TRY(make_clips(j, g));
     REEL_TRY(collect(j));
     return reel_agree(j->r->world, j->r->world->rank ? REEL_OK : publish(j));
 }
 
-/* Two calls a step in euler: guidance is on unless the flag says otherwise. */
+/* Two calls a step of many: guidance is on unless the flag says otherwise. */
 static void choose_sampler(struct job *j, struct reel_sampler *s)
 {
     s->kind = j->f->sampler == REAL ? REEL_SAMPLER_FEWSTEP : (enum reel_sampler_kind)j->f->sampler;
     s->steps = (int)j->f->steps;
     s->sigma = j->sigma;
-    s->guidance = isnan(j->f->guidance) ? s->kind == REEL_SAMPLER_EULER ? 2 : 1 : j->f->guidance;
+    s->t = j->t;
+    s->guidance = isnan(j->f->guidance) ? reel_sampler_guided(s->kind) ? 2 : 1 : j->f->guidance;
 }
 
 reel_err reel_generate(const struct reel_config *cfg, const struct reel_generate_flags *f, const struct reel_env *env,
