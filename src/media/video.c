@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "media/av.h"
 #include "media/fit.h"
 
 struct reel_video {
@@ -30,10 +31,7 @@ struct reel_video {
 
 static reel_err av_fail(const char *path, const char *what, int code)
 {
-    char why[AV_ERROR_MAX_STRING_SIZE] = "";
-
-    av_strerror(code, why, sizeof why);
-    return REEL_FAIL(code == AVERROR(ENOENT) || code == AVERROR(EACCES) ? REEL_EIO : REEL_EDATA, "%s: %s: %s", path, what, why);
+    return reel_av_fail(code == AVERROR(ENOENT) || code == AVERROR(EACCES) ? REEL_EIO : REEL_EDATA, path, what, code);
 }
 
 static reel_err open_container(struct reel_video *v)
