@@ -21,6 +21,9 @@ static const char png_hex[] =
     "89504e470d0a1a0a0000000d49484452000000020000000108020000007b40e8dd0000000f49444154789c63f8cf"
     "c0c0f09f010007ff01ff017f89a70000000049454e44ae426082";
 
+/* 1 x 1 pixel */
+static const char gif_hex[] = "47494638396101000100800000ff0000ffffff2c00000000010001000002024401003b";
+
 static size_t unhex(const char *hex, unsigned char *out)
 {
     size_t n = 0;
@@ -268,6 +271,25 @@ static int json_lines(const char *path, const char *key, double *last)
     return n;
 }
 
+/* The line of the films: {"videos": {"val/clips": [{path, caption}, {path}]}} */
+static int videos_line(const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char line[4096];
+    int ok = 0;
+
+    while (f && fgets(line, sizeof line, f)) {
+        json_t *o = json_loads(line, 0, NULL), *v = json_object_get(json_object_get(o, "videos"), "val/clips");
+        const char *caption = json_string_value(json_object_get(json_array_get(v, 0), "caption"));
+
+        ok |= json_array_size(v) == 2 && caption && !strcmp(caption, "a \"red\" circle") && !json_object_get(json_array_get(v, 1), "caption") &&
+              json_is_string(json_object_get(json_array_get(v, 1), "path"));
+        json_decref(o);
+    }
+    if (f) fclose(f);
+    return ok;
+}
+
 static reel_err write_run(const char *dir, const char *all, long step0, long step1)
 {
     static const char *const names[] = { "train_loss", "lr" };
@@ -277,20 +299,23 @@ static reel_err write_run(const char *dir, const char *all, long step0, long ste
                                  .project = "tiny",
                                  .run_name = "run a",
                                  .config_json = "{\"model\": {\"layers\": 2}, \"lr\": 1e-05}" };
-    unsigned char png[128];
+    unsigned char png[128], gif[64];
     size_t n = unhex(png_hex, png);
-    char video[512];
+    char video[512], other[512];
+    struct reel_track_film film[2] = { { video, "a \"red\" circle", gif, unhex(gif_hex, gif) }, { other, NULL, NULL, 0 } };
     struct reel_track *t;
 
     snprintf(video, sizeof video, "%s.mp4", dir);
+    snprintf(other, sizeof other, "%s_other.mp4", dir);
     REEL_TRY(reel_file_write(video, "not really a video", 18));
+    REEL_TRY(reel_file_write(other, "nor this", 8));
     REEL_TRY(reel_track_open(&t, &o));
     REEL_TRY(reel_track_text(t, 0, "config", "model:\n  layers: 2\n"));
     for (long s = step0; s <= step1; s++) {
         REEL_TRY(reel_track_scalars(t, s, names,
                                     (double[]){ 1.0 / (double)s, s == 3 ? (double)NAN : 1e-5 }, 2));
         if (s == step1) REEL_TRY(reel_track_image(t, s, "val/sample 0", png, n));
-        if (s == step1) REEL_TRY(reel_track_video(t, s, "val/clip", video));
+        if (s == step1) REEL_TRY(reel_track_videos(t, s, "val/clips", film, 2));
     }
     return reel_track_close(t, 0);
 }
@@ -314,6 +339,7 @@ static void runs(const char *tmp)
     TAP_OK(write_run(dir, "wandb", 3, 5) == REEL_OK &&
                json_lines(path, "train_loss", &loss) == 13 && loss == 0.2,
            "resumed after a crash: appended, the cut line is gone");
+    TAP_OK(videos_line(path), "metrics.jsonl: films with paths and captions");
     snprintf(path, sizeof path, "%s/wandb", dir);
     TAP_OK(count_files(path, "offline-run-") == 2, "a new wandb run each time");
     snprintf(path, sizeof path, "%s/media", dir);
@@ -373,11 +399,15 @@ static void refusals(const char *tmp)
                reel_track_image(t, 1, "x", "GIF89a", 6) == REEL_EDATA,
            "no PNG: %s", reel_errrec()->msg);
     reel_err_clear();
+    TAP_OK(reel_track_videos(t, 1, "x", &(struct reel_track_film){ "x.mp4", NULL, "\x89PNG\r\n\x1a\n 12345", 14 }, 1) == REEL_EDATA,
+           "no GIF: %s", reel_errrec()->msg);
+    reel_err_clear();
     TAP_OK(reel_track_close(t, 0) == REEL_OK && count_files(dir, "metrics.jsonl") == 1 &&
                count_files(dir, "tensorboard") == 0,
            "none: metrics.jsonl alone");
     TAP_OK(reel_track_scalars(NULL, 1, NULL, NULL, 0) == REEL_OK &&
                reel_track_image(NULL, 1, "x", "", 0) == REEL_OK &&
+               reel_track_videos(NULL, 1, "x", NULL, 0) == REEL_OK &&
                reel_track_close(NULL, 0) == REEL_OK,
            "a rank without a tracker does nothing");
 }

@@ -8,7 +8,7 @@ if [ -z "$py" ]; then
 fi
 "$REEL_BUILD/tests/t_track" "$TMPDIR/run" || exit 1
 "$py" - "$TMPDIR/run" <<'PYTHON'
-import glob, math, os, subprocess, sys
+import glob, json, math, os, subprocess, sys
 d = sys.argv[1]
 n = 0
 def ok(good, what):
@@ -33,6 +33,10 @@ else:
     ok(text == b"```\nmodel:\n  layers: 2\n```\n", "tensorboard: text")
     pic = ea.Images("val/sample 0")[0]
     ok((pic.width, pic.height, pic.step) == (2, 1, 4), "tensorboard: picture")
+    gif = ea.Images("val/clips/0")[0]
+    ok((gif.width, gif.height, gif.encoded_image_string[:6]) == (1, 1, b"GIF89a"), "tensorboard: animated GIF of a film")
+    films = ea.Tensors("val/clips")[0].tensor_proto.string_val[0].decode()
+    ok(films == '* `%s.mp4` a "red" circle\n* `%s_other.mp4`\n' % (d, d), "tensorboard: list of films")
 try:
     import wandb
 except ImportError:
@@ -43,5 +47,11 @@ else:
     got = subprocess.run([core, "leet", "inspect", "-json", "-no-observability", "-run-file", log],
                          capture_output=True, text=True, timeout=60).stdout
     ok(got.count("\n") >= 10 and '"exit_code":0' in got and "train_loss" in got, "wandb: the log")
+    row = [x["history"]["item"] for x in map(json.loads, got.splitlines()) if x.get("type") == "history"][-1]
+    films = row["val/clips.videos"]
+    ok(row["val/clips._type"] == "videos" and row["val/clips.count"] == 2 == len(films) and
+       row["val/clips.captions"] == ['a "red" circle', ""] and films[0]["_type"] == "video-file", "wandb: films and captions")
+    ok(all(open(os.path.join(os.path.dirname(log), "files", f["path"]), "rb").read() == open(p, "rb").read()
+           for f, p in zip(films, (d + ".mp4", d + "_other.mp4"))), "wandb: copies of the films")
 print("1..%d" % n)
 PYTHON

@@ -110,10 +110,28 @@ static reel_err jsonl_image(void *priv, const struct track_at *at, const char *t
     return line(j, at, "image", tag, path + strlen(j->dir) + 1);
 }
 
-static reel_err jsonl_video(void *priv, const struct track_at *at, const char *tag,
-                            const char *path)
+/* {"step": .., "time": .., "videos": {"<tag>": [{"path": "..", "caption": ".."}, ..]}} */
+static reel_err jsonl_videos(void *priv, const struct track_at *at, const char *tag,
+                             const struct reel_track_film *film, int n)
 {
-    return line(priv, at, "video", tag, path);
+    struct jsonl *j = priv;
+
+    begin(j, at);
+    key(j, "videos");
+    track_put(&j->b, "{", 1);
+    track_json_string(&j->b, tag);
+    track_put(&j->b, ": [", 3);
+    for (int i = 0; i < n; i++) {
+        track_putf(&j->b, "%s{\"path\": ", i ? ", " : "");
+        track_json_string(&j->b, film[i].path);
+        if (film[i].caption) {
+            key(j, "caption");
+            track_json_string(&j->b, film[i].caption);
+        }
+        track_put(&j->b, "}", 1);
+    }
+    track_put(&j->b, "]}", 2);
+    return end(j);
 }
 
 static reel_err jsonl_close(void *priv, const struct track_at *at, int exit_code)
@@ -133,6 +151,6 @@ const struct track_sink_ops track_jsonl = {
     .scalars = jsonl_scalars,
     .text = jsonl_text,
     .image = jsonl_image,
-    .video = jsonl_video,
+    .videos = jsonl_videos,
     .close = jsonl_close,
 };

@@ -172,12 +172,31 @@ static reel_err tensorboard_image(void *priv, const struct track_at *at, const c
     return flush(t);
 }
 
-static reel_err tensorboard_video(void *priv, const struct track_at *at, const char *tag,
-                                  const char *path)
+static int le16(const unsigned char *p) { return p[0] | p[1] << 8; }
+
+/* There is no type for films: an animated GIF is shown as a picture; the list names the files. */
+static reel_err tensorboard_videos(void *priv, const struct track_at *at, const char *tag,
+                                   const struct reel_track_film *film, int n)
 {
     struct tensorboard *t = priv;
+    struct track_buf list = { 0 };
+    char name[256];
 
-    track_tb_text(&t->event, at, tag, path);
+    for (int i = 0; i < n; i++) {
+        const unsigned char *head = film[i].gif; /* width at 6, height at 8 */
+
+        track_putf(&list, "* `%s`%s%s\n", film[i].path, film[i].caption ? " " : "",
+                   film[i].caption ? film[i].caption : "");
+        if (!head) continue;
+        snprintf(name, sizeof name, "%s/%d", tag, i);
+        track_tb_image(&t->event, at, name,
+                       &(struct track_png){ head, film[i].gif_bytes, le16(head + 6), le16(head + 8), 3 });
+        REEL_TRY(flush(t));
+    }
+    track_put(&list, "", 1);
+    t->event.oom |= list.oom;
+    if (!list.oom) track_tb_text(&t->event, at, tag, (const char *)list.p);
+    track_buf_free(&list);
     return flush(t);
 }
 
@@ -199,6 +218,6 @@ const struct track_sink_ops track_tensorboard = {
     .scalars = tensorboard_scalars,
     .text = tensorboard_text,
     .image = tensorboard_image,
-    .video = tensorboard_video,
+    .videos = tensorboard_videos,
     .close = tensorboard_close,
 };

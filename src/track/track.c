@@ -162,12 +162,15 @@ reel_err reel_track_image(struct reel_track *t, long step, const char *tag, cons
     return e;
 }
 
-reel_err reel_track_video(struct reel_track *t, long step, const char *tag, const char *path)
+reel_err reel_track_videos(struct reel_track *t, long step, const char *tag, const struct reel_track_film *film, int n)
 {
     struct track_at at = { step, wall_s() };
     reel_err e = REEL_OK;
 
-    EACH_SINK(t, e, s->ops->video(s->priv, &at, tag, path));
+    for (int i = 0; t && i < n; i++)
+        if (film[i].gif && (film[i].gif_bytes < 13 || memcmp(film[i].gif, "GIF89a", 6) != 0))
+            return REEL_FAIL(REEL_EDATA, "video %s: %zu bytes that are not a GIF file", tag, film[i].gif_bytes);
+    EACH_SINK(t, e, s->ops->videos(s->priv, &at, tag, film, n));
     return e;
 }
 

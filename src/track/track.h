@@ -48,11 +48,18 @@ reel_err reel_track_text(struct reel_track *t, long step, const char *tag, const
 reel_err reel_track_image(struct reel_track *t, long step, const char *tag, const void *png,
                           size_t bytes);
 
+struct reel_track_film {
+    const char *path, *caption; /* a video file; what it shows, NULL: not said */
+    const void *gif;            /* the same as an animated GIF in memory; NULL: none */
+    size_t gif_bytes;
+};
+
 /**
- * reel_track_video - a video file that lies at `path`. Local. W&B gets a copy; the others, which
- * have no such type, a reference. Errors: REEL_EIO.
+ * reel_track_videos - n films with captions under one tag. Local.
+ * W&B gets copies of the files, TensorBoard, which has no films, the GIFs (tags <tag>/0, <tag>/1, ...) and a list of
+ * paths and captions, metrics.jsonl that list. Errors: REEL_EDATA what is no GIF, REEL_EIO.
  */
-reel_err reel_track_video(struct reel_track *t, long step, const char *tag, const char *path);
+reel_err reel_track_videos(struct reel_track *t, long step, const char *tag, const struct reel_track_film *film, int n);
 
 /** reel_track_close - end all records; exit_code is what the run will exit with. Local. REEL_EIO. */
 reel_err reel_track_close(struct reel_track *t, int exit_code);

@@ -53,6 +53,7 @@ struct track_at {
     double wall_s; /* unix time */
 };
 
+/* A PNG, or an animated GIF. */
 struct track_png {
     const void *p;
     size_t n;
@@ -69,7 +70,8 @@ struct track_sink_ops {
     reel_err (*text)(void *priv, const struct track_at *at, const char *tag, const char *text);
     reel_err (*image)(void *priv, const struct track_at *at, const char *tag,
                       const struct track_png *png);
-    reel_err (*video)(void *priv, const struct track_at *at, const char *tag, const char *path);
+    reel_err (*videos)(void *priv, const struct track_at *at, const char *tag,
+                       const struct reel_track_film *film, int n);
     reel_err (*close)(void *priv, const struct track_at *at, int exit_code);
 };
 extern const struct track_sink_ops track_jsonl, track_tensorboard, track_wandb;

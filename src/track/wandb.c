@@ -324,33 +324,35 @@ static reel_err wandb_text(void *priv, const struct track_at *at, const char *ta
     return flush(d);
 }
 
+struct stored {
+    char hex[65], rel[160]; /* sha256; path below files/ */
+    const char *ext;
+    size_t n;
+};
+
 /* Store a file of the run and say so; the row then refers to it. */
-static reel_err media(struct wandb *d, const struct track_at *at, const char *tag, const char *kind,
-                      const char *ext, const void *p, size_t n)
+static reel_err store(struct wandb *d, const struct track_at *at, const char *tag, const char *kind,
+                      const char *ext, const void *p, size_t n, struct stored *m)
 {
-    char hex[65], slug[64], rel[160], path[700];
+    char slug[64], path[700];
     size_t rec, file;
 
-    track_sha256_hex(p, n, hex);
+    m->ext = ext;
+    m->n = n;
+    track_sha256_hex(p, n, m->hex);
     track_slug(slug, sizeof slug, tag);
     snprintf(path, sizeof path, "%s/files/media/%ss", d->dir, kind);
     REEL_TRY(reel_mkdirs(path));
-    snprintf(rel, sizeof rel, "media/%ss/%s_%ld_%.20s.%s", kind, slug, at->step, hex, ext);
-    snprintf(path, sizeof path, "%s/files/%s", d->dir, rel);
+    snprintf(m->rel, sizeof m->rel, "media/%ss/%s_%ld_%.20s.%s", kind, slug, at->step, m->hex, ext);
+    snprintf(path, sizeof path, "%s/files/%s", d->dir, m->rel);
     REEL_TRY(reel_file_write(path, p, n));
     at_step(&d->w, at);
     rec = track_wb_begin(&d->w, REC_FILES);
     file = track_pb_open(&d->w.rec, FILES_FILE);
-    track_pb_str(&d->w.rec, FILE_PATH, rel);
+    track_pb_str(&d->w.rec, FILE_PATH, m->rel);
     track_pb_int(&d->w.rec, FILE_TYPE, TYPE_MEDIA);
     track_pb_close(&d->w.rec, file);
     track_wb_end(&d->w, rec);
-    snprintf(path, sizeof path, "%s-file", kind);
-    item_str(&d->w, tag, "_type", path);
-    item_str(&d->w, tag, "sha256", hex);
-    item_int(&d->w, tag, "size", (long)n);
-    item_str(&d->w, tag, "path", rel);
-    item_str(&d->w, tag, "format", ext);
     return REEL_OK;
 }
 
@@ -358,26 +360,72 @@ static reel_err wandb_image(void *priv, const struct track_at *at, const char *t
                             const struct track_png *png)
 {
     struct wandb *d = priv;
+    struct stored m;
 
-    REEL_TRY(media(d, at, tag, "image", "png", png->p, png->n));
+    REEL_TRY(store(d, at, tag, "image", "png", png->p, png->n, &m));
+    item_str(&d->w, tag, "_type", "image-file");
+    item_str(&d->w, tag, "sha256", m.hex);
+    item_int(&d->w, tag, "size", (long)m.n);
+    item_str(&d->w, tag, "path", m.rel);
+    item_str(&d->w, tag, "format", m.ext);
     item_int(&d->w, tag, "width", png->width);
     item_int(&d->w, tag, "height", png->height);
     return flush(d);
 }
 
-static reel_err wandb_video(void *priv, const struct track_at *at, const char *tag,
-                            const char *path)
+static void json_member(struct track_buf *b, const char *key, const char *value)
 {
-    struct wandb *d = priv;
-    const char *dot = strrchr(path, '.');
+    track_putf(b, ", \"%s\": ", key);
+    track_json_string(b, value);
+}
+
+static reel_err store_film(struct wandb *d, const struct track_at *at, const char *tag,
+                           const struct reel_track_film *film, struct track_buf *list)
+{
+    const char *dot = strrchr(film->path, '.');
+    struct stored m;
     char *data;
     size_t n;
+    reel_err e;
 
-    REEL_TRY(reel_file_read(path, &data, &n));
-    reel_err e = media(d, at, tag, "video", dot && !strchr(dot, '/') ? dot + 1 : "mp4", data, n);
+    REEL_TRY(reel_file_read(film->path, &data, &n));
+    e = store(d, at, tag, "video", dot && !strchr(dot, '/') ? dot + 1 : "mp4", data, n, &m);
     free(data);
     REEL_TRY(e);
-    return flush(d);
+    track_putf(list, "%s{\"_type\": \"video-file\", \"size\": %zu", list->n ? ", " : "[", n);
+    json_member(list, "sha256", m.hex);
+    json_member(list, "path", m.rel);
+    json_member(list, "format", m.ext);
+    if (film->caption) json_member(list, "caption", film->caption);
+    track_put(list, "}", 1);
+    return REEL_OK;
+}
+
+/* The names of the W&B client's Video.seq_to_json. */
+static reel_err wandb_videos(void *priv, const struct track_at *at, const char *tag,
+                             const struct reel_track_film *film, int n)
+{
+    struct wandb *d = priv;
+    struct track_buf list = { 0 }, captions = { 0 };
+    reel_err e = REEL_OK;
+
+    for (int i = 0; i < n && !e; i++) {
+        track_put(&captions, i ? ", " : "[", i ? 2 : 1);
+        track_json_string(&captions, film[i].caption ? film[i].caption : "");
+        e = store_film(d, at, tag, &film[i], &list);
+    }
+    track_put(&captions, "]", 1);
+    track_put(&list, "]", 1);
+    if (!e && n > 0) {
+        item_str(&d->w, tag, "_type", "videos");
+        item_int(&d->w, tag, "count", n);
+        item(&d->w, tag, "videos", &list);
+        item(&d->w, tag, "captions", &captions);
+        e = flush(d);
+    }
+    track_buf_free(&list);
+    track_buf_free(&captions);
+    return e;
 }
 
 static reel_err wandb_close(void *priv, const struct track_at *at, int exit_code)
@@ -402,6 +450,6 @@ const struct track_sink_ops track_wandb = {
     .scalars = wandb_scalars,
     .text = wandb_text,
     .image = wandb_image,
-    .video = wandb_video,
+    .videos = wandb_videos,
     .close = wandb_close,
 };
