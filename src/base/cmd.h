@@ -11,7 +11,8 @@ struct reel_cmd {
     const char *help;        /* one sentence */
     const struct reel_opt *flags; /* its own: --name VALUE, a boolean stands alone; NULL: none */
     size_t flags_size;       /* of the struct that they fill */
-    int takes_config;        /* --config, the run's flags and dotted overrides */
+    const char *run_flags;   /* those of a run that have an effect here, "config|lenient", "*": all; with them dotted
+                              * overrides. NULL: it takes no configuration */
     int min_args, max_args;  /* arguments without dashes */
 };
 

@@ -167,10 +167,25 @@ reel_err reel_doc_reference(const struct reel_schema *schema, const char *topic,
 
 /* ---- usage ---- */
 
-static void usage_flags(const struct reel_opt *o, FILE *f)
+int reel_cmd_takes(const struct reel_cmd *cmd, const char *run_flag)
+{
+    const char *list = cmd->run_flags;
+    char one[64];
+
+    if (list && !strcmp(list, "*")) return 1;
+    while (list && reel_next_choice(&list, one, sizeof one))
+        if (!strcmp(one, run_flag)) return 1;
+    return 0;
+}
+
+/* @c: the command whose part of the run's flags `o` are; NULL: all of them */
+static void usage_flags(const struct reel_opt *o, const struct reel_cmd *c, FILE *f)
 {
     for (; o && o->type != REEL_OPT_END; o++) {
-        char head[96], *text = reel_doc_facts(o, 1);
+        char head[96], *text;
+
+        if (c && !reel_cmd_takes(c, o->name)) continue;
+        text = reel_doc_facts(o, 1);
 
         snprintf(head, sizeof head, "--%s%s%s", o->name, o->type == REEL_OPT_BOOL ? "" : " ",
                  o->type == REEL_OPT_BOOL ? "" : o->unit ? o->unit : o->type == REEL_OPT_STR ? "TEXT" : "N");
@@ -183,13 +198,13 @@ static void usage_flags(const struct reel_opt *o, FILE *f)
 
 static void usage_cmd(const struct reel_cmd *c, const struct reel_opt *run_flags, FILE *f)
 {
-    fprintf(f, "usage: reel %s%s%s%s%s\n\n%s\n", c->name, c->takes_config ? " --config FILE" : "",
+    fprintf(f, "usage: reel %s%s%s%s%s\n\n%s\n", c->name, c->run_flags ? " --config FILE" : "",
             c->args ? " " : "", c->args ? c->args : "",
-            c->takes_config ? " [flags] [--section.key value ...]" : c->flags ? " [flags]" : "", c->help);
-    if (c->flags || c->takes_config) fputs("\nflags:\n", f);
-    usage_flags(c->flags, f);
-    if (!c->takes_config) return;
-    usage_flags(run_flags, f);
+            c->run_flags ? " [flags] [--section.key value ...]" : c->flags ? " [flags]" : "", c->help);
+    if (c->flags || c->run_flags) fputs("\nflags:\n", f);
+    usage_flags(c->flags, NULL, f);
+    if (!c->run_flags) return;
+    usage_flags(run_flags, c, f);
     fputs("\nAny key of the file: --training.optimizer.learning_rate 1e-5, or with '='. The keys: reel --help-config.\n", f);
 }
 

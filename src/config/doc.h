@@ -8,8 +8,10 @@
 #include "base/cmd.h"
 #include "config/schema.h"
 
-/** reel_doc_usage - --help: the program's when cmd is NULL, else the command's. run_flags are those of
- * every command that takes a configuration. */
+/** reel_cmd_takes - whether the command heeds a flag of a run, by name. Local. */
+int reel_cmd_takes(const struct reel_cmd *cmd, const char *run_flag);
+
+/** reel_doc_usage - --help: the program's when cmd is NULL, else the command's. */
 void reel_doc_usage(const struct reel_cmd *const *cmds, const struct reel_cmd *cmd,
                     const struct reel_opt *run_flags, FILE *f);
 

@@ -65,16 +65,34 @@ static void keys(const struct reel_schema *schema, FILE *f)
     free(text);
 }
 
+/* Which of the run's flags, listed once below, a command heeds. */
+static void run_flags_of(const struct reel_cmd *c, FILE *f)
+{
+    const char *list = c->run_flags, *before = "";
+    char one[64];
+
+    if (!list) return;
+    fputs(".PP\n", f);
+    for (; *list != '*' && reel_next_choice(&list, one, sizeof one); before = ", ") {
+        fprintf(f, "%s\\fB", before);
+        roff("--", f);
+        roff(one, f);
+        fputs("\\fP", f);
+    }
+    fprintf(f, "%s and overrides: see below.\n", *list == '*' ? "The flags of a run" : "");
+}
+
 static void commands(const struct reel_cmd *const *cmds, FILE *f)
 {
     for (; *cmds; cmds++) {
         const struct reel_cmd *c = *cmds;
 
         fprintf(f, ".SS reel %s%s%s%s\n", c->name, c->args ? " " : "", c->args ? c->args : "",
-                c->takes_config ? " \\-\\-config FILE" : "");
+                c->run_flags ? " \\-\\-config FILE" : "");
         roff(c->help, f);
         fputs(".\n", f);
         flags(c->flags, f);
+        run_flags_of(c, f);
     }
 }
 

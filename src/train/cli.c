@@ -44,9 +44,18 @@ static const struct reel_opt *find_flag(const struct reel_opt *o, const char *na
     return NULL;
 }
 
-static int collect(const struct reel_opt *o, const char **names, int n, int max)
+/* The command's part of the run's flags. */
+static const struct reel_opt *find_run_flag(const struct reel_cmd *c, const char *name, size_t len)
 {
-    for (; o && o->type != REEL_OPT_END && n < max; o++) names[n++] = o->name;
+    const struct reel_opt *o = find_flag(reel_run_flags, name, len);
+
+    return o && reel_cmd_takes(c, o->name) ? o : NULL;
+}
+
+static int collect(const struct reel_opt *o, const struct reel_cmd *taker, const char **names, int n, int max)
+{
+    for (; o && o->type != REEL_OPT_END && n < max; o++)
+        if (!taker || reel_cmd_takes(taker, o->name)) names[n++] = o->name;
     return n;
 }
 
@@ -54,9 +63,11 @@ static reel_err unknown_flag(const struct parser *p, const char *name)
 {
     const struct reel_cmd *c = p->cli->cmd;
     const char *names[96] = { "help", "help-config", "version" };
-    int n = collect(c->flags, names, 3, 96), near;
+    int n = collect(c->flags, NULL, names, 3, 96), near;
 
-    if (c->takes_config) n = collect(reel_run_flags, names, n, 96);
+    if (find_flag(reel_run_flags, name, strlen(name)))
+        return REEL_FAIL(REEL_ECONFIG, "%s: --%s has no effect here; see reel %s --help", c->name, name, c->name);
+    n = collect(reel_run_flags, c, names, n, 96);
     near = reel_nearest(name, names, n);
     if (near >= 0)
         return REEL_FAIL(REEL_ECONFIG, "%s: unknown flag --%s; did you mean --%s?", c->name, name, names[near]);
@@ -107,12 +118,12 @@ static reel_err take_flag(struct parser *p, const char *tok)
     const struct reel_opt *o = find_flag(cli->cmd->flags, name, len);
     void *dst = cli->flags;
 
-    if (!o && cli->cmd->takes_config) {
-        o = find_flag(reel_run_flags, name, len);
+    if (!o) {
+        o = find_run_flag(cli->cmd, name, len);
         dst = &cli->run;
     }
     if (o) return set_flag(p, o, take_value(p, eq, o), dst);
-    if (cli->cmd->takes_config && memchr(name, '.', len)) return take_override(p, tok, eq);
+    if (cli->cmd->run_flags && memchr(name, '.', len)) return take_override(p, tok, eq);
     return unknown_flag(p, reel_pool_str(&cli->store.pool, name, len));
 }
 
@@ -146,7 +157,7 @@ static reel_err judge(const struct reel_cli *cli)
     if (cli->n_args > c->max_args)
         return REEL_FAIL(REEL_ECONFIG, "%s: unexpected argument '%s'", c->name, cli->args[c->max_args]);
     if (cli->n_args < c->min_args) return REEL_FAIL(REEL_ECONFIG, "%s: missing argument: %s", c->name, c->args);
-    if (c->takes_config && !cli->run.config)
+    if (c->run_flags && !cli->run.config)
         return REEL_FAIL(REEL_ECONFIG, "%s: which run? --config FILE is missing", c->name);
     for (const struct reel_opt *o = c->flags; o && o->type != REEL_OPT_END; o++)
         if (o->flags & REEL_OPT_REQUIRED && !*(const char *const *)((const char *)cli->flags + o->offset))

@@ -9,7 +9,7 @@
 #include "base/err.h"
 #include "config/config.h"
 
-/* Flags of every command that takes a configuration. */
+/* Flags of a run; commands take those that have an effect there. */
 struct reel_cli_run {
     const char *config;                  /* path of the YAML file */
     const char *resume;                  /* also in overrides: training.checkpoint.resume_from_checkpoint */

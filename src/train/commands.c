@@ -2,7 +2,7 @@
 #include "train/commands.h"
 
 static const struct reel_cmd train = {
-    .name = "train", .takes_config = 1, .help = "train or distil a model; the command when none is named",
+    .name = "train", .run_flags = "*", .help = "train or distil a model; the command when none is named",
 };
 #define F(field) offsetof(struct reel_plan_flags, field)
 static const struct reel_opt plan_flags[] = {
@@ -16,7 +16,8 @@ static const struct reel_opt plan_flags[] = {
 };
 #undef F
 static const struct reel_cmd plan = {
-    .name = "plan", .takes_config = 1, .flags = plan_flags, .flags_size = sizeof(struct reel_plan_flags), .help = "memory, communication and time per rank, before anything is allocated",
+    .name = "plan", .run_flags = "config|lenient", .flags = plan_flags, .flags_size = sizeof(struct reel_plan_flags),
+    .help = "memory, communication and time per rank, before anything is allocated",
 };
 
 static const struct reel_cmd preprocess = {
@@ -51,7 +52,7 @@ static const struct reel_opt generate_flags[] = {
 };
 #undef F
 static const struct reel_cmd generate = {
-    .name = "generate", .takes_config = 1, .flags = generate_flags, .flags_size = sizeof(struct reel_generate_flags),
+    .name = "generate", .run_flags = "config|override-output-dir|lenient", .flags = generate_flags, .flags_size = sizeof(struct reel_generate_flags),
     .help = "sample a checkpoint into a contact sheet of clips",
 };
 #define F(field) offsetof(struct reel_export_flags, field)
@@ -81,7 +82,7 @@ static const struct reel_opt trajectories_flags[] = {
 };
 #undef F
 static const struct reel_cmd trajectories = {
-    .name = "trajectories", .takes_config = 1, .flags = trajectories_flags, .flags_size = sizeof(struct reel_trajectories_flags),
+    .name = "trajectories", .run_flags = "config|lenient", .flags = trajectories_flags, .flags_size = sizeof(struct reel_trajectories_flags),
     .help = "the teacher's trajectories that the method kd learns from; train makes them too, if they are missing",
 };
 
