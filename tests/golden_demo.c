@@ -7,7 +7,7 @@
 #include "base/rng.h"
 #include "golden.h"
 #include "media/clips.h"
-#include "media/codec.h"
+#include "media/dct.h"
 #include "media/measure.h"
 #include "media/text.h"
 
@@ -36,7 +36,7 @@ static void *want(struct demo_case *c, const char *what, const char *dtype, int6
 static int64_t pixels(const struct reel_clip *c) { return (int64_t)c->frames * c->height * c->width * 3; }
 static int64_t latents(const struct reel_clip *c)
 {
-    return (int64_t)REEL_CODEC_CHANNELS * reel_codec_frames(c->frames) * (c->height / 8) * (c->width / 8);
+    return (int64_t)REEL_DCT_CHANNELS * reel_dct_frames(c->frames) * (c->height / 8) * (c->width / 8);
 }
 
 static void near32(struct demo_case *c, const char *name, const float *got, const float *ref, int64_t n, double tol)
@@ -103,7 +103,7 @@ static void check_decoded(struct demo_case *c, const float *z, const uint8_t *de
     int64_t off = 0;
     int most = 0;
 
-    reel_codec_decode(shown, z, reel_codec_frames(k->frames), k->height / 8, k->width / 8);
+    reel_dct_decode(shown, z, reel_dct_frames(k->frames), k->height / 8, k->width / 8, 0);
     for (int64_t i = 0; i < pixels(k); i++) {
         int d = abs((int)shown[i] - (int)decoded[i]);
         off += d > 0;
@@ -116,11 +116,11 @@ static void check_decoded(struct demo_case *c, const float *z, const uint8_t *de
 static void check_codec(struct demo_case *c, const uint8_t *rgb)
 {
     const struct reel_clip *k = &c->clip;
-    int64_t n = latents(k), per = n / REEL_CODEC_CHANNELS;
+    int64_t n = latents(k), per = n / REEL_DCT_CHANNELS;
     float *z = malloc((size_t)n * sizeof *z), *latent = want(c, "latent", "F32", n), *norm = want(c, "normalised", "F32", n);
     uint8_t *decoded = want(c, "decoded", "U8", pixels(k));
 
-    reel_codec_encode(z, rgb, k->frames, k->height, k->width);
+    reel_dct_encode(z, rgb, k->frames, k->height, k->width);
     if (latent) near32(c, key(c, "latent"), z, latent, n, 1e-6);
     for (int64_t i = 0; i < n; i++) z[i] = (z[i] - reel_family_dct.mean[i / per]) / reel_family_dct.std[i / per];
     if (norm) near32(c, key(c, "normalised"), z, norm, n, 1e-5); /* a latent's 1e-6 over the least deviation */
@@ -158,7 +158,7 @@ static void check_case(struct golden *g, struct reel_st *st, int n, const json_t
 
     c.clip = (struct reel_clip){ golden_u64(json_object_get(j, "seed")), (int64_t)golden_get(j, "index", 0), get(j, "variant"),
                                  get(j, "width"), get(j, "height"), get(j, "frames") };
-    if (c.clip.width < 8 || c.clip.height < 8 || !reel_codec_frames(c.clip.frames)) {
+    if (c.clip.width < 8 || c.clip.height < 8 || !reel_dct_frames(c.clip.frames)) {
         golden_true(g, key(&c, "sizes"), 0);
         return;
     }
@@ -188,7 +188,7 @@ static void check_direction(struct golden *g, struct reel_st *st, const struct r
 static void check_distances(struct golden *g, const json_t *j, int n)
 {
     struct reel_clip c = { .seed = 1, .width = 48, .height = 48, .frames = 13 };
-    int dim = (int)latents(&c), T = reel_codec_frames(c.frames), h = c.height / 8, w = c.width / 8, per = dim / REEL_CODEC_CHANNELS;
+    int dim = (int)latents(&c), T = reel_dct_frames(c.frames), h = c.height / 8, w = c.width / 8, per = dim / REEL_DCT_CHANNELS;
     size_t all = 2 * (size_t)n * (size_t)dim;
     float *z = malloc(all * sizeof *z), *p = malloc(all * sizeof *p);
     uint8_t *rgb = malloc((size_t)pixels(&c));
@@ -197,12 +197,12 @@ static void check_distances(struct golden *g, const json_t *j, int n)
     for (int i = 0; i < 2 * n; i++) {
         c.index = REEL_CLIP_HELD_OUT + i % n, c.variant = i < n ? 2 : 1;
         reel_clip_draw(&c, rgb);
-        reel_codec_encode(z + i * dim, rgb, c.frames, c.height, c.width);
+        reel_dct_encode(z + i * dim, rgb, c.frames, c.height, c.width);
         for (int k = 0; k < dim; k++)
             z[i * dim + k] = (float)(((double)z[i * dim + k] - (double)reel_family_dct.mean[k / per]) / (double)reel_family_dct.std[k / per]);
     }
-    reel_patches(p, z, 2 * n, REEL_CODEC_CHANNELS, T, h, w);
-    if (reel_swd(z, z + n * dim, n, dim, &got[0]) || reel_swd(p, p + n * dim, (int64_t)n * T * (h / 2) * (w / 2), REEL_CODEC_CHANNELS * 4, &got[1]))
+    reel_patches(p, z, 2 * n, REEL_DCT_CHANNELS, T, h, w);
+    if (reel_swd(z, z + n * dim, n, dim, &got[0]) || reel_swd(p, p + n * dim, (int64_t)n * T * (h / 2) * (w / 2), REEL_DCT_CHANNELS * 4, &got[1]))
         reel_err_clear();
     golden_near_rel(g, "swd", &got[0], &ref[0], 1, 1e-5);
     golden_near_rel(g, "swd_patch", &got[1], &ref[1], 1, 1e-5);

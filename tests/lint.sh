@@ -21,8 +21,9 @@ track      base
 models     nn
 methods    models data config
 optim      methods
-callbacks  methods media ckpt track
-train      base config tensor kernels be comm data media nn ckpt track models methods optim callbacks
+encode     ckpt media
+callbacks  methods media ckpt track encode
+train      base config tensor kernels be comm data media nn ckpt encode track models methods optim callbacks
 '
 
 # The directories that make up the program, in the layout of the table above.

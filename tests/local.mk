@@ -6,6 +6,7 @@ include tests/comm.mk
 include tests/kernels.mk
 include tests/linear.mk
 include tests/data.mk
+include tests/encode.mk
 include tests/ckpt.mk
 include tests/model.mk
 include tests/train.mk

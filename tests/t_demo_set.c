@@ -4,7 +4,7 @@
 #include "data/demo_set.h"
 #include "data_util.h"
 #include "media/clips.h"
-#include "media/codec.h"
+#include "media/dct.h"
 #include "media/text.h"
 
 static struct reel_comm world, self = { .mpi = MPI_COMM_SELF, .size = 1, .name = "self" };
@@ -35,7 +35,7 @@ int main(int argc, char **argv)
         struct reel_clip c = { 1, i, 0, 48, 48, 13 };
         char caption[REEL_CLIP_CAPTION];
         reel_clip_draw(&c, rgb);
-        reel_codec_encode(want, rgb, 13, 48, 48);
+        reel_dct_encode(want, rgb, 13, 48, 48);
         reel_clip_caption(reel_clip_what(1, i), caption);
         bad += reel_set_read(s, i, 4, x, text, &rows) || memcmp(x, want, sizeof x) || rows != reel_text_vectors(caption, words) ||
                memcmp(text, words, (size_t)rows * 256);

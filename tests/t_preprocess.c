@@ -8,7 +8,7 @@
 #include "data/preprocess.h"
 #include "data_util.h"
 #include "film.h"
-#include "media/codec.h"
+#include "media/dct.h"
 #include "media/fit.h"
 #include "media/picture.h"
 #include "media/text.h"
@@ -121,7 +121,7 @@ static void first_film_exact(const char *path)
         for (int i = 0; i < 30 * 40 * 3; i++) src[i] = film_pixel(2 * k, i / 120, i / 3 % 40, i % 3);
         reel_fit(fit, clip + k * H * W * 3, src);
     }
-    reel_codec_encode(want, clip, F, H, W);
+    reel_dct_encode(want, clip, F, H, W);
     TAP_OK(!reel_set_read(s, 0, 2, got, text, &rows) && !memcmp(want, got, sizeof want), "a film's first clip is exact: frames 0 2 4 6 8, cropped, resized, encoded");
     TAP_OK(rows == reel_text_vectors("a red square", words) && !memcmp(text, words, (size_t)rows * 256), "with its caption");
     reel_fit_close(fit);

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "media/clips.h"
-#include "media/codec.h"
+#include "media/dct.h"
 #include "media/text.h"
 
 reel_err reel_parent_folders(const char *path, struct reel_comm *c)
@@ -26,12 +26,12 @@ reel_err reel_builtin_desc(struct reel_set_desc *d, int height, int width, int f
 
     if (height < 16 || width < 16 || height % 8 || width % 8)
         return REEL_FAIL(REEL_ECONFIG, "clips of %d x %d pixels: height and width must be multiples of 8, at least 16", height, width);
-    if (!reel_codec_frames(frames))
+    if (!reel_dct_frames(frames))
         return REEL_FAIL(REEL_ECONFIG, "clips of %d frames: must be 4k+1; %d and %d are", frames, frames < 1 ? 1 : (frames - 1) / 4 * 4 + 1,
                          frames < 1 ? 5 : (frames - 1) / 4 * 4 + 5);
-    *d = (struct reel_set_desc){ .kind = "t2v", .channels = f->channels, .frames = reel_codec_frames(frames), .height = height / 8,
+    *d = (struct reel_set_desc){ .kind = "t2v", .channels = f->channels, .frames = reel_dct_frames(frames), .height = height / 8,
         .width = width / 8, .text_dim = REEL_TEXT_DIM, .pad_to = REEL_TEXT_ROWS, .dtype = dtype, .mean = f->mean, .std = f->std,
-        .family = f->name, .vae = "dct-4x8x8", .text_encoder = "hashed-words", .tokenizer = "a-z0-9", .pix_height = height,
+        .family = f->name, .vae = REEL_DCT_ID, .text_encoder = REEL_TEXT_ID, .tokenizer = REEL_TEXT_TOKENIZER, .pix_height = height,
         .pix_width = width, .pix_frames = frames, .fps = fps, .have_negative = 1, .have_empty = 1 };
     memcpy(d->down, f->down, sizeof d->down);
     return REEL_OK;
@@ -47,7 +47,7 @@ static reel_err add_clip(struct reel_set_writer *w, const struct reel_demo_args 
 
     snprintf(id, sizeof id, "clip-%llu-%lld", (unsigned long long)a->seed, (long long)i);
     reel_clip_draw(&clip, rgb);
-    reel_codec_encode(latent, rgb, a->frames, a->height, a->width);
+    reel_dct_encode(latent, rgb, a->frames, a->height, a->width);
     reel_clip_caption(reel_clip_what(a->seed, i), caption);
     s.rows = reel_text_vectors(caption, text);
     return reel_set_add(w, &s);

@@ -12,7 +12,7 @@
 #include "data/demo_set.h"
 #include "data/preprocess_priv.h"
 #include "media/clips.h"
-#include "media/codec.h"
+#include "media/dct.h"
 #include "media/fit.h"
 #include "media/picture.h"
 #include "media/text.h"
@@ -54,7 +54,7 @@ static void keep_for_sheet(struct job *j, int64_t key)
     uint8_t *to = j->shown + (size_t)j->n_shown * 2 * SHOWN_FRAMES * j->frame;
 
     if (j->n_shown == SHOWN) return;
-    reel_codec_decode(j->back, j->latent, j->d.frames, j->d.height, j->d.width);
+    reel_dct_decode(j->back, j->latent, j->d.frames, j->d.height, j->d.width, 0);
     for (int i = 0; i < SHOWN_FRAMES; i++) {
         size_t f = (size_t)(i * (j->F - 1) / (SHOWN_FRAMES - 1)) * j->frame;
         memcpy(to + (size_t)i * j->frame, j->rgb + f, j->frame);
@@ -68,7 +68,7 @@ static reel_err emit(struct job *j, struct reel_set_sample *s)
 {
     float text[REEL_TEXT_ROWS * REEL_TEXT_DIM];
 
-    reel_codec_encode(j->latent, j->rgb, j->F, j->H, j->W);
+    reel_dct_encode(j->latent, j->rgb, j->F, j->H, j->W);
     s->latent = j->latent;
     s->text = text;
     s->rows = reel_text_vectors(s->caption, text);

@@ -2,13 +2,13 @@
 
 #include <stdlib.h>
 
-#include "media/codec.h"
+#include "media/dct.h"
 #include "media/measure.h"
 
 #define DATA_SEED     1    /* of the built-in clips' captions */
 #define STRIDE        4096 /* held-out indices per benchmark */
 #define GOOD_RESIDUAL 30   /* grey levels: a clip that shows its shape and little else */
-#define CHANNELS      REEL_CODEC_CHANNELS
+#define CHANNELS      REEL_DCT_CHANNELS
 
 static int64_t place(const struct reel_benchmark *b, int64_t i) { return REEL_CLIP_HELD_OUT + (int64_t)STRIDE * b->number + i; }
 static int64_t latent(const struct reel_benchmark *b) { return (int64_t)CHANNELS * b->T * b->h * b->w; }
@@ -28,7 +28,7 @@ reel_err reel_benchmark_real(const struct reel_benchmark *b, int64_t i, int vari
 
     if (!rgb) return REEL_FAIL(REEL_ENOMEM, "no memory for a clip of %zu bytes", clip_bytes(b));
     reel_clip_draw(&c, rgb);
-    reel_codec_encode(z, rgb, c.frames, c.height, c.width);
+    reel_dct_encode(z, rgb, c.frames, c.height, c.width);
     for (int64_t k = 0; k < CHANNELS * per; k++) z[k] = (z[k] - reel_family_dct.mean[k / per]) / reel_family_dct.std[k / per];
     free(rgb);
     return REEL_OK;

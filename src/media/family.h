@@ -9,6 +9,6 @@ struct reel_family {
 };
 
 extern const struct reel_family reel_family_wan; /* "wan2.1": the VAE of Wan2.1 */
-extern const struct reel_family reel_family_dct; /* "reel-dct": the built-in codec (media/codec.h) */
+extern const struct reel_family reel_family_dct; /* "reel-dct": the built-in codec (media/dct.h) */
 
 #endif

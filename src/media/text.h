@@ -5,6 +5,8 @@
 
 #define REEL_TEXT_ROWS 12
 #define REEL_TEXT_DIM  64
+#define REEL_TEXT_ID        "reel-words" /* text_encoder_id of sets */
+#define REEL_TEXT_TOKENIZER "a-z0-9"     /* tokenizer_id */
 
 /**
  * reel_text_vectors - words are maximal runs of [a-z0-9] of the lower-cased caption, at most 12. Local.

@@ -150,9 +150,9 @@ struct reel_time reel_wan_time(const struct reel_model *m, int grad)
     return (struct reel_time){ linear(m, P_TIME1, grad), linear(m, P_TIME2, grad), linear(m, P_TPROJ, grad) };
 }
 
-struct reel_text reel_wan_text(const struct reel_model *m, int grad)
+struct reel_text_mlp reel_wan_text(const struct reel_model *m, int grad)
 {
-    return (struct reel_text){ linear(m, P_TEXT1, grad), linear(m, P_TEXT2, grad) };
+    return (struct reel_text_mlp){ linear(m, P_TEXT1, grad), linear(m, P_TEXT2, grad) };
 }
 
 struct reel_head reel_wan_head(const struct reel_model *m, int grad)

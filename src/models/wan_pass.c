@@ -126,7 +126,7 @@ static void kept_layout(struct reel_kept *k, struct reel_model *m, struct reel_a
     struct wan *w = m->priv;
     const struct reel_pass *c = &k->c;
     const struct reel_time time = reel_wan_time(m, 0);
-    const struct reel_text text = reel_wan_text(m, 0);
+    const struct reel_text_mlp text = reel_wan_text(m, 0);
     int64_t D = w->c.heads * w->c.head_dim;
 
     k->c = pass_of(m, a, in);
@@ -200,7 +200,7 @@ void reel_wan_run(struct reel_model *m, struct reel_kept *k, reel_tensor v)
 {
     const struct reel_pass *c = &k->c;
     const struct reel_time time = reel_wan_time(m, 0);
-    const struct reel_text text = reel_wan_text(m, 0);
+    const struct reel_text_mlp text = reel_wan_text(m, 0);
     const struct reel_patch patch = reel_wan_patch(m, 0);
     const struct reel_head head = reel_wan_head(m, 0);
 
@@ -281,7 +281,7 @@ static void run_bwd(struct reel_model *m, struct reel_kept *k, reel_tensor dv, r
 {
     const struct reel_pass *c = &k->c;
     const struct reel_time time = reel_wan_time(m, 1);
-    const struct reel_text text = reel_wan_text(m, 1);
+    const struct reel_text_mlp text = reel_wan_text(m, 1);
     const struct reel_patch patch = reel_wan_patch(m, 1);
     const struct reel_head head = reel_wan_head(m, 1);
     int64_t D = k->x[0].n[1];

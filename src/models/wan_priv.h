@@ -45,7 +45,7 @@ struct wan_block {
 /* Weights as the layers want them. `grad`: with their gradient buffers. */
 struct reel_patch reel_wan_patch(const struct reel_model *m, int grad);
 struct reel_time reel_wan_time(const struct reel_model *m, int grad);
-struct reel_text reel_wan_text(const struct reel_model *m, int grad);
+struct reel_text_mlp reel_wan_text(const struct reel_model *m, int grad);
 struct reel_head reel_wan_head(const struct reel_model *m, int grad);
 struct wan_block reel_wan_block(const struct reel_model *m, int block, int grad);
 

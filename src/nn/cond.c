@@ -69,7 +69,7 @@ void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const s
 }
 
 /* ctx = l2(gelu(l1(rows))) */
-void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text *w,
+void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text_mlp *w,
                     reel_tensor text)
 {
     int64_t M = reel_rows_count(c->txt), width = text.n[text.nd - 1];
@@ -79,7 +79,7 @@ void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const s
     k->ctx = reel_act(c, c->txt, w->l2.w.n[0]);
 }
 
-void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
+void reel_text_fwd(const struct reel_pass *c, const struct reel_text_mlp *w, const struct reel_text_kept *k,
                    reel_tensor text)
 {
     size_t mark = c->a->used;
@@ -103,7 +103,7 @@ static reel_tensor narrowed(const struct reel_pass *c, reel_tensor x)
     return y;
 }
 
-void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
+void reel_text_bwd(const struct reel_pass *c, const struct reel_text_mlp *w, const struct reel_text_kept *k,
                    reel_tensor dctx, reel_tensor dtext)
 {
     size_t mark = c->a->used;

@@ -285,15 +285,15 @@ void reel_time_fwd(const struct reel_pass *c, const struct reel_time *w, struct 
 void reel_time_bwd(const struct reel_pass *c, const struct reel_time *w, const struct reel_time_kept *k,
                    reel_tensor dtemb, reel_tensor dtproj);
 
-struct reel_text { struct reel_lin l1, l2; };
+struct reel_text_mlp { struct reel_lin l1, l2; };
 struct reel_text_kept { reel_tensor rows, pre, ctx; }; /* [B*L,text_dim], then [B*L,D] */
-void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text *w,
+void reel_text_keep(const struct reel_pass *c, struct reel_text_kept *k, const struct reel_text_mlp *w,
                     reel_tensor text);
-void reel_text_fwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
+void reel_text_fwd(const struct reel_pass *c, const struct reel_text_mlp *w, const struct reel_text_kept *k,
                    reel_tensor text);
 /** reel_text_bwd - dctx f32 [rows of share.txt,D] is the sum over all blocks; dtext f32 [B,L,text_dim] of the whole batch
  * or nd 0, overwritten. */
-void reel_text_bwd(const struct reel_pass *c, const struct reel_text *w, const struct reel_text_kept *k,
+void reel_text_bwd(const struct reel_pass *c, const struct reel_text_mlp *w, const struct reel_text_kept *k,
                    reel_tensor dctx, reel_tensor dtext);
 
 /* ---- modulated LayerNorm: rows shift, shift+1 of e are shift and scale ---- */

@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "be/ops.h"
 #include "media/benchmark.h"
-#include "media/codec.h"
+#include "media/dct.h"
 #include "media/picture.h"
 #include "media/text.h"
 #include "nn/schedule.h"
@@ -64,11 +64,11 @@ static reel_err judge(const struct reel_config *cfg, const struct reel_generate_
 
 static reel_err fits_codec(const struct reel_model *m)
 {
-    if (m->channels == REEL_CODEC_CHANNELS && m->text_dim == REEL_TEXT_DIM) return REEL_OK;
+    if (m->channels == REEL_DCT_CHANNELS && m->text_dim == REEL_TEXT_DIM) return REEL_OK;
     return REEL_FAIL(REEL_ECONFIG,
                      "generate: the model takes %d latent channels and text of %d columns; the built-in codec and text "
                      "vectors have %d and %d",
-                     m->channels, m->text_dim, REEL_CODEC_CHANNELS, REEL_TEXT_DIM);
+                     m->channels, m->text_dim, REEL_DCT_CHANNELS, REEL_TEXT_DIM);
 }
 
 /* Texts of clips i0.. of this batch on the device; what is past the last clip repeats it. */
@@ -106,7 +106,7 @@ static void decode(struct job *j, const float *z, uint8_t *rgb)
     size_t per = j->latent / (size_t)d[2];
 
     for (size_t k = 0; k < j->latent; k++) j->raw[k] = z[k] * reel_family_dct.std[k / per] + reel_family_dct.mean[k / per];
-    reel_codec_decode(rgb, j->raw, (int)d[1], (int)d[3], (int)d[4]);
+    reel_dct_decode(rgb, j->raw, (int)d[1], (int)d[3], (int)d[4], 0);
 }
 
 /* Not sampled at all: other clips of the same captions, what a perfect model would make. */

@@ -1,4 +1,4 @@
-#include "media/codec.h"
+#include "media/dct.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,19 +12,19 @@
     X(2, 0, 0, 1, 0, 0.12f) X(2, 0, 1, 0, 0, 0.12f)
 
 #define WHICH(c, t, y, x, m, s) { c, t, y, x },
-static const struct { int colour, kt, ky, kx; } table[REEL_CODEC_CHANNELS] = { CHANNELS(WHICH) };
+static const struct { int colour, kt, ky, kx; } table[REEL_DCT_CHANNELS] = { CHANNELS(WHICH) };
 #define MEAN(c, t, y, x, m, s) m,
-static const float mean[REEL_CODEC_CHANNELS] = { CHANNELS(MEAN) };
+static const float mean[REEL_DCT_CHANNELS] = { CHANNELS(MEAN) };
 #define STD(c, t, y, x, m, s) s,
-static const float std[REEL_CODEC_CHANNELS] = { CHANNELS(STD) };
-const struct reel_family reel_family_dct = { "reel-dct", REEL_CODEC_CHANNELS, { 4, 8, 8 }, mean, std };
+static const float std[REEL_DCT_CHANNELS] = { CHANNELS(STD) };
+const struct reel_family reel_family_dct = { "reel-dct", REEL_DCT_CHANNELS, { 4, 8, 8 }, mean, std };
 
-int reel_codec_frames(int n) { return n >= 1 && n % 4 == 1 ? (n - 1) / 4 + 1 : 0; }
+int reel_dct_frames(int n) { return n >= 1 && n % 4 == 1 ? (n - 1) / 4 + 1 : 0; }
 
 /* Weight of pixel i = (a, y, x, colour) of a block [4,8,8,3] in the 16 coefficients: the product of
  * three cosines and a colour. Pixel-major, for decoding. */
 enum { PIXELS = 4 * 8 * 8 * 3 };
-struct patterns { double v[PIXELS][REEL_CODEC_CHANNELS]; };
+struct patterns { double v[PIXELS][REEL_DCT_CHANNELS]; };
 
 static double cosine(int n, int k, int i)
 {
@@ -56,7 +56,7 @@ static void make_patterns(struct patterns *p)
 
     make_basis(&b);
     for (int i = 0; i < PIXELS; i++)
-        for (int e = 0; e < REEL_CODEC_CHANNELS; e++)
+        for (int e = 0; e < REEL_DCT_CHANNELS; e++)
             p->v[i][e] = b.b4[table[e].kt][i / 192] * b.b8[table[e].ky][i / 24 % 8] * b.b8[table[e].kx][i / 3 % 8] *
                          b.colour[table[e].colour][i % 3];
 }
@@ -90,7 +90,7 @@ static void row_in(double r[3][3], const double *x, const struct basis *b)
 }
 
 /* The kept coefficients of a block, one direction after the other. */
-static void block_coefficients(double out[REEL_CODEC_CHANNELS], const double *x, const struct basis *b)
+static void block_coefficients(double out[REEL_DCT_CHANNELS], const double *x, const struct basis *b)
 {
     double q[4][3][3][3] = { { { { 0 } } } }, r[3][3]; /* q [frame][ky][colour][kx] */
 
@@ -100,16 +100,16 @@ static void block_coefficients(double out[REEL_CODEC_CHANNELS], const double *x,
             for (int k = 0; k < 3; k++)
                 for (int i = 0; i < 9; i++) q[a][k][i / 3][i % 3] += r[i / 3][i % 3] * b->b8[k][y];
         }
-    for (int e = 0; e < REEL_CODEC_CHANNELS; e++) {
+    for (int e = 0; e < REEL_DCT_CHANNELS; e++) {
         out[e] = 0;
         for (int a = 0; a < 4; a++) out[e] += q[a][table[e].ky][table[e].colour][table[e].kx] * b->b4[table[e].kt][a];
     }
 }
 
-void reel_codec_encode(float *latent, const uint8_t *rgb, int frames, int height, int width)
+void reel_dct_encode(float *latent, const uint8_t *rgb, int frames, int height, int width)
 {
-    int T = reel_codec_frames(frames), h = height / 8, w = width / 8;
-    double x[PIXELS], s[REEL_CODEC_CHANNELS];
+    int T = reel_dct_frames(frames), h = height / 8, w = width / 8;
+    double x[PIXELS], s[REEL_DCT_CHANNELS];
     struct basis b;
 
     make_basis(&b);
@@ -118,25 +118,26 @@ void reel_codec_encode(float *latent, const uint8_t *rgb, int frames, int height
             for (int bx = 0; bx < w; bx++) {
                 block_in(x, &b, rgb, t, by, bx, height, width);
                 block_coefficients(s, x, &b);
-                for (int e = 0; e < REEL_CODEC_CHANNELS; e++) latent[at(e, t, by, bx, T, h, w)] = (float)(s[e] / 16.0);
+                for (int e = 0; e < REEL_DCT_CHANNELS; e++) latent[at(e, t, by, bx, T, h, w)] = (float)(s[e] / 16.0);
             }
 }
 
 static uint8_t grey(double x) { return (uint8_t)fmin(fmax(floor(127.5 * (x + 1.0) + 0.5), 0), 255); }
 
-static void block_out(uint8_t *rgb, const double *x, int t, int by, int bx, int height, int width)
+/* A block to the pictures from `at`: one picture of the film's frame 0, else four. */
+static void block_out(uint8_t *rgb, const double *x, int at, int one, int by, int bx, int height, int width)
 {
-    for (int a = 0; a < (t ? 4 : 1); a++)
+    for (int a = 0; a < (one ? 1 : 4); a++)
         for (int y = 0; y < 8; y++) {
-            uint8_t *row = rgb + (((size_t)pix_frame(t, a) * (size_t)height + (size_t)(8 * by + y)) * (size_t)width + (size_t)(8 * bx)) * 3;
+            uint8_t *row = rgb + (((size_t)(at + a) * (size_t)height + (size_t)(8 * by + y)) * (size_t)width + (size_t)(8 * bx)) * 3;
             for (int i = 0; i < 24; i++) {
                 const double *v = x + y * 24 + i;
-                row[i] = grey(t ? v[a * 192] : (v[0] + v[192] + v[384] + v[576]) / 4);
+                row[i] = grey(one ? (v[0] + v[192] + v[384] + v[576]) / 4 : v[a * 192]);
             }
         }
 }
 
-void reel_codec_decode(uint8_t *rgb, const float *latent, int T, int h, int w)
+void reel_dct_decode(uint8_t *rgb, const float *latent, int T, int h, int w, int t0)
 {
     struct patterns p;
     double x[PIXELS];
@@ -145,12 +146,12 @@ void reel_codec_decode(uint8_t *rgb, const float *latent, int T, int h, int w)
     for (int t = 0; t < T; t++)
         for (int by = 0; by < h; by++)
             for (int bx = 0; bx < w; bx++) {
-                double k[REEL_CODEC_CHANNELS];
-                for (int e = 0; e < REEL_CODEC_CHANNELS; e++) k[e] = 16.0 * (double)latent[at(e, t, by, bx, T, h, w)];
+                double k[REEL_DCT_CHANNELS];
+                for (int e = 0; e < REEL_DCT_CHANNELS; e++) k[e] = 16.0 * (double)latent[at(e, t, by, bx, T, h, w)];
                 for (int i = 0; i < PIXELS; i++) {
                     x[i] = 0;
-                    for (int e = 0; e < REEL_CODEC_CHANNELS; e++) x[i] += k[e] * p.v[i][e];
+                    for (int e = 0; e < REEL_DCT_CHANNELS; e++) x[i] += k[e] * p.v[i][e];
                 }
-                block_out(rgb, x, t, by, bx, 8 * h, 8 * w);
+                block_out(rgb, x, t0 ? 4 * t : pix_frame(t, 0), t0 + t == 0, by, bx, 8 * h, 8 * w);
             }
 }

@@ -1,0 +1,60 @@
+/* Text vectors: hashed words, or UMT5. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "encode/encode.h"
+#include "encode/umt5.h"
+#include "media/text.h"
+
+struct reel_text { struct reel_umt5 *umt5; struct reel_comm *comm; }; /* umt5 NULL: hashed words */
+
+int reel_encode_builtin(const struct reel_encode_opts *o) { return !o->model || !strcmp(o->model, "builtin"); }
+
+reel_err reel_text_open(struct reel_text **out, const struct reel_encode_opts *o)
+{
+    struct reel_text *t = calloc(1, sizeof *t);
+    reel_err e = reel_agree(o->comm, t ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a text encoder"));
+
+    *out = NULL;
+    if (!e && !reel_encode_builtin(o)) e = reel_umt5_open(&t->umt5, o);
+    if (e) return free(t), e;
+    t->comm = o->comm;
+    *out = t;
+    return REEL_OK;
+}
+
+void reel_text_close(struct reel_text *t)
+{
+    if (t && t->umt5) reel_umt5_close(t->umt5);
+    free(t);
+}
+
+int reel_text_dim(const struct reel_text *t) { return t->umt5 ? reel_umt5_dim(t->umt5) : REEL_TEXT_DIM; }
+
+int reel_text_most(const struct reel_text *t) { return t->umt5 ? reel_umt5_most(t->umt5) : REEL_TEXT_ROWS; }
+
+const char *reel_text_id(const struct reel_text *t) { return t->umt5 ? reel_umt5_id(t->umt5) : REEL_TEXT_ID; }
+
+const char *reel_text_tokenizer(const struct reel_text *t) { return t->umt5 ? "spiece.model" : REEL_TEXT_TOKENIZER; }
+
+static reel_err words(struct reel_text_rows *out, const char *prompt)
+{
+    float rows[REEL_TEXT_ROWS * REEL_TEXT_DIM];
+    size_t bytes;
+
+    *out = (struct reel_text_rows){ .n = reel_text_vectors(prompt, rows) };
+    bytes = (size_t)out->n * REEL_TEXT_DIM * sizeof *rows;
+    if (bytes && !(out->rows = malloc(bytes))) return REEL_FAIL(REEL_ENOMEM, "no memory for text vectors");
+    if (bytes) memcpy(out->rows, rows, bytes);
+    return REEL_OK;
+}
+
+reel_err reel_text_encode(struct reel_text *t, const char *const *prompt, int n, struct reel_text_rows *out)
+{
+    reel_err e = REEL_OK;
+
+    for (int i = 0; i < n; i++) out[i] = (struct reel_text_rows){ 0 };
+    if (t->umt5) return reel_umt5_encode(t->umt5, prompt, n, out);
+    for (int i = 0; i < n && !e; i++) e = words(&out[i], prompt[i]);
+    return reel_agree(t->comm, e);
+}
