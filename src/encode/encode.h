@@ -22,6 +22,13 @@ struct reel_encode_opts {
 /** reel_encode_builtin - 1: `model` means the built-in encoders. Local. */
 int reel_encode_builtin(const struct reel_encode_opts *o);
 
+/**
+ * reel_encode_folder - the encoders that go with a model: o->model (its init_from) and o->hf as they are if that folder has
+ * vae/ and text_encoder/, else o->model becomes NULL if the built-in ones fit. Local: the caller agrees.
+ * @channels, @text_dim  the model's. Errors: REEL_ECONFIG what is missing.
+ */
+reel_err reel_encode_folder(struct reel_encode_opts *o, int channels, int text_dim);
+
 /* ---- words --------------------------------------------------------------------------------- */
 
 struct reel_text;
