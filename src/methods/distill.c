@@ -61,6 +61,13 @@ reel_err reel_dmd_init(struct reel_method *m)
                             "zero, or a data set that has one");
 }
 
+struct reel_few_steps reel_dmd_few_steps(const struct reel_method *m)
+{
+    const struct reel_dmd *p = m->priv;
+
+    return (struct reel_few_steps){ .n = p->steps.n, .t = p->t, .sigma = p->sigma, .table = &p->table[REEL_STUDENT], .warp = p->warp };
+}
+
 void reel_dmd_optimizer(const struct reel_method *m, enum reel_role role, struct reel_cfg_optimizer *o)
 {
     const struct reel_dmd *p = m->priv;

@@ -86,6 +86,8 @@ typedef struct reel_clip reel_rollout_fn(struct reel_method *m, const struct ree
 reel_err reel_dmd_check(const struct reel_config *cfg, const struct reel_dmd *p);
 /** reel_dmd_init - few steps from the student's table, which the caller has filled; is there a negative prompt. Symmetric. */
 reel_err reel_dmd_init(struct reel_method *m);
+/** reel_dmd_few_steps - the student's list as init made it. Symmetric. */
+struct reel_few_steps reel_dmd_few_steps(const struct reel_method *m);
 /** reel_dmd_optimizer - the critic's own rate, betas and schedule. Symmetric. */
 void reel_dmd_optimizer(const struct reel_method *m, enum reel_role role, struct reel_cfg_optimizer *o);
 /** reel_dmd_step - one micro-batch: the student's loss where it is due, the critic's always. Collective(hsdp). */

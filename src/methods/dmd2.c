@@ -157,6 +157,7 @@ const struct reel_method_ops reel_method_dmd2 = {
     .check = dmd2_check,
     .makes_latents = dmd2_makes_latents,
     .init = dmd2_init,
+    .few_steps = reel_dmd_few_steps,
     .optimizer = reel_dmd_optimizer,
     .step = dmd2_step,
 };

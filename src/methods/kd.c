@@ -73,7 +73,8 @@ reel_err reel_kd_path_init(struct reel_kd_path *p, const struct reel_config *cfg
     reel_sched_points(p->sigma, p->steps, (float)cfg->pipeline.flow_shift);
     for (int k = 0; k < l->n; k++) {
         p->at[k] = k == l->n - 1 ? p->steps : nearest(p, (float)l->v[k]);
-        p->t[k] = 1000.0f * p->sigma[p->at[k]];
+        p->state_sigma[k] = p->sigma[p->at[k]];
+        p->t[k] = 1000.0f * p->state_sigma[k];
         if (k && p->at[k] == p->at[k - 1])
             return reel_config_fail(cfg, "method.t_list", "%lld and %lld are both nearest to the same of the teacher's %d steps; "
                                     "take more teacher_inference_steps or fewer entries", (long long)l->v[k - 1], (long long)l->v[k], p->steps);
@@ -101,6 +102,14 @@ static reel_err kd_init(struct reel_method *m)
         return reel_config_fail(m->cfg, "method.num_frames_per_block", "%lld, but the student's blocks have %lld frames",
                                 (long long)p->o.num_frames_per_block, (long long)chunk);
     return reel_kd_path_init(&p->path, m->cfg, &p->o);
+}
+
+/* From each of the states that it learns to jump from. */
+static struct reel_few_steps kd_few_steps(const struct reel_method *m)
+{
+    const struct kd *p = m->priv;
+
+    return (struct reel_few_steps){ .n = p->path.states - 1, .t = p->path.t, .sigma = p->path.state_sigma };
 }
 
 static const struct reel_kd_opts *kd_trajectories(const void *priv) { return priv; }
@@ -135,7 +144,7 @@ static struct start draw_start(struct reel_method *m, const struct reel_batch *b
         take_frames(m, s.clean, b->x0, i / blocks, f0, f1, p->path.states - 1);
         for (int64_t f = f0; f < f1; f++) {
             int64_t at = causal ? i / blocks * T + f : i;
-            sigma[at] = p->path.sigma[p->path.at[k[i]]];
+            sigma[at] = p->path.state_sigma[k[i]];
             t[at] = p->path.t[k[i]];
         }
     }
@@ -182,6 +191,7 @@ const struct reel_method_ops reel_method_kd = {
     .check = kd_check,
     .init = kd_init,
     .step = kd_step,
+    .few_steps = kd_few_steps,
     .trajectories = kd_trajectories,
 };
 

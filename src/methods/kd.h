@@ -22,7 +22,8 @@ struct reel_kd_path {
     float sigma[REEL_KD_STEPS + 1]; /* table B of `steps` points, then 0 */
     int states;                     /* entries of t_list; the last is the clean clip */
     int at[REEL_SET_STATES];        /* the step whose level is nearest to the entry; `steps` for the clean clip */
-    float t[REEL_SET_STATES];       /* the state's own timestep, 1000 sigma[at]; 0 for the clean clip */
+    float state_sigma[REEL_SET_STATES]; /* the state's own level, sigma[at]; 0 for the clean clip */
+    float t[REEL_SET_STATES];       /* 1000 of that */
 };
 
 /** reel_kd_path_init - levels and states of a configuration. Symmetric. REEL_ECONFIG: a list that does not fall to 0,

@@ -48,7 +48,16 @@ struct reel_metric *reel_step_metric(struct reel_step *st, const char *name, dou
 /** reel_step_scalar - add one value to the step's log; more than REEL_NSCALAR are dropped. Local. */
 void reel_step_scalar(struct reel_step *st, const char *name, double value);
 
+/* How a few-step student samples: it is trained at these levels. */
+struct reel_few_steps {
+    int n;                  /* 0: the method trains no few steps */
+    const float *t, *sigma; /* [n], falling */
+    const struct reel_sched *table; /* nn/schedule.h: a list is mapped through it (warp) and looked up in it; NULL: it has no list */
+    int warp, ode;          /* ode: no fresh noise between steps */
+};
+
 struct reel_method;
+struct reel_sched;
 struct reel_io; /* ckpt/io.h */
 struct reel_kd_opts; /* methods/kd.h */
 struct reel_method_ops {
@@ -70,6 +79,7 @@ struct reel_method_ops {
     /* The teacher's trajectories (methods/kd.h) that it reads instead of training.data.data_path; x0 of a batch has the
      * states of a sample back to back, [B,states*T,C,H,W]. Default: reads clips */
     const struct reel_kd_opts *(*trajectories)(const void *priv);
+    struct reel_few_steps (*few_steps)(const struct reel_method *m); /* Symmetric, after init. Default: none */
     /* the optimizer of a trained role; *o comes in as training.optimizer, which is the default. Symmetric */
     void (*optimizer)(const struct reel_method *m, enum reel_role role, struct reel_cfg_optimizer *o);
     reel_err (*layout)(struct reel_method *m, struct reel_arena *a); /* Local: memory that outlives steps, planned too */

@@ -82,6 +82,14 @@ static reel_err self_forcing_init(struct reel_method *m)
     return REEL_OK;
 }
 
+static struct reel_few_steps self_forcing_few_steps(const struct reel_method *m)
+{
+    struct reel_few_steps few = reel_dmd_few_steps(m);
+
+    few.ode = ((const struct self_forcing *)m->priv)->sample_ode;
+    return few;
+}
+
 /* ---- the rollout ---- */
 
 struct stream { /* one rollout under way */
@@ -245,6 +253,7 @@ const struct reel_method_ops reel_method_self_forcing = {
     .check = self_forcing_check,
     .makes_latents = self_forcing_makes_latents,
     .init = self_forcing_init,
+    .few_steps = self_forcing_few_steps,
     .optimizer = reel_dmd_optimizer,
     .step = self_forcing_step,
 };
