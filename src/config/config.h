@@ -149,6 +149,7 @@ struct reel_preset {
     int is_causal;
     double guidance_scale; /* of validation, unless given */
     int fps;
+    const char *negative_prompt; /* what guidance moves away from */
     const char *arch; /* folder of configs/ whose transformer/config.json is these repositories' */
 };
 struct reel_cfg_pipeline {

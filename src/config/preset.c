@@ -4,11 +4,17 @@
 
 #include "config/config_priv.h"
 
+/* Wan's own, in English; FastVideo configs/sample/wan.py @2f3d4074 */
+#define NEGATIVE \
+    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall gray, worst quality, " \
+    "low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands, poorly drawn faces, deformed, disfigured, " \
+    "misshapen limbs, fused fingers, still picture, messy background, three legs, many people in the background, walking backwards"
+
 const struct reel_preset reel_presets[] = {
-    { "wan-t2v-480p", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 3.0, NULL, 0, 3.0, 16, "wan-1.3b" },
-    { "wan-t2v-720p", "Wan-AI/Wan2.1-T2V-14B-Diffusers", 5.0, NULL, 0, 5.0, 16, "wan-14b" },
-    { "fastwan-t2v-480p", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", 8.0, "[1000, 757, 522]", 0, 3.0, 16, "wan-1.3b" },
-    { "self-forcing-wan-t2v", "wlsaidhi/SFWan2.1-T2V-1.3B-Diffusers", 5.0, "[1000, 750, 500, 250]", 1, 6.0, 16, "wan-1.3b" },
+    { "wan-t2v-480p", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers", 3.0, NULL, 0, 3.0, 16, NEGATIVE, "wan-1.3b" },
+    { "wan-t2v-720p", "Wan-AI/Wan2.1-T2V-14B-Diffusers", 5.0, NULL, 0, 5.0, 16, NEGATIVE, "wan-14b" },
+    { "fastwan-t2v-480p", "FastVideo/FastWan2.1-T2V-1.3B-Diffusers", 8.0, "[1000, 757, 522]", 0, 3.0, 16, NEGATIVE, "wan-1.3b" },
+    { "self-forcing-wan-t2v", "wlsaidhi/SFWan2.1-T2V-1.3B-Diffusers", 5.0, "[1000, 750, 500, 250]", 1, 6.0, 16, NEGATIVE, "wan-1.3b" },
     { .name = NULL },
 };
 

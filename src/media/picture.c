@@ -73,6 +73,15 @@ static void place(uint8_t *dst, int width, const uint8_t *pic, int top, int left
             memcpy(dst + ((size_t)(top + y) * (size_t)width + (size_t)(left + x)) * 3, pic + ((size_t)(y / k) * (size_t)W + (size_t)(x / k)) * 3, 3);
 }
 
+void reel_grid_rgb(uint8_t *dst, const uint8_t *const *pic, int B, int H, int W)
+{
+    int height, width, cols = B < COLUMNS ? B : COLUMNS, pad = B == 1 ? 0 : PAD;
+
+    reel_grid_size(B, H, W, &height, &width);
+    memset(dst, 0, (size_t)height * (size_t)width * 3);
+    for (int b = 0; b < B; b++) place(dst, width, pic[b], b / cols * (H + pad) + pad, b % cols * (W + pad) + pad, H, W, 1);
+}
+
 reel_err reel_sheet_png(const char *path, const uint8_t *const *pic, int n, int cols, int H, int W)
 {
     int k = H < SHOWN ? (SHOWN + H / 2) / H : 1, rows = (n + cols - 1) / cols;

@@ -18,6 +18,9 @@ void reel_grid_size(int B, int H, int W, int *height, int *width);
  * @dst out [height,width,3] u8 of reel_grid_size   @x in [B,C,H,W] f32 in [0,1], C 1 or 3 */
 void reel_grid(uint8_t *dst, const float *x, int B, int C, int H, int W);
 
+/** reel_grid_rgb - the same of B pictures of bytes, pic[b] [H,W,3] u8. Local. */
+void reel_grid_rgb(uint8_t *dst, const uint8_t *const *pic, int B, int H, int W);
+
 /**
  * reel_sheet_png - a contact sheet: n pictures, `cols` a row, 2 black pixels around each, small ones enlarged
  * to about 96 pixels. Local. REEL_EIO, REEL_ENOMEM. @pic in n pointers to [H,W,3] u8; NULL: left black
