@@ -7,6 +7,9 @@
 #include "methods/method.h"
 
 struct reel_cb;
+struct reel_comm;
+struct reel_hf_env; /* ckpt/hf.h */
+struct reel_track; /* track/track.h */
 
 struct reel_callback_ops {
     const char *name, *help;
@@ -21,11 +24,23 @@ struct reel_callback_ops {
     /* Any hook may be NULL: nothing to do. */
     reel_err (*init)(struct reel_cb *c);                               /* Symmetric: judge the config */
     reel_err (*layout)(struct reel_cb *c, struct reel_arena *a);       /* Local: device memory, planned too */
+    void (*rehearse)(struct reel_cb *c); /* Local, while planning: what after_step pushes on the method's arena, counted */
     reel_err (*prepare)(struct reel_cb *c); /* weights are there, initial or resumed, and so is state() if any */
     reel_err (*before_optim)(struct reel_cb *c, struct reel_step *st); /* gradients are whole */
     reel_err (*step_end)(struct reel_cb *c, struct reel_step *st);     /* weights are new */
+    reel_err (*after_step)(struct reel_cb *c, long step); /* logged and saved; also once before the first step, with the step it starts from */
     void (*state)(struct reel_cb *c, struct reel_io *io);              /* Local: one visitor saves and loads */
     void (*fini)(struct reel_cb *c);                                   /* gives back what it took, not priv */
+};
+
+/* What a run lends to its callbacks. */
+struct reel_cb_run {
+    struct reel_comm *world;  /* also while planning, when the mesh has no communicators */
+    struct reel_cb *cb;       /* all callbacks */
+    int n_cb;
+    struct reel_track *track; /* world rank 0's, from prepare on; NULL: nothing is logged */
+    const struct reel_hf_env *hf; /* where repositories are */
+    int plan, quiet;          /* nothing is wanted but a plan; nothing is printed */
 };
 
 struct reel_cb {
@@ -34,6 +49,7 @@ struct reel_cb {
     void *priv;
     struct reel_method *method;
     struct reel_mesh *mesh;
+    const struct reel_cb_run *run;
 };
 
 /* The registry, generated from CALLBACKS of local.mk; NULL-terminated. */
@@ -42,9 +58,11 @@ extern const struct reel_callback_ops *const reel_callbacks[];
 /* One hook of a list of callbacks, in order; stops at the first error. Collective(world). */
 reel_err reel_callbacks_init(struct reel_cb *cb, int n);
 reel_err reel_callbacks_layout(struct reel_cb *cb, int n, struct reel_arena *a);
+void reel_callbacks_rehearse(struct reel_cb *cb, int n); /* Local */
 reel_err reel_callbacks_prepare(struct reel_cb *cb, int n);
 reel_err reel_callbacks_before_optim(struct reel_cb *cb, int n, struct reel_step *st);
 reel_err reel_callbacks_step_end(struct reel_cb *cb, int n, struct reel_step *st);
+reel_err reel_callbacks_after_step(struct reel_cb *cb, int n, long step);
 void reel_callbacks_fini(struct reel_cb *cb, int n); /* Local */
 
 #endif

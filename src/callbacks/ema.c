@@ -122,4 +122,23 @@ struct reel_cb *reel_ema_of(struct reel_cb *cb, int n)
 
 reel_tensor reel_ema_shadow(const struct reel_cb *c, int i) { return ((const struct ema *)c->priv)->shadow[i]; }
 
+int reel_ema_swap(struct reel_cb *c, struct reel_arena *a)
+{
+    const struct ema *e = c->priv;
+    struct reel_stream *s = student(c)->s;
+    size_t mark = a->used;
+
+    if (!e->started && !s->planning) return 0;
+    for (int i = 0; i < n_params(c); i++) {
+        reel_tensor w = reel_param_shard(student(c)->ps, i).w, kept;
+        if (!e->shadow[i].nd || !reel_param_shard(student(c)->ps, i).rows) continue;
+        kept = reel_new(a, REEL_F32, w.n, w.nd);
+        reel_copy(s, kept, w);
+        reel_copy(s, w, e->shadow[i]);
+        reel_copy(s, e->shadow[i], kept);
+        reel_arena_reset(a, mark);
+    }
+    return 1;
+}
+
 REEL_EXPORT(REEL_KIND_CALLBACK, ema);

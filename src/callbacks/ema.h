@@ -10,4 +10,11 @@ struct reel_cb *reel_ema_of(struct reel_cb *cb, int n);
  * parameter is not trained. Local. */
 reel_tensor reel_ema_shadow(const struct reel_cb *c, int i);
 
+/**
+ * reel_ema_swap - exchange the student's weights and their average, bit by bit; a second call restores both. Local.
+ * Before the first average there is nothing to exchange: returns 0. Arena a lends one parameter's memory; on a planning
+ * stream that is counted.
+ */
+int reel_ema_swap(struct reel_cb *c, struct reel_arena *a);
+
 #endif

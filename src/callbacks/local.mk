@@ -1,6 +1,7 @@
 # The registry: sources and table both come from this list.
 CALLBACKS = src/callbacks/grad_clip.c src/callbacks/ema.c src/callbacks/validation.c
-libreel_a_SOURCES += src/callbacks/callback.h src/callbacks/callback.c src/callbacks/ema.h $(CALLBACKS)
+libreel_a_SOURCES += src/callbacks/callback.h src/callbacks/callback.c src/callbacks/ema.h src/callbacks/prompts.h src/callbacks/prompts.c \
+  src/callbacks/validation_priv.h src/callbacks/films.c src/callbacks/held_out.c $(CALLBACKS)
 nodist_libreel_a_SOURCES += src/callbacks/callbacks.def
 BUILT_SOURCES += src/callbacks/callbacks.def
 CLEANFILES += src/callbacks/callbacks.def

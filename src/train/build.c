@@ -177,10 +177,13 @@ static reel_err make_callbacks(struct reel_run *r)
     r->n_cb = r->cfg->n_callbacks;
     r->cb = calloc((size_t)r->n_cb + 1, sizeof *r->cb);
     if (!r->cb) return REEL_FAIL(REEL_ENOMEM, "no memory for %d callbacks", r->n_cb);
+    r->hf = reel_model_source(NULL, r->flags.env).env;
+    r->cb_run = (struct reel_cb_run){ .world = r->world, .cb = r->cb, .n_cb = r->n_cb, .plan = r->flags.plan, .quiet = r->flags.quiet,
+                                      .hf = &r->hf };
     for (int i = 0; i < r->n_cb; i++) {
         const struct reel_cfg_callback *c = &r->cfg->callback[i];
         r->cb[i] = (struct reel_cb){ .ops = c->kind->ops, .name = c->name, .priv = c->priv,
-                                     .method = &r->method, .mesh = &r->mesh };
+                                     .method = &r->method, .mesh = &r->mesh, .run = &r->cb_run };
     }
     return reel_callbacks_init(r->cb, r->n_cb);
 }
@@ -276,6 +279,7 @@ static void rehearse(struct reel_run *r)
 
     r->method.ops->step(&r->method, &r->batch, &st);
     reel_arena_reset(&r->step_mem, 0);
+    reel_callbacks_rehearse(r->cb, r->n_cb);
     reel_arena_reset(&r->host, 0);
 }
 
@@ -529,8 +533,9 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(materialise(r, info));
     REEL_TRY(reel_resume(r));
     if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
-    REEL_TRY(reel_callbacks_prepare(r->cb, r->n_cb));
     REEL_TRY(reel_agree(world, open_track(r)));
+    r->cb_run.track = r->track;
+    REEL_TRY(reel_callbacks_prepare(r->cb, r->n_cb));
     REEL_TRY(reel_restarts_check(r));
     reel_report_start(r);
     return REEL_OK;

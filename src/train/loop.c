@@ -125,6 +125,18 @@ static void say_end(const struct reel_run *r)
             REEL_EXIT_REQUEUE);
 }
 
+/* Callbacks that look at the weights of a step, at first those that the run starts from. Their work is not the training's. */
+static reel_err after_step(struct reel_run *r, long step)
+{
+    double flops = r->s.flops, attention = r->s.attention_flops;
+
+    REEL_TRY(reel_callbacks_after_step(r->cb, r->n_cb, step));
+    r->s.flops = flops;
+    r->s.attention_flops = attention;
+    reel_profile_lap(&r->prof, REEL_PROF_VALIDATE);
+    return REEL_OK;
+}
+
 /* What signals and the clock ask for after a step. */
 static reel_err obey(struct reel_run *r, double seconds)
 {
@@ -142,6 +154,7 @@ reel_err reel_run_loop(struct reel_run *r)
     reel_profile_start(&r->prof);
     r->s.flops = 0;
     reel_run_first(r);
+    REEL_TRY(after_step(r, r->first));
     for (long step = r->first + 1; step <= r->last && !r->stopped; step++) {
         struct reel_step st;
         double began = reel_now();
@@ -150,6 +163,8 @@ reel_err reel_run_loop(struct reel_run *r)
         reel_profile_lap(&r->prof, REEL_PROF_OTHER);
         reel_phase("checkpoint", step);
         REEL_TRY(reel_save_due(r, step));
+        reel_profile_lap(&r->prof, REEL_PROF_SAVE);
+        REEL_TRY(after_step(r, step));
         REEL_TRY(obey(r, reel_now() - began));
         reel_profile_lap(&r->prof, REEL_PROF_SAVE);
     }

@@ -7,9 +7,10 @@ enum reel_prof_phase {
     REEL_PROF_DATA,     /* waiting for the batch */
     REEL_PROF_COMPUTE,  /* forward and backward, with the gathers inside */
     REEL_PROF_REDUCE,   /* waiting for gradients */
-    REEL_PROF_CALLBACK, /* clipping, EMA, validation */
+    REEL_PROF_CALLBACK, /* clipping, EMA */
     REEL_PROF_OPTIM,
     REEL_PROF_SAVE,
+    REEL_PROF_VALIDATE, /* what callbacks do between steps */
     REEL_PROF_OTHER, /* log, agreement */
     REEL_NPROF
 };

@@ -16,6 +16,7 @@ static const char *const phase_name[REEL_NPROF] = {
     [REEL_PROF_DATA] = "data",           [REEL_PROF_COMPUTE] = "forward/backward",
     [REEL_PROF_REDUCE] = "gradient wait", [REEL_PROF_CALLBACK] = "callbacks",
     [REEL_PROF_OPTIM] = "optimizer",     [REEL_PROF_SAVE] = "checkpoint",
+    [REEL_PROF_VALIDATE] = "validation",
     [REEL_PROF_OTHER] = "log, agreement",
 };
 
@@ -189,7 +190,7 @@ static double compute_seconds(const struct reel_run *r)
     double s = 0;
 
     if (!reel_backend_on_device(r->be)) return r->prof.seconds[REEL_PROF_COMPUTE];
-    for (int i = 0; i < REEL_NPROF; i++) s += i == REEL_PROF_SAVE ? 0 : r->prof.seconds[i];
+    for (int i = 0; i < REEL_NPROF; i++) s += i == REEL_PROF_SAVE || i == REEL_PROF_VALIDATE ? 0 : r->prof.seconds[i];
     return s;
 }
 

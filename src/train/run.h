@@ -5,6 +5,7 @@
  * (report.c), what it saves (save.c), and the plan that counts memory before any is taken. */
 
 #include "callbacks/callback.h"
+#include "ckpt/hf.h"
 #include "config/config.h"
 #include "data/loader.h"
 #include "methods/method.h"
@@ -44,6 +45,8 @@ struct reel_run {
     struct reel_method method;
     struct reel_cb *cb;
     int n_cb;
+    struct reel_hf_env hf; /* where repositories are */
+    struct reel_cb_run cb_run; /* what they see of the run */
 
     struct reel_arena io;      /* device: the batch, constants */
     struct reel_arena cb_mem;  /* device: what callbacks keep */

@@ -1,0 +1,187 @@
+#include "callbacks/prompts.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int ends_with(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && !strcmp(s + n - m, end);
+}
+
+static reel_err add(struct reel_prompts *p, const char *path, const char *s, size_t n)
+{
+    char **more = (p->n & (p->n - 1)) == 0 ? realloc(p->text, (size_t)(p->n ? 2 * p->n : 1) * sizeof *more) : p->text;
+
+    if (more) p->text = more;
+    if (!more || !(p->text[p->n] = strndup(s, n))) return REEL_FAIL(REEL_ENOMEM, "%s: no memory for the prompts", path);
+    p->n++;
+    return REEL_OK;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+/* A comma before a closing bracket becomes a space, so that places in messages stay right. */
+static void forgive_commas(char *s, size_t n)
+{
+    char *comma = NULL;
+    int in = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (in) {
+            if (s[i] == '\\') i++;
+            else if (s[i] == '"') in = 0;
+            continue;
+        }
+        if ((s[i] == ']' || s[i] == '}') && comma) *comma = ' ';
+        if (!strchr(" \t\r\n", s[i])) comma = s[i] == ',' ? s + i : NULL;
+        in = s[i] == '"';
+    }
+}
+
+static reel_err from_list(struct reel_prompts *p, const char *path, const json_t *list)
+{
+    json_t *e;
+    size_t i;
+
+    json_array_foreach(list, i, e) {
+        const json_t *c = json_is_object(e) ? json_object_get(e, "caption") : e;
+        if (!json_is_string(c))
+            return REEL_FAIL(REEL_EDATA, "%s: entry %zu is neither a prompt nor an object with a \"caption\"", path, i);
+        if (strlen(json_string_value(c)) != json_string_length(c))
+            return REEL_FAIL(REEL_EDATA, "%s: entry %zu has a NUL character in it", path, i);
+        REEL_TRY(add(p, path, json_string_value(c), json_string_length(c)));
+    }
+    return REEL_OK;
+}
+
+static reel_err from_json(struct reel_prompts *p, const char *path, char *text, size_t n)
+{
+    const json_t *list;
+    json_error_t why;
+    json_t *root;
+    reel_err e;
+
+    forgive_commas(text, n);
+    root = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &why);
+    if (!root) return REEL_FAIL(REEL_EDATA, "%s:%d:%d: not valid JSON: %s", path, why.line, why.column, why.text);
+    list = json_is_object(root) ? json_object_get(root, "data") : root;
+    e = json_is_array(list) ? from_list(p, path, list)
+                            : REEL_FAIL(REEL_EDATA, "%s: expected a list of prompts, or {\"data\": [{\"caption\": \"...\"}, ...]}", path);
+    json_decref(root);
+    return e;
+}
+
+/* ---- CSV ------------------------------------------------------------------------------------- */
+
+struct csv { char *s, *end; int line; const char *path; };
+
+/* The next field, unquoted in place; *last: it ends its record. */
+static reel_err field(struct csv *c, char **out, size_t *n, int *last)
+{
+    char *to = c->s, *from = c->s;
+    int quoted = from < c->end && *from == '"', first = c->line;
+
+    *out = to;
+    for (from += quoted; from < c->end; from++) {
+        if (quoted && *from == '"') {
+            if (from + 1 == c->end || from[1] != '"') break;
+            from++;
+        } else if (!quoted && (*from == ',' || *from == '\n')) {
+            break;
+        }
+        c->line += *from == '\n';
+        *to++ = *from;
+    }
+    if (quoted && from == c->end) return REEL_FAIL(REEL_EDATA, "%s:%d: a quoted field does not end", c->path, first);
+    from += quoted;
+    *n = (size_t)(to - *out);
+    if (!quoted && *n && to[-1] == '\r') --*n;
+    if (quoted && from < c->end && *from == '\r') from++;
+    if (from < c->end && *from != ',' && *from != '\n')
+        return REEL_FAIL(REEL_EDATA, "%s:%d: text behind a closing quote", c->path, c->line);
+    *last = from == c->end || *from == '\n';
+    c->line += from < c->end && *from == '\n';
+    c->s = from < c->end ? from + 1 : from;
+    return REEL_OK;
+}
+
+static int is_caption(const char *s, size_t n) { return n == 7 && !memcmp(s, "caption", 7); }
+
+/* Records have the caption at place `column`; column -1: this is the head, which says where. */
+static reel_err record(struct csv *c, struct reel_prompts *p, int *column)
+{
+    int last = 0, k = 0, found = 0, head = *column < 0, line = c->line;
+
+    for (; !last; k++) {
+        char *s;
+        size_t n = 0;
+        REEL_TRY(field(c, &s, &n, &last));
+        if (k == 0 && last && !n) return REEL_OK; /* a blank line */
+        if (head ? !is_caption(s, n) : k != *column) continue;
+        found = 1;
+        if (head) *column = k;
+        else REEL_TRY(add(p, c->path, s, n));
+    }
+    if (found) return REEL_OK;
+    return head ? REEL_FAIL(REEL_EDATA, "%s: the first line names no column \"caption\"", c->path)
+                : REEL_FAIL(REEL_EDATA, "%s:%d: %d fields, but the caption is field %d", c->path, line, k, *column + 1);
+}
+
+static reel_err from_csv(struct reel_prompts *p, const char *path, char *text, size_t n)
+{
+    struct csv c = { .s = text, .end = text + n, .line = 1, .path = path };
+    int column = -1;
+
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) c.s += 3;
+    do REEL_TRY(record(&c, p, &column));
+    while (c.s < c.end);
+    return REEL_OK;
+}
+
+/* ---- by name ----------------------------------------------------------------------------------- */
+
+static reel_err refuse(struct reel_prompts *p, const char *path, char *text, size_t n)
+{
+    const char *read = ends_with(path, ".parquet") ? "read_parquet" : "read_feather";
+
+    (void)p, (void)text, (void)n;
+    return REEL_FAIL(REEL_EDATA, "%s: prompts are read from .json and .csv; this makes one: python3 -c 'import pandas; "
+                                 "pandas.%s(\"%s\")[[\"caption\"]].to_csv(\"prompts.csv\", index=False)'", path, read, path);
+}
+
+static const struct {
+    const char *end;
+    reel_err (*parse)(struct reel_prompts *p, const char *path, char *text, size_t n);
+} forms[] = { { ".json", from_json }, { ".csv", from_csv }, { ".parquet", refuse }, { ".arrow", refuse } };
+
+static int form_of(const char *path)
+{
+    int i = (int)(sizeof forms / sizeof *forms);
+
+    while (i-- && !ends_with(path, forms[i].end)) {}
+    return i;
+}
+
+int reel_prompts_known(const char *path) { return form_of(path) >= 0; }
+
+reel_err reel_prompts_parse(struct reel_prompts *p, const char *path, char *text, size_t bytes)
+{
+    int form = form_of(path);
+    reel_err e;
+
+    *p = (struct reel_prompts){ 0 };
+    e = form < 0 ? REEL_FAIL(REEL_EDATA, "%s: the name must end in .json or .csv", path) : forms[form].parse(p, path, text, bytes);
+    if (e == REEL_OK && !p->n) e = REEL_FAIL(REEL_EDATA, "%s: no prompt in it", path);
+    if (e) reel_prompts_free(p);
+    return e;
+}
+
+void reel_prompts_free(struct reel_prompts *p)
+{
+    for (int i = 0; i < p->n; i++) free(p->text[i]);
+    free(p->text);
+    *p = (struct reel_prompts){ 0 };
+}

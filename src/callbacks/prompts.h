@@ -1,0 +1,26 @@
+#ifndef REEL_CALLBACKS_PROMPTS_H
+#define REEL_CALLBACKS_PROMPTS_H
+
+/* Prompt files of validation. */
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct reel_prompts { int n; char **text; };
+
+/** reel_prompts_known - whether the end of a file's name is that of a form below, or of one whose cure is known. Local. */
+int reel_prompts_known(const char *path);
+
+/**
+ * reel_prompts_parse - the prompts of a file's text. Local.
+ * .json  a list of strings, or of objects with a "caption", or an object with such a list as "data"; a comma
+ *        behind a last entry is forgiven
+ * .csv   RFC 4180 with a head line that names a column "caption"
+ * .parquet, .arrow are refused with the line that turns them into one of these.
+ * Errors: REEL_EDATA with file, and line or entry; REEL_ENOMEM. *p is empty then.
+ */
+reel_err reel_prompts_parse(struct reel_prompts *p, const char *path, char *text, size_t bytes);
+void reel_prompts_free(struct reel_prompts *p);
+
+#endif
