@@ -11,13 +11,15 @@ tests/golden.stamp: tests/golden_run$(EXEEXT)
 	$(AM_V_at)test -d tests/golden || ln -sf golden_run tests/golden
 	$(AM_V_at)touch $@
 
-check_PROGRAMS += tests/t_lr tests/t_sampler
+check_PROGRAMS += tests/t_lr tests/t_sampler tests/t_prompts tests/t_validation_levels
+tests_t_prompts_SOURCES = tests/t_prompts.c
+tests_t_validation_levels_SOURCES = tests/t_validation_levels.c
 tests_t_lr_SOURCES = tests/t_lr.c
 tests_t_sampler_SOURCES = tests/t_sampler.c
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/tiny.yaml tests/tiny/transformer/config.json
 noinst_PROGRAMS += tests/ckpt_tool
 tests_ckpt_tool_SOURCES = tests/ckpt_tool.c
-dist_check_SCRIPTS += tests/t_plan.sh tests/t_ema.sh tests/t_validation.sh tests/t_lora.sh tests/t_vsa.sh tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_sp.sh tests/t_layouts.sh tests/t_resume_sft.sh tests/t_train_faults.sh tests/t_stop.sh \
+dist_check_SCRIPTS += tests/t_plan.sh tests/t_ema.sh tests/t_validation.sh tests/t_validation_kinds.sh tests/t_lora.sh tests/t_vsa.sh tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_sp.sh tests/t_layouts.sh tests/t_resume_sft.sh tests/t_train_faults.sh tests/t_stop.sh \
   tests/t_film.sh tests/t_quickstart.sh
 # knowledge distillation
 check_PROGRAMS += tests/t_kd

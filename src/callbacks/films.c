@@ -16,19 +16,21 @@ static size_t clip_size(const struct reel_val_film *f) { return (size_t)(f->shap
 static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
 {
     struct reel_cb *c = ctx;
+    const struct reel_where *w = &((struct reel_validation *)c->priv)->film.where;
     char name[32];
 
     snprintf(name, sizeof name, "validation/noise/%d", k);
-    reel_draw_normal(c->method->draws, s, eps, name, ((struct reel_validation *)c->priv)->film.where);
+    if (w->nb < eps.n[0]) reel_fill(s, eps, 0); /* padding: nobody looks at it */
+    if (w->nb) reel_draw_normal(c->method->draws, s, reel_slice(eps, 0, w->nb), name, *w);
 }
 
 /* Batch `at` of the group's prompts, film `video` of each: coordinates of their noise. */
 static void set_where(struct reel_cb *c, int64_t at, int64_t video)
 {
     struct reel_validation *v = c->priv;
+    int64_t first = c->mesh->dp_rank * v->per_group + at, left = first < v->n ? v->n - first : 0;
 
-    v->film.where = (struct reel_where){ .round = (uint32_t)video, .b0 = c->mesh->dp_rank * v->per_group + at, .nb = v->batch,
-                                         .b_global = c->mesh->dp_size * v->per_group };
+    v->film.where = (struct reel_where){ .round = (uint32_t)video, .b0 = first, .nb = left < v->batch ? left : v->batch, .b_global = v->n };
 }
 
 void reel_val_films_layout(struct reel_cb *c, struct reel_arena *a)
@@ -300,6 +302,7 @@ reel_err reel_val_films_run(struct reel_cb *c, long step)
         REEL_TRY(write_batch(c, at, step));
     }
     if (v->unload_pipeline) reel_codec_close(v->film.codec), v->film.codec = NULL;
+    REEL_TRY(reel_agree(c->run->world, reel_draws_status(c->method->draws)));
     reel_comm_sum_i64(c->run->world, v->film.written, (int)v->n);
     return reel_agree(c->run->world, c->run->world->rank ? REEL_OK : log_films(c, step, reel_comm_seconds() - began));
 }

@@ -109,13 +109,14 @@ static void levels(struct reel_cb *c, struct reel_where w, reel_tensor sigma, re
     const struct reel_cfg_model *k = &c->method->cfg->training.model;
     struct reel_density d = { .scheme = (enum reel_weighting)k->weighting_scheme, .logit_mean = k->logit_mean, .logit_std = k->logit_std,
                               .mode_scale = k->mode_scale };
-    float *draw = reel_arena_push(c->method->host, 3 * (size_t)w.nb * sizeof *draw), *s = draw + w.nb, *u = s + w.nb;
+    float *draw = reel_arena_push(c->method->host, 3 * (size_t)batch(c) * sizeof *draw), *s = draw + batch(c), *u = s + batch(c);
     struct reel_sched tab;
 
+    memset(draw, 0, (size_t)batch(c) * sizeof *draw);
     reel_sched_a(&tab, c->method->role[REEL_STUDENT]->flow_shift);
-    if (d.scheme == REEL_WEIGHTING_LOGIT_NORMAL) reel_draw_normal_host(c->method->draws, draw, 1, "validation/loss/timestep", w);
-    else reel_draw_uniform(c->method->draws, draw, 1, "validation/loss/timestep", w);
-    for (int64_t b = 0; b < w.nb; b++) {
+    if (w.nb && d.scheme == REEL_WEIGHTING_LOGIT_NORMAL) reel_draw_normal_host(c->method->draws, draw, 1, "validation/loss/timestep", w);
+    else if (w.nb) reel_draw_uniform(c->method->draws, draw, 1, "validation/loss/timestep", w);
+    for (int64_t b = 0; b < batch(c); b++) {
         int i = reel_density_index(&d, (double)draw[b]);
         s[b] = tab.sigma[i], u[b] = tab.t[i];
     }
@@ -129,13 +130,14 @@ static const double *evaluate(struct reel_cb *c, struct reel_where w, double spa
     struct reel_held_out *h = &((struct reel_validation *)c->priv)->held_out;
     struct reel_method *m = c->method;
     struct reel_model *student = m->role[REEL_STUDENT];
-    double *out = reel_arena_push(m->host, (size_t)(w.nb * m->shape[1]) * sizeof *out);
-    reel_tensor sigma = reel_new(m->a, REEL_F32, REEL_DIMS(w.nb)), t = reel_new(m->a, REEL_F32, REEL_DIMS(w.nb)), none = { 0 };
-    reel_tensor sum = reel_new(m->a, REEL_F64, REEL_DIMS(w.nb, m->shape[1])), eps = reel_new(m->a, REEL_F32, m->shape, 5);
+    double *out = reel_arena_push(m->host, (size_t)(batch(c) * m->shape[1]) * sizeof *out);
+    reel_tensor sigma = reel_new(m->a, REEL_F32, REEL_DIMS(batch(c))), t = reel_new(m->a, REEL_F32, REEL_DIMS(batch(c))), none = { 0 };
+    reel_tensor sum = reel_new(m->a, REEL_F64, REEL_DIMS(batch(c), m->shape[1])), eps = reel_new(m->a, REEL_F32, m->shape, 5);
     reel_tensor xt = reel_new(m->a, REEL_F32, m->shape, 5), v;
 
     levels(c, w, sigma, t);
-    reel_draw_normal(m->draws, m->s, eps, "validation/loss/noise", w);
+    reel_fill(m->s, eps, 0);
+    if (w.nb) reel_draw_normal(m->draws, m->s, reel_slice(eps, 0, w.nb), "validation/loss/noise", w);
     reel_noise_mix(m->s, xt, h->x0, eps, sigma);
     v = student->ops->fwd(student, m->a, &(struct reel_model_in){ .x = xt, .t = t, .text = h->text, .sparsity = sparsity }, NULL);
     reel_flow_loss(m->s, v, sum, v, h->x0, eps, xt, sigma, none, 0, m->cfg->training.model.precondition_outputs);
@@ -143,9 +145,12 @@ static const double *evaluate(struct reel_cb *c, struct reel_where w, double spa
     return out;
 }
 
+/* Samples of a batch; what is past the last is padding. */
 static struct reel_where place(const struct reel_cb *c, int64_t at)
 {
-    return (struct reel_where){ .b0 = c->mesh->dp_rank * per_group(c) + at, .nb = batch(c), .b_global = c->mesh->dp_size * per_group(c) };
+    int64_t n = ((struct reel_validation *)c->priv)->validation_loss, first = c->mesh->dp_rank * per_group(c) + at, left = first < n ? n - first : 0;
+
+    return (struct reel_where){ .b0 = first, .nb = left < batch(c) ? left : batch(c), .b_global = n };
 }
 
 void reel_held_out_plan(struct reel_cb *c)
@@ -165,15 +170,14 @@ static reel_err run_batch(struct reel_cb *c, int64_t at, double sparsity)
     const double *sum;
     reel_err e = REEL_OK;
 
-    for (int64_t b = 0; b < w.nb && e == REEL_OK; b++) /* what is past the last repeats it */
-        e = read_sample(c, b, w.b0 + b < v->validation_loss ? w.b0 + b : v->validation_loss - 1);
+    for (int64_t b = 0; b < batch(c) && e == REEL_OK; b++) e = read_sample(c, b, b < w.nb ? w.b0 + b : v->validation_loss - 1);
     REEL_TRY(reel_agree(c->run->world, e));
     reel_arena_reset(c->method->a, 0);
     reel_arena_reset(c->method->host, 0);
     reel_put(c->method->s, h->x0, h->latent);
     reel_put(c->method->s, h->text, h->rows);
     sum = evaluate(c, w, sparsity);
-    for (int64_t b = 0; b < w.nb && w.b0 + b < v->validation_loss; b++) {
+    for (int64_t b = 0; b < w.nb; b++) {
         double s = 0;
         for (int64_t t = 0; t < c->method->shape[1]; t++) s += sum[b * c->method->shape[1] + t];
         if (!c->mesh->sp.rank && !c->mesh->tp.rank) h->loss[w.b0 + b] = s / (double)size_of(c); /* once per group */
