@@ -39,6 +39,7 @@ struct reel_cb_run {
     struct reel_cb *cb;       /* all callbacks */
     int n_cb;
     struct reel_track *track; /* world rank 0's, from prepare on; NULL: nothing is logged */
+    double fps;               /* pictures a second of the clips that it learns */
     const struct reel_hf_env *hf; /* where repositories are */
     int plan, quiet;          /* nothing is wanted but a plan; nothing is printed */
 };

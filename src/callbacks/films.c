@@ -179,7 +179,7 @@ static void write_picture(struct reel_cb *c, struct film *m, const uint8_t *cons
 static void open_film(struct reel_cb *c, struct film *m, long step)
 {
     struct reel_validation *v = c->priv;
-    struct reel_movie_opts o = { .path = m->path, .fps = c->method->cfg->pipeline.preset->fps, .caption = v->prompts.text[m->place] };
+    struct reel_movie_opts o = { .path = m->path, .fps = c->run->fps, .caption = v->prompts.text[m->place] };
 
     reel_grid_size((int)v->num_videos_per_prompt, (int)(8 * v->film.shape[3]), (int)(8 * v->film.shape[4]), &o.height, &o.width);
     if (name_film(c, step, m->place, m->path) || reel_movie_open(&m->movie, &o)) give_up(m);

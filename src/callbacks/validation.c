@@ -53,7 +53,7 @@ static const struct reel_opt validation_opts[] = {
     { "keyboard_value_scale", REEL_OPT_F64, F(keyboard_value_scale), .dflt = 1.0,
       .help = "accepted; world models only" },
     { "offload_training_state", REEL_OPT_BOOL, F(offload_training_state),
-      .help = "accepted; sampling runs in the memory that a training step leaves free between steps" },
+      .help = "accepted; nothing moves: what sampling takes beside the training state is in the plan" },
     { "unload_pipeline_after_validation", REEL_OPT_BOOL, F(unload_pipeline), .help = "give the codec back each time" },
     { "attn_qat_infer", REEL_OPT_BOOL, F(attn_qat_infer), .help = "accepted; attention is not quantised" },
     { "text_encoder_cpu_offload", REEL_OPT_BOOL, F(text_encoder_cpu_offload), .help = "accepted; prompts are encoded once, at the start" },
