@@ -75,7 +75,7 @@ static double ckpt_save(struct reel_ckpt_set set, long step)
 {
     double t = now();
 
-    need(reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, set, NULL, 0 }, &W));
+    need(reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, set, NULL, 0, NULL }, &W));
     return now() - t;
 }
 
@@ -95,7 +95,7 @@ static double ckpt_begin(struct reel_ckpt_set set, long step)
     struct reel_ckpt_job *job;
     double t = now(), held;
 
-    need(reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, step, set, NULL, 0 }, &W));
+    need(reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, step, set, NULL, 0, NULL }, &W));
     held = now() - t;
     need(reel_ckpt_finish(&job));
     return held;

@@ -174,7 +174,7 @@ static reel_err save(const char *dir, long step, enum cut cut, int keep, struct 
 
     box_open(&b, cut, c->rank, c->size);
     box_fill(&b);
-    e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, b.set, "{\"training\": {\"seed\": 7}}", keep }, c);
+    e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, b.set, "{\"training\": {\"seed\": 7}}", keep, NULL }, c);
     box_close(&b);
     return e;
 }
@@ -320,8 +320,10 @@ static void retention(void)
     newest_is("interrupted ones are skipped", dir, "latest", 30);
     TAP_OK(says(reel_ckpt_resolve(dir, "/nonexistent/c", got, sizeof got, &step, &W), REEL_ECONFIG, "no folder"),
            "a path that is not there");
-    TAP_OK(everyone(!save(dir, 60, ROWS, 0, &W) && !reel_is_dir(in("keep", "checkpoint-77.tmp"))),
-           "what a killed run left is cleaned up");
+    TAP_OK(everyone(!reel_ckpt_sweep(dir, &W) && !reel_is_dir(in("keep", "checkpoint-77.tmp")) && reel_is_dir(in("keep", "checkpoint-99"))),
+           "what a killed run left is cleaned up, and nothing else");
+    TAP_OK(everyone(!save(dir, 35, ROWS, 1, &W) && reel_is_dir(in("keep", "checkpoint-35")) && !reel_is_dir(in("keep", "checkpoint-30"))),
+           "a checkpoint does not make room for those of a later step that was given up");
 }
 
 static void strictness(void)
@@ -368,17 +370,25 @@ static void failure(const char *what, const char *fault, const char *part)
 
 static void asynchronous(void)
 {
-    struct reel_ckpt_job *job;
+    struct reel_ckpt_job *job, *pool;
     struct box b;
     reel_err e;
 
     box_open(&b, ROWS, W.rank, W.size);
     box_fill(&b);
-    e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ in("async", "."), 1, b.set, NULL, 0 }, &W);
+    e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ in("async", "."), 1, b.set, NULL, 0, NULL }, &W);
     while (!e && job) usleep(200), e = reel_ckpt_poll(&job);
     TAP_OK(everyone(!e && !job) && loads(in("async", "checkpoint-1"), COLS), "asynchronous, finished by polling");
     e = reel_ckpt_finish(&job);
     TAP_OK(everyone(!e), "finishing nothing is nothing");
+    e = reel_ckpt_pool_open(&pool, &b.set, &W);
+    for (long step = 2; step < 5 && !e; step++) {
+        e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ in("async", "."), step, b.set, NULL, 2, pool }, &W);
+        if (!e) e = reel_ckpt_finish(&job);
+    }
+    TAP_OK(everyone(!e && !reel_is_dir(in("async", "checkpoint-2"))) && loads(in("async", "checkpoint-3"), COLS) && loads(in("async", "checkpoint-4"), ROWS),
+           "three saves with one plan");
+    reel_ckpt_pool_close(pool);
     box_close(&b);
 }
 
@@ -407,7 +417,7 @@ static void resave(void)
         t->host = calloc((size_t)count(t) + 1, 8);
     }
     if (reel_ckpt_load(dir, &set, &W)) bad++;
-    if (reel_ckpt_save(&(struct reel_ckpt_req){ in("resave", "."), 3, set, NULL, 0 }, &W)) bad++;
+    if (reel_ckpt_save(&(struct reel_ckpt_req){ in("resave", "."), 3, set, NULL, 0, NULL }, &W)) bad++;
     TAP_OK(everyone(!bad && set.n_t > 70), "%d tensors of a FastVideo checkpoint loaded and saved", set.n_t);
     if (reel_dcp_open(&d2, in("resave", "checkpoint-3/dcp"))) abort();
     for (int i = 0; i < set.n_t; i++) {
@@ -451,10 +461,11 @@ static int helper(const char *mode, const char *dir)
     if (strcmp(mode, "kill") == 0) {
         box_open(&b, ROWS, W.rank, W.size);
         box_fill(&b);
-        e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, 9, b.set, NULL, 0 }, &W);
+        e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, 9, b.set, NULL, 0, NULL }, &W);
         if (W.rank == W.size - 1) raise(SIGKILL);
         if (!e) e = reel_ckpt_finish(&job);
     }
+    if (strcmp(mode, "sweep") == 0) e = reel_ckpt_sweep(dir, &W);
     if (strcmp(mode, "latest") == 0) e = reel_ckpt_resolve(dir, "latest", got, sizeof got, &step, &W);
     if (strcmp(mode, "check") == 0) e = reel_ckpt_check(dir, stdout, &W);
     if (e && W.rank == 0) reel_err_print(reel_errrec());

@@ -64,7 +64,7 @@ static void make(struct state *x, float *mem, int64_t row0, int64_t rows)
 
 static reel_err save(struct state *x, const char *dir, struct reel_stream *s)
 {
-    struct reel_io *io = reel_io_open();
+    struct reel_io *io = reel_io_open(NULL);
     struct reel_tree t = { 0 };
     reel_err e;
 
@@ -75,7 +75,7 @@ static reel_err save(struct state *x, const char *dir, struct reel_stream *s)
         visit(x, io);
     }
     e = reel_io_end(io);
-    if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, 1, t.set, NULL, 0 }, &W);
+    if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, 1, t.set, NULL, 0, NULL }, &W);
     reel_tree_free(&t);
     reel_io_close(io);
     return e;
@@ -86,7 +86,7 @@ struct loaded { reel_err e; enum reel_io_have first, second; const char *lacks; 
 /* Two owners ask; the checkpoint has (at most) the second. */
 static struct loaded load(struct state *x, const char *dir, struct reel_stream *s)
 {
-    struct reel_io *io = reel_io_open();
+    struct reel_io *io = reel_io_open(NULL);
     struct reel_tree t = { 0 };
     struct state other = *x;
     struct loaded l = { .lacks = "" };
@@ -167,7 +167,7 @@ static void visit_average(struct rig *r, int *started, struct reel_io *io)
 /* The average in `dir` into the weights' shards. */
 static enum reel_io_have load_average(struct rig *r, const char *dir, int *started, char lacks[160])
 {
-    struct reel_io *io = reel_io_open();
+    struct reel_io *io = reel_io_open(NULL);
     struct reel_tree t = { 0 };
     const char *key = "";
     enum reel_io_have have;
@@ -221,7 +221,7 @@ static void save_wrapped(struct rig *r)
         e = reel_tree_tensor(&t, &x, "callbacks.ema.student_ema.%s%s", block ? "blocks.0._checkpoint_wrapped_module." : "",
                              name + (block ? 9 : 0));
     }
-    if (e || reel_ckpt_save(&(struct reel_ckpt_req){ tmp, 2, t.set, NULL, 0 }, &W)) abort();
+    if (e || reel_ckpt_save(&(struct reel_ckpt_req){ tmp, 2, t.set, NULL, 0, NULL }, &W)) abort();
     reel_tree_free(&t);
 }
 

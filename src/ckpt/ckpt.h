@@ -59,33 +59,42 @@ struct reel_ckpt_set {
     int n_o;
 };
 
+struct reel_ckpt_job; /* a save that is under way, or what saves of one set share */
+
 struct reel_ckpt_req {
     const char *output_dir;
     long step;
     struct reel_ckpt_set set; /* the same keys in the same order on every rank */
     const char *config_json;  /* goes into metadata.json; NULL: {} */
     int keep;                 /* checkpoints_total_limit; 0: all */
+    struct reel_ckpt_job *pool; /* of reel_ckpt_pool_open, for one save at a time; NULL: this save takes its own */
 };
 
-struct reel_ckpt_job; /* a save that is under way */
+/**
+ * reel_ckpt_pool_open - agree who writes what of `set`, and take the memory that saving it needs besides the host's copy, so
+ * that saves with this pool exchange no plan and allocate nothing on the calling thread. Collective(world).
+ * Errors, agreed: REEL_ENOMEM, REEL_ECONFIG.
+ */
+reel_err reel_ckpt_pool_open(struct reel_ckpt_job **pool, const struct reel_ckpt_set *set, struct reel_comm *world);
+void reel_ckpt_pool_close(struct reel_ckpt_job *pool); /* Local; no save may be under way */
 
 /**
- * reel_ckpt_begin - plan, make the temporary folder, start a thread that writes. Collective(world).
- * The host buffers must not change until reel_ckpt_finish (or a poll that says done). The thread
- * does file input and output only, no MPI.
+ * reel_ckpt_begin - make the temporary folder, start a thread that writes. Collective(world).
+ * What `req` points to must not change until the job is NULL. The thread does file input and output only, no MPI.
  * Errors, agreed: REEL_EIO, REEL_ENOMEM, REEL_ECONFIG; then *job is NULL.
  */
 reel_err reel_ckpt_begin(struct reel_ckpt_job **job, const struct reel_ckpt_req *req, struct reel_comm *world);
 
 /**
- * reel_ckpt_poll - finish if every rank has written, else return at once; *job is NULL when done.
- * Collective(world); one small reduction. Errors as for finish.
+ * reel_ckpt_poll - look at a save and take it one stage on: files, then marker, name and retention, in rank 0's thread. *job
+ * is NULL when done. Collective(world); one small reduction. Once any rank has failed, the others stop writing
+ * and the error comes back now. Errors as for finish.
  */
 reel_err reel_ckpt_poll(struct reel_ckpt_job **job);
 
 /**
- * reel_ckpt_finish - wait for the files, write the commit marker, rename, sync the parent, remove old
- * checkpoints beyond `keep`. Collective(world). *job becomes NULL; NULL is fine.
+ * reel_ckpt_finish - look until it is done. Collective(world); waits in short reductions, which the watchdog does not take
+ * for a stall. *job becomes NULL; NULL is fine.
  * Errors: any rank's failure (disk full, EIO) on all ranks; the temporary folder is removed and older
  * checkpoints stay.
  */
@@ -114,6 +123,14 @@ reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, 
  * damaged data; REEL_EIO.
  */
 reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_comm *world);
+
+/** reel_ckpt_verify - CRC-32C of every byte of every file against the marker, shared out over the ranks; a checkpoint without a
+ * marker has none. Collective(world). REEL_EIO; REEL_EDATA names the file and the record. */
+reel_err reel_ckpt_verify(const char *dir, struct reel_comm *world);
+
+/** reel_ckpt_sweep - remove what killed runs left: folders of saves that did not end, and of removals that did not; one line on
+ * stderr for each. Call it when no other run may write there. Collective(world); rank 0 works. REEL_EIO, agreed: it cannot be listed. */
+reel_err reel_ckpt_sweep(const char *output_dir, struct reel_comm *world);
 
 /** reel_ckpt_has - 1 if the checkpoint has this key, 0 if not, -1 if it cannot be read. Local. */
 int reel_ckpt_has(const char *dir, const char *key);

@@ -5,9 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
-#include "base/crc.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "ckpt/ckpt_priv.h"
@@ -69,45 +67,7 @@ int reel_ckpt_is_dir(const char *path)
     return yes || (snprintf(p, sizeof p, "%s/.metadata", path) < (int)sizeof p && reel_is_file(p));
 }
 
-/* ---- the commit marker ---- */
-
-/* files: name -> {size, crc32c}. *files NULL without error: there is no marker. */
-static reel_err read_marker(const char *dir, json_t **top, json_t **files)
-{
-    char path[PATH_MAX];
-
-    *top = *files = NULL;
-    REEL_TRY(reel_join(path, sizeof path, dir, CKPT_MARKER));
-    if (!reel_is_file(path)) return REEL_OK;
-    REEL_TRY(reel_json_file(top, path));
-    *files = json_object_get(*top, "files");
-    if (json_is_object(*files)) return REEL_OK;
-    json_decref(*top);
-    *top = *files = NULL;
-    return REEL_FAIL(REEL_EDATA, "%s: damaged commit marker", path);
-}
-
-static reel_err check_size(const char *dir, const char *name, json_t *v)
-{
-    char path[PATH_MAX];
-    struct stat st;
-    json_int_t want = json_integer_value(json_object_get(v, "size"));
-
-    REEL_TRY(reel_join(path, sizeof path, dir, name));
-    if (stat(path, &st) != 0) return REEL_FAIL(REEL_EIO, "%s: missing, though it was committed", path);
-    if (st.st_size != want)
-        return REEL_FAIL(REEL_EDATA, "%s: %lld bytes, %lld were committed", path, (long long)st.st_size, (long long)want);
-    return REEL_OK;
-}
-
-static reel_err check_sizes(const char *dir, json_t *files)
-{
-    const char *name;
-    json_t *v;
-
-    json_object_foreach(files, name, v) REEL_TRY(check_size(dir, name, v));
-    return REEL_OK;
-}
+/* ---- whole ones ---- */
 
 /* A folder of another program: what .metadata names must be there. */
 static reel_err check_foreign(const char *dir)
@@ -125,13 +85,25 @@ static reel_err check_foreign(const char *dir)
 
 reel_err ckpt_complete(const char *dir)
 {
-    json_t *top, *files;
+    struct ckpt_marker m;
     reel_err e;
 
-    REEL_TRY(read_marker(dir, &top, &files));
-    if (!top) return check_foreign(dir);
-    e = check_sizes(dir, files);
-    json_decref(top);
+    REEL_TRY(ckpt_marker_read(&m, dir));
+    if (!m.files) return check_foreign(dir);
+    e = ckpt_marker_sizes(&m, dir);
+    ckpt_marker_free(&m);
+    return e;
+}
+
+/* The small files, which are read before anything else is. */
+static reel_err check_texts(const char *dir)
+{
+    struct ckpt_marker m;
+    reel_err e;
+
+    REEL_TRY(ckpt_marker_read(&m, dir));
+    e = ckpt_marker_sums(&m, dir, 1, 0, 1);
+    ckpt_marker_free(&m);
     return e;
 }
 
@@ -155,6 +127,13 @@ static reel_err step_of(const char *dir, long *step)
     return REEL_OK;
 }
 
+/* A complete one is not passed over when it is damaged: that is not what a killed run leaves, and is told. */
+static reel_err judged(const char *dir, long *step)
+{
+    REEL_TRY(check_texts(dir));
+    return step_of(dir, step);
+}
+
 static reel_err newest(const char *output_dir, char *dir, size_t size, long *step)
 {
     long *all;
@@ -167,7 +146,7 @@ static reel_err newest(const char *output_dir, char *dir, size_t size, long *ste
     while (n-- > 0 && *step < 0 && !e) {
         snprintf(dir, size, "%s/checkpoint-%ld", output_dir, all[n]);
         if (ckpt_complete(dir) == REEL_OK) {
-            e = step_of(dir, step);
+            e = judged(dir, step);
             break;
         }
         fprintf(stderr, "reel: skipping %s, which is incomplete: %s\n", dir, reel_errrec()->msg);
@@ -195,7 +174,7 @@ static reel_err resolve(const char *output_dir, const char *what, char *dir, siz
     if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: no folder %s", what);
     if (reel_ckpt_is_dir(dir)) {
         REEL_TRY(ckpt_complete(dir));
-        return step_of(dir, step);
+        return judged(dir, step);
     }
     if (step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: %s is incomplete: no dcp/ in it", dir);
     char parent[PATH_MAX];
@@ -220,44 +199,39 @@ reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, 
 
 /* ---- reel check ---- */
 
-static reel_err check_crc(const char *dir, const char *name, json_t *v)
-{
-    char path[PATH_MAX], have[16], *buf;
-    const char *want = json_string_value(json_object_get(v, "crc32c"));
-    uint64_t size = (uint64_t)json_integer_value(json_object_get(v, "size"));
-    uint32_t crc = 0;
-    FILE *f;
-    size_t block = (size_t)1 << 20, k;
-
-    REEL_TRY(check_size(dir, name, v));
-    REEL_TRY(reel_join(path, sizeof path, dir, name));
-    f = fopen(path, "rb");
-    buf = malloc(block);
-    if (f) setvbuf(f, NULL, _IONBF, 0);
-    while (f && buf && (k = fread(buf, 1, block, f)) > 0) crc = reel_crc32c(crc, buf, k), size -= k;
-    if (f) fclose(f);
-    free(buf);
-    if (!f || size) return REEL_FAIL(REEL_EIO, "%s: cannot be read whole", path);
-    snprintf(have, sizeof have, "%08x", crc);
-    if (!want || strcmp(have, want) != 0)
-        return REEL_FAIL(REEL_EDATA, "%s: damaged: CRC-32C %s, %s was committed", path, have, want ? want : "none");
-    return REEL_OK;
-}
+struct verify { const char *dir; const struct reel_comm *world; int marked; };
 
 /* This rank's share of the files: every size-th. */
-static reel_err check_committed(const char *dir, const struct reel_comm *world, int *marked)
+static reel_err verify(void *ctx)
 {
-    json_t *top, *files, *v;
-    const char *name;
-    int i = 0;
-    reel_err e = REEL_OK;
+    struct verify *v = ctx;
+    struct ckpt_marker m;
+    reel_err e;
 
-    REEL_TRY(read_marker(dir, &top, &files));
-    *marked = top != NULL;
-    json_object_foreach(files, name, v)
-        if (i++ % world->size == world->rank && !e) e = check_crc(dir, name, v);
-    json_decref(top);
+    REEL_TRY(ckpt_marker_read(&m, v->dir));
+    v->marked = m.files != NULL;
+    e = ckpt_marker_sums(&m, v->dir, 0, v->world->rank, v->world->size);
+    ckpt_marker_free(&m);
     return e;
+}
+
+static reel_err verify_files(const char *dir, struct reel_comm *world, int *marked)
+{
+    struct verify v = { dir, world, 0 };
+    struct ckpt_task t = { 0 };
+    reel_err e;
+
+    ckpt_task_start(&t, verify, &v);
+    e = ckpt_task_wait(&t, world);
+    *marked = v.marked;
+    return e;
+}
+
+reel_err reel_ckpt_verify(const char *dir, struct reel_comm *world)
+{
+    int marked;
+
+    return verify_files(dir, world, &marked);
 }
 
 reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *role, char *owner, size_t size)
@@ -321,9 +295,9 @@ reel_err reel_ckpt_check(const char *path, FILE *out, struct reel_comm *world)
 
     snprintf(dir, sizeof dir, "%s", path);
     strip(dir);
-    e = check_committed(dir, world, &marked);
-    if (!e) e = check_archives(dir, world, &sum);
-    REEL_TRY(reel_agree(world, e));
+    e = verify_files(dir, world, &marked);
+    if (!e) e = reel_agree(world, check_archives(dir, world, &sum));
+    if (e) return e;
     reel_comm_sum_i64(world, (int64_t *)&sum, 3);
     if (step_of(dir, &step)) reel_err_clear();
     char at[32] = "";

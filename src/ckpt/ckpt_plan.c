@@ -74,7 +74,7 @@ static reel_err choose_all(struct ckpt_plan *p, const struct reel_ckpt_set *set)
     return e;
 }
 
-static uint64_t key_hash(const struct reel_ckpt_set *set)
+uint64_t ckpt_key_hash(const struct reel_ckpt_set *set)
 {
     uint32_t a = 0, b = 1;
 
@@ -96,7 +96,7 @@ reel_err ckpt_plan_open(struct ckpt_plan *p, const struct reel_ckpt_set *set, st
     if (world->rank == 0) p->part = malloc((all + 1) * sizeof *p->part);
     if (!mine || !p->own || (world->rank == 0 && !p->part)) e = REEL_FAIL(REEL_ENOMEM, "checkpoint: no memory for the plan");
     e = reel_agree(world, e);
-    if (!e) e = reel_comm_same(world, "the list of tensors in the checkpoint", key_hash(set));
+    if (!e) e = reel_comm_same(world, "the list of tensors in the checkpoint", ckpt_key_hash(set));
     if (!e) {
         for (size_t i = 0; i < n; i++) mine[i] = part_of(&set->t[i]);
         reel_comm_gather(world, mine, n * sizeof *mine, p->part, 0);
@@ -176,7 +176,7 @@ static void lay_tensor(const struct ckpt_plan *p, const struct reel_ckpt_tensor 
 /* A version-4 UUID's shape; the value only has to differ between saves. */
 static void save_id(char id[37], const struct reel_ckpt_set *set, const uint64_t *at, int n)
 {
-    uint64_t h = key_hash(set), g = (uint64_t)reel_crc32c(0, at, (size_t)n * sizeof *at) << 16 | (uint64_t)n;
+    uint64_t h = ckpt_key_hash(set), g = (uint64_t)reel_crc32c(0, at, (size_t)n * sizeof *at) << 16 | (uint64_t)n;
 
     snprintf(id, 37, "%08x-%04x-4%03x-8%03x-%012llx", (unsigned)h, (unsigned)(h >> 32 & 0xffff), (unsigned)(h >> 48 & 0xfff),
              (unsigned)(g & 0xfff), (unsigned long long)(g >> 4 & 0xffffffffffff));

@@ -27,11 +27,19 @@ struct reel_io {
     int n_owner, cap_owner, cur;
     struct entry *entry; /* next: the one that a TAKE walk comes to */
     int n_entry, cap_entry, next;
-    struct block *block; /* host memory of the values, kept from walk to walk */
+    struct reel_arena *a; /* host memory of the values, above `mark`; NULL: of blocks */
+    size_t mark;
+    struct block *block; /* kept from walk to walk */
     int n_block, cap_block, used;
 };
 
-struct reel_io *reel_io_open(void) { return calloc(1, sizeof(struct reel_io)); }
+struct reel_io *reel_io_open(struct reel_arena *a)
+{
+    struct reel_io *io = calloc(1, sizeof *io);
+
+    if (io && a) io->a = a, io->mark = a->used;
+    return io;
+}
 
 void reel_io_close(struct reel_io *io)
 {
@@ -69,12 +77,13 @@ static int room(struct reel_io *io, void **v, int n, int *cap, size_t size)
     return 1;
 }
 
-/* Host memory that outlives the walk; the k-th value of every walk gets the k-th block. */
+/* Host memory that outlives the walk; the k-th value of every walk gets the k-th block. NULL without an error: only counted. */
 static void *block(struct reel_io *io, size_t bytes)
 {
     void *v = io->block;
     struct block *b;
 
+    if (io->a) return reel_arena_push(io->a, bytes + 1);
     if (!room(io, &v, io->used, &io->cap_block, sizeof *io->block)) return NULL;
     io->block = v;
     if (io->used == io->n_block) io->block[io->n_block++] = (struct block){ NULL, 0 };
@@ -96,7 +105,9 @@ void reel_io_begin(struct reel_io *io, enum reel_io_way way, struct reel_tree *t
     io->err = REEL_OK;
     io->cur = -1;
     io->next = 0;
-    if (way != REEL_IO_TAKE) io->n_owner = io->n_entry = io->used = 0;
+    if (way == REEL_IO_TAKE) return;
+    io->n_owner = io->n_entry = io->used = 0;
+    if (io->a) reel_arena_reset(io->a, io->mark);
 }
 
 static int found_at(const struct reel_io *io, int object, int at)

@@ -4,6 +4,7 @@
 /* State of methods and callbacks in a checkpoint. One function of theirs names each value; saving reads
  * it, loading writes it, so that the two cannot disagree. Keys: method.<name>, callbacks.<key>.<name>. */
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "nn/params.h"
 #include "tensor/tensor.h"
@@ -39,7 +40,10 @@ enum reel_io_way {
 
 enum reel_io_have { REEL_IO_NONE, REEL_IO_SOME, REEL_IO_ALL };
 
-struct reel_io *reel_io_open(void); /* NULL: no memory. Local. */
+/** reel_io_open - NULL: no memory. Local.
+ * @a  host memory of the values; a walk takes the same places in it as the one before, above what was used when this is
+ *     called. While it plans (base NULL), walks to save only count. NULL: malloc'ed. */
+struct reel_io *reel_io_open(struct reel_arena *a);
 void reel_io_close(struct reel_io *io);
 /** reel_io_begin - start a walk. The tree's tensors stay valid until the next walk that is not a TAKE. Local. */
 void reel_io_begin(struct reel_io *io, enum reel_io_way way, struct reel_tree *t, struct reel_stream *s);

@@ -11,57 +11,76 @@
 
 void reel_tree_free(struct reel_tree *t)
 {
-    for (int i = 0; i < t->set.n_t; i++) free((void *)t->set.t[i].key);
-    for (int i = 0; i < t->set.n_o; i++) free((void *)t->set.o[i].key);
+    for (int i = 0; i < t->own_t; i++) free((void *)t->set.t[i].key);
+    for (int i = 0; i < t->own_o; i++) free((void *)t->set.o[i].key);
     free(t->set.t);
     free(t->set.o);
     *t = (struct reel_tree){ 0 };
 }
 
-/* Room for one more; a key owned by the tree. */
-static char *grow(void **v, int n, int *cap, size_t size, const char *fmt, va_list ap)
+void reel_tree_rewind(struct reel_tree *t) { t->set.n_t = t->set.n_o = 0; }
+
+/* Room for one more element. */
+static int grow(void **v, int n, int *cap, size_t size)
+{
+    int c = *cap ? 2 * *cap : 256;
+    void *p;
+
+    if (n < *cap) return 1;
+    p = realloc(*v, (size_t)c * size);
+    if (!p) return 0;
+    *v = p;
+    *cap = c;
+    return 1;
+}
+
+/* The key of an element: what it had before the tree was rewound, if that is the same. NULL: no memory. */
+static const char *name(const char *old, const char *fmt, va_list ap)
 {
     char key[512];
 
-    if (n == *cap) {
-        int c = *cap ? 2 * *cap : 256;
-        void *p = realloc(*v, (size_t)c * size);
-        if (!p) return NULL;
-        *v = p;
-        *cap = c;
-    }
     vsnprintf(key, sizeof key, fmt, ap);
+    if (old && strcmp(old, key) == 0) return old;
+    free((void *)old);
     return strdup(key);
 }
 
 reel_err reel_tree_tensor(struct reel_tree *t, const struct reel_ckpt_tensor *x, const char *key, ...)
 {
+    int i = t->set.n_t;
     void *v = t->set.t;
+    const char *k;
     va_list ap;
-    char *k;
 
-    va_start(ap, key);
-    k = grow(&v, t->set.n_t, &t->cap_t, sizeof *t->set.t, key, ap);
-    va_end(ap);
+    if (!grow(&v, i, &t->cap_t, sizeof *t->set.t)) return REEL_FAIL(REEL_ENOMEM, "checkpoint: no memory for its keys");
     t->set.t = v;
+    va_start(ap, key);
+    k = name(i < t->own_t ? t->set.t[i].key : NULL, key, ap);
+    va_end(ap);
+    t->set.t[i] = *x;
+    t->set.t[i].key = k;
+    if (i == t->own_t) t->own_t++;
     if (!k) return REEL_FAIL(REEL_ENOMEM, "checkpoint: no memory for its keys");
-    t->set.t[t->set.n_t] = *x;
-    t->set.t[t->set.n_t++].key = k;
+    t->set.n_t++;
     return REEL_OK;
 }
 
 reel_err reel_tree_object(struct reel_tree *t, struct reel_val val, int optional, const char *key, ...)
 {
+    int i = t->set.n_o;
     void *v = t->set.o;
+    const char *k;
     va_list ap;
-    char *k;
 
-    va_start(ap, key);
-    k = grow(&v, t->set.n_o, &t->cap_o, sizeof *t->set.o, key, ap);
-    va_end(ap);
+    if (!grow(&v, i, &t->cap_o, sizeof *t->set.o)) return REEL_FAIL(REEL_ENOMEM, "checkpoint: no memory for its keys");
     t->set.o = v;
+    va_start(ap, key);
+    k = name(i < t->own_o ? t->set.o[i].key : NULL, key, ap);
+    va_end(ap);
+    t->set.o[i] = (struct reel_ckpt_object){ .key = k, .v = val, .optional = optional };
+    if (i == t->own_o) t->own_o++;
     if (!k) return REEL_FAIL(REEL_ENOMEM, "checkpoint: no memory for its keys");
-    t->set.o[t->set.n_o++] = (struct reel_ckpt_object){ .key = k, .v = val, .optional = optional };
+    t->set.n_o++;
     return REEL_OK;
 }
 

@@ -18,8 +18,11 @@
 struct reel_tree {
     struct reel_ckpt_set set;
     int cap_t, cap_o;
+    int own_t, own_o; /* keys that are kept, also beyond the set's end */
 };
 void reel_tree_free(struct reel_tree *t);
+/** reel_tree_rewind - an empty set again; appending what was there before allocates nothing. Local. */
+void reel_tree_rewind(struct reel_tree *t);
 
 /** reel_tree_tensor, reel_tree_object - append; the key is formatted. Local. REEL_ENOMEM. */
 reel_err reel_tree_tensor(struct reel_tree *t, const struct reel_ckpt_tensor *x, const char *key, ...)

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "be/ops.h"
+#include "ckpt/ckpt.h"
 #include "comm/watch.h"
 #include "train/data.h"
 #include "train/device.h"
@@ -326,6 +327,7 @@ static void name_arenas(struct reel_run *r)
     r->step_mem.name = "step";
     r->scratch.name = "scratch";
     r->host.name = "host";
+    r->save_mem.name = "save";
 }
 
 static reel_err open_host(struct reel_run *r)
@@ -348,7 +350,7 @@ static reel_err plan(struct reel_run *r, const struct reel_set_info *info)
     REEL_TRY(open_host(r));
     REEL_TRY(lay_out(r));
     rehearse(r);
-    return REEL_OK;
+    return reel_save_wanted(r) ? reel_save_plan(r) : REEL_OK;
 }
 
 /* The first rank of the mesh, without communicators. */
@@ -508,17 +510,27 @@ static reel_err lock_output(struct reel_run *r, const char *dir)
                             r->cfg->training.checkpoint.output_dir);
 }
 
+/* The output folder is this run's alone: before anything in it is read or removed. */
+static reel_err open_output(struct reel_run *r)
+{
+    const char *out = r->cfg->training.checkpoint.output_dir;
+    char dir[PATH_MAX];
+
+    if (r->world->rank || r->flags.quiet || !out) return REEL_OK;
+    REEL_TRY(reel_join(dir, sizeof dir, out, "tracker"));
+    REEL_TRY(reel_mkdirs(dir));
+    return lock_output(r, dir);
+}
+
 static reel_err open_track(struct reel_run *r)
 {
     const struct reel_cfg_training *t = &r->cfg->training;
-    char dir[4096];
+    char dir[PATH_MAX];
     struct reel_track_opts o = { .dir = dir, .trackers = t->tracker.trackers, .project = t->tracker.project_name,
                                  .entity = t->tracker.entity, .run_name = t->tracker.run_name };
 
     if (r->world->rank || r->flags.quiet || !t->checkpoint.output_dir) return REEL_OK;
     REEL_TRY(reel_join(dir, sizeof dir, t->checkpoint.output_dir, "tracker"));
-    REEL_TRY(reel_mkdirs(dir));
-    REEL_TRY(lock_output(r, dir));
     REEL_TRY(reel_write_config(r));
     return reel_track_open(&r->track, &o);
 }
@@ -539,6 +551,9 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(reel_agree(world, plan(r, info)));
     REEL_TRY(open_loader(r));
     REEL_TRY(materialise(r, info));
+    REEL_TRY(reel_save_open(r));
+    REEL_TRY(reel_agree(world, open_output(r)));
+    if (cfg->training.checkpoint.output_dir && !flags->quiet) REEL_TRY(reel_ckpt_sweep(cfg->training.checkpoint.output_dir, world));
     REEL_TRY(reel_resume(r));
     if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
     REEL_TRY(reel_agree(world, open_track(r)));
@@ -658,6 +673,7 @@ static void close_objects(struct reel_run *r)
 
 void reel_run_unplan(struct reel_run *r)
 {
+    reel_save_unplan(r);
     close_objects(r);
     free(r->host.base);
     reel_backend_close(r->be);

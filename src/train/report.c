@@ -92,6 +92,8 @@ static void print_arenas(struct reel_run *r)
         total += planned;
     }
     printf("  %-22s %12.1f MiB per rank\n", "total", total / MIB);
+    if (r->save_mem.peak)
+        printf("  %-22s %12.1f MiB of the host's memory beside these: the copy that a save writes\n", r->save_mem.name, (double)r->save_mem.peak / MIB);
 }
 
 void reel_report_plan(struct reel_run *r)
@@ -225,6 +227,9 @@ static void print_memory(struct reel_run *r)
         if (!r->world->rank && max > 0)
             printf("arena %-22s %10.1f MiB of %10.1f planned\n", a[i]->name, max / MIB, (double)a[i]->cap / MIB);
     }
+    if (!r->world->rank && r->save_mem.cap)
+        printf("arena %-22s %10.1f MiB of %10.1f planned, of the host's memory\n", r->save_mem.name, (double)r->save_mem.peak / MIB,
+               (double)r->save_mem.cap / MIB);
 }
 
 void reel_report_table(struct reel_run *r)

@@ -53,6 +53,7 @@ struct reel_run {
     struct reel_arena step_mem; /* device: one micro-batch */
     struct reel_arena scratch; /* device: inside ops */
     struct reel_arena host;    /* host: one micro-batch */
+    struct reel_arena save_mem; /* host: the copy that a save writes behind the steps; page-locked for a device */
 
     struct reel_set *set;
     struct reel_loader *loader;

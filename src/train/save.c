@@ -16,9 +16,9 @@
 
 struct reel_saver {
     struct reel_tree tree;  /* what the job is writing */
-    void *host[REEL_NROLE]; /* a role's shards between device and file */
+    void *host[REEL_NROLE]; /* a role's shards between device and file, in r->save_mem */
     struct reel_io *io;     /* state of the method and of callbacks between them and the tree */
-    struct reel_ckpt_job *job;
+    struct reel_ckpt_job *pool, *job;
     char *config; /* the configuration as JSON */
     long last;    /* step of the newest checkpoint of this run */
     double began, longest; /* reel_now() of the save that is under way; seconds of the longest one */
@@ -53,27 +53,6 @@ reel_err reel_write_config(struct reel_run *r)
 
 static int is_saved(const struct reel_run *r, int role) { return r->roles & REEL_ROLE(role) && r->role[role].trainable; }
 
-/* Host memory for every trainable role's shards, taken once. Local. */
-static reel_err open_saver(struct reel_run *r)
-{
-    r->saver = calloc(1, sizeof *r->saver);
-    if (r->saver) r->saver->io = reel_io_open();
-    if (!r->saver || !r->saver->io) return REEL_FAIL(REEL_ENOMEM, "no memory to save");
-    r->saver->config = text_of(as_json, r);
-    if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
-    for (int i = 0; i < REEL_NROLE; i++) {
-        if (!is_saved(r, i)) continue;
-        r->saver->host[i] = reel_host_alloc(r->be, reel_tree_bytes(r->role[i].ps, SAVED));
-        if (!r->saver->host[i]) return REEL_FAIL(REEL_ENOMEM, "no memory for a copy of the %s's state", r->role[i].role);
-    }
-    return REEL_OK;
-}
-
-static reel_err need_saver(struct reel_run *r)
-{
-    return r->saver ? REEL_OK : reel_agree(r->world, open_saver(r));
-}
-
 /* Whether an owner's state comes back; what does not is said once. */
 static int comes_back(struct reel_run *r, const char *prefix, const char *dir)
 {
@@ -106,24 +85,90 @@ static reel_err walk(struct reel_run *r, enum reel_io_way way, const char *dir)
     return reel_io_end(io);
 }
 
-/* The state of this step: shards copied to the host, keys and values listed. Local. */
-static reel_err collect(struct reel_run *r, long step)
+/* Keys and values of this step are listed over the host's copy. Local. */
+static reel_err list(struct reel_run *r, long step)
 {
     struct reel_saver *s = r->saver;
     int workers = (int)r->cfg->training.data.dataloader_num_workers;
 
-    reel_tree_free(&s->tree);
+    reel_tree_rewind(&s->tree);
     for (int i = 0; i < REEL_NROLE; i++) {
         const struct reel_optim *o = &r->optim[i];
         if (!is_saved(r, i)) continue;
         struct reel_tree_optim v = { .lr = reel_lr_at(&o->lr, o->k), .initial_lr = o->lr.lr0, .beta1 = o->beta1,
                                      .beta2 = o->beta2, .eps = o->eps, .weight_decay = o->weight_decay, .k = o->k };
-        reel_tree_get(r->role[i].ps, &r->s, SAVED, o->k, s->host[i]);
         REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], &v));
     }
     REEL_TRY(walk(r, REEL_IO_SAVE, NULL));
     return reel_tree_dataloader(&s->tree, workers, step * r->cfg->training.loop.gradient_accumulation_steps);
 }
+
+/* The state of this step: shards copied to the host, keys and values listed. Local. */
+static reel_err collect(struct reel_run *r, long step)
+{
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (is_saved(r, i)) reel_tree_get(r->role[i].ps, &r->s, SAVED, r->optim[i].k, r->saver->host[i]);
+    return list(r, step);
+}
+
+/* ---- memory ---- */
+
+int reel_save_wanted(const struct reel_run *r)
+{
+    const struct reel_cfg_checkpoint *c = &r->cfg->training.checkpoint;
+
+    return (c->output_dir && !r->flags.quiet) || c->resume_from_checkpoint;
+}
+
+reel_err reel_save_plan(struct reel_run *r)
+{
+    struct reel_saver *s = r->saver = calloc(1, sizeof *s);
+
+    if (!s) return REEL_FAIL(REEL_ENOMEM, "no memory to save");
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (is_saved(r, i)) s->host[i] = reel_arena_push(&r->save_mem, reel_tree_bytes(r->role[i].ps, SAVED));
+    s->io = reel_io_open(&r->save_mem);
+    return s->io ? walk(r, REEL_IO_SAVE, NULL) : REEL_FAIL(REEL_ENOMEM, "no memory to save");
+}
+
+static void drop(struct reel_saver *s)
+{
+    reel_ckpt_pool_close(s->pool);
+    reel_tree_free(&s->tree);
+    reel_io_close(s->io);
+    free(s->config);
+    free(s);
+}
+
+void reel_save_unplan(struct reel_run *r)
+{
+    if (r->saver) drop(r->saver);
+    r->saver = NULL;
+}
+
+/* The host's copy, page-locked for a device; then the places in it. Local. */
+static reel_err take_memory(struct reel_run *r)
+{
+    struct reel_arena *a = &r->save_mem;
+
+    a->cap = a->peak, a->used = 0;
+    a->base = reel_host_alloc(r->be, a->cap);
+    if (!a->base) return REEL_FAIL(REEL_ENOMEM, "no memory for the host's copy of what is saved, %.2f GiB", (double)a->cap / (1 << 30));
+    REEL_TRY(reel_save_plan(r));
+    r->saver->config = text_of(as_json, r);
+    if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
+    return list(r, 0);
+}
+
+reel_err reel_save_open(struct reel_run *r)
+{
+    if (!reel_save_wanted(r)) return REEL_OK;
+    reel_save_unplan(r);
+    REEL_TRY(reel_agree(r->world, take_memory(r)));
+    return reel_ckpt_pool_open(&r->saver->pool, &r->saver->tree.set, r->world);
+}
+
+/* ---- saving ---- */
 
 /* After a poll or a wait: has a save ended? */
 static reel_err timed(struct reel_saver *s, reel_err e)
@@ -141,9 +186,8 @@ static reel_err finish(struct reel_saver *s) { return timed(s, reel_ckpt_finish(
 static reel_err save(struct reel_run *r, long step)
 {
     const struct reel_cfg_checkpoint *c = &r->cfg->training.checkpoint;
-    struct reel_ckpt_req req = { .output_dir = c->output_dir, .step = step, .keep = (int)c->keep };
+    struct reel_ckpt_req req = { .output_dir = c->output_dir, .step = step, .keep = (int)c->keep, .pool = r->saver->pool };
 
-    REEL_TRY(need_saver(r));
     REEL_TRY(finish(r->saver)); /* the copy is in use until then */
     r->saver->began = reel_now();
     REEL_TRY(reel_agree(r->world, collect(r, step)));
@@ -160,13 +204,13 @@ reel_err reel_save_due(struct reel_run *r, long step)
 
     if (!c->output_dir || r->flags.quiet) return REEL_OK;
     if (c->every_steps > 0 && step % c->every_steps == 0) return save(r, step);
-    return r->saver && r->saver->job ? timed(r->saver, reel_ckpt_poll(&r->saver->job)) : REEL_OK;
+    return timed(r->saver, reel_ckpt_poll(&r->saver->job));
 }
 
 reel_err reel_save_now(struct reel_run *r)
 {
     if (!r->cfg->training.checkpoint.output_dir || r->flags.quiet) return REEL_OK;
-    return r->step > r->first && (!r->saver || r->saver->last != r->step) ? save(r, r->step) : REEL_OK;
+    return r->step > r->first && r->saver->last != r->step ? save(r, r->step) : REEL_OK;
 }
 
 double reel_save_seconds(const struct reel_run *r) { return r->saver ? r->saver->longest : 0; }
@@ -179,11 +223,11 @@ reel_err reel_save_final(struct reel_run *r)
 
 static reel_err load(struct reel_run *r, const char *dir)
 {
-    struct reel_saver *s;
+    struct reel_saver *s = r->saver;
     reel_err e = REEL_OK;
 
-    REEL_TRY(need_saver(r));
-    s = r->saver;
+    REEL_TRY(reel_ckpt_verify(dir, r->world));
+    reel_tree_rewind(&s->tree);
     for (int i = 0; i < REEL_NROLE && e == REEL_OK; i++)
         if (is_saved(r, i)) e = reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], NULL);
     if (e == REEL_OK) e = walk(r, REEL_IO_ASK, dir);
@@ -269,7 +313,7 @@ static reel_err take_average(struct reel_run *r, const char *dir, const char *ow
 
 static reel_err load_average(struct reel_run *r, const char *dir)
 {
-    struct reel_io *io = reel_io_open();
+    struct reel_io *io = reel_io_open(NULL);
     char owner[128] = "";
     reel_err e = io ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the student's average");
 
@@ -306,11 +350,8 @@ reel_err reel_save_close(struct reel_run *r)
 
     if (!r->saver) return REEL_OK;
     e = reel_ckpt_finish(&r->saver->job);
-    reel_tree_free(&r->saver->tree);
-    for (int i = 0; i < REEL_NROLE; i++) reel_host_free(r->be, r->saver->host[i]);
-    reel_io_close(r->saver->io);
-    free(r->saver->config);
-    free(r->saver);
-    r->saver = NULL;
+    reel_save_unplan(r);
+    reel_host_free(r->be, r->save_mem.base);
+    r->save_mem.base = NULL;
     return e;
 }

@@ -5,6 +5,18 @@
 
 #include "train/run.h"
 
+/** reel_save_wanted - 1 if the run saves or resumes and so needs r->save_mem. Local. */
+int reel_save_wanted(const struct reel_run *r);
+
+/** reel_save_plan - count r->save_mem, the host's copy of what a save writes: shards of trained roles, state of the method and
+ * of callbacks. Local. REEL_ENOMEM. reel_save_unplan gives back what that took. Local. */
+reel_err reel_save_plan(struct reel_run *r);
+void reel_save_unplan(struct reel_run *r);
+
+/** reel_save_open - take that memory and agree who writes what; afterwards a save allocates nothing in the step.
+ * Collective(world). REEL_ENOMEM, agreed. */
+reel_err reel_save_open(struct reel_run *r);
+
 /** reel_save_due - poll a save that is under way; start one if this step is due. Collective(world). */
 reel_err reel_save_due(struct reel_run *r, long step);
 

@@ -1,0 +1,80 @@
+/* File work behind the training thread, and waiting for it together. */
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "ckpt/ckpt_priv.h"
+
+#define QUIET_S 60 /* no rank has written a byte for so long: worth a line */
+
+static void *body(void *arg)
+{
+    struct ckpt_task *t = arg;
+
+    reel_err_clear();
+    t->err = t->run(t->ctx);
+    t->rec = *reel_errrec();
+    atomic_store(&t->done, 1);
+    return NULL;
+}
+
+void ckpt_task_start(struct ckpt_task *t, reel_err (*run)(void *ctx), void *ctx)
+{
+    struct reel_errrec mine = *reel_errrec();
+    sigset_t all, old;
+
+    t->run = run, t->ctx = ctx, t->err = REEL_OK;
+    atomic_store(&t->done, 0);
+    sigfillset(&all); /* signals are for the main thread: none cuts a system call short here */
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    t->started = pthread_create(&t->thread, NULL, body, t) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (t->started) return;
+    body(t); /* no thread to be had: now */
+    *reel_errrec() = mine;
+}
+
+void ckpt_task_none(struct ckpt_task *t)
+{
+    t->started = 0, t->err = REEL_OK;
+    atomic_store(&t->done, 1);
+}
+
+reel_err ckpt_task_end(struct ckpt_task *t)
+{
+    if (t->started) pthread_join(t->thread, NULL);
+    t->started = 0;
+    if (t->err) *reel_errrec() = t->rec; /* the thread's story becomes this thread's */
+    return t->err;
+}
+
+int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wait *w)
+{
+    int done = atomic_load(&t->done);
+    int64_t v[3] = { !done, done && t->err, w->progress ? (int64_t)atomic_load(w->progress) : 0 };
+
+    reel_comm_sum_i64(world, v, 3);
+    w->failed = v[1] > 0;
+    if (v[2] != w->bytes || w->seen == 0) w->bytes = v[2], w->seen = reel_comm_seconds();
+    if (w->progress && v[0] && world->rank == 0 && reel_comm_seconds() - w->seen > QUIET_S * (1 << w->said)) {
+        fprintf(stderr, "reel: warning: %s: no rank has written anything for %.0f s; waiting for the file system\n", w->what,
+                reel_comm_seconds() - w->seen);
+        if (w->said < 20) w->said++;
+    }
+    return v[0] == 0;
+}
+
+void ckpt_nap(unsigned *us)
+{
+    usleep(*us);
+    if (*us < 50000) *us *= 2;
+}
+
+reel_err ckpt_task_wait(struct ckpt_task *t, struct reel_comm *world)
+{
+    struct ckpt_wait w = { .what = "" };
+    unsigned us = 100;
+
+    while (!ckpt_task_look(t, world, &w)) ckpt_nap(&us);
+    return reel_agree(world, ckpt_task_end(t));
+}
