@@ -34,7 +34,9 @@ static reel_err configure(struct program *p, const struct reel_config_src *src)
 
     REEL_TRY(reel_config_read(src, &p->cfg));
     REEL_TRY(reel_plugins_load(&p->kinds, p->cfg, &p->world));
-    return reel_config_finish(p->cfg, schema);
+    REEL_TRY(reel_config_finish(p->cfg, schema));
+    for (int i = 0; p->world.rank == 0 && i < p->cfg->n_warnings; i++) fprintf(stderr, "reel: warning: %s\n", p->cfg->warning[i]);
+    return REEL_OK;
 }
 
 /* Rank 0 reads, everyone parses the same bytes. */
@@ -54,8 +56,6 @@ static reel_err load_config(struct program *p)
         e = configure(p, &src);
     }
     free(text);
-    if (e == REEL_OK && p->world.rank == 0)
-        for (int i = 0; i < p->cfg->n_warnings; i++) fprintf(stderr, "reel: warning: %s\n", p->cfg->warning[i]);
     return e;
 }
 
@@ -125,8 +125,13 @@ static reel_err do_plan(struct program *p)
 
 static reel_err do_generate(struct program *p)
 {
-    REEL_TRY(load_config(p));
-    return reel_generate(p->cfg, p->cli.flags, &p->env, &p->world);
+    struct reel_generation g;
+    reel_err e = reel_generation_read(&g, &p->cli, &p->env, &p->world);
+
+    if (e == REEL_OK) e = configure(p, &g.src);
+    if (e == REEL_OK) e = reel_generate(p->cfg, &g, &p->env, &p->world);
+    reel_generation_free(&g);
+    return e;
 }
 
 static reel_err do_trajectories(struct program *p)

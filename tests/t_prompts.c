@@ -70,11 +70,17 @@ static void csv(void)
     TAP_OK(says("p.csv", "", "no prompt in it"), "an empty file");
 }
 
+static void lines(void)
+{
+    TAP_OK(gives("p.txt", "\xef\xbb\xbf" "a, b\n\n \t \r\n  c\td \r\n[e]", "a, b|c\td|[e]"), "a mark, empty lines, blanks around, CRLF, no line end");
+    TAP_OK(says("p.txt", "\n \n", "no prompt in it"), "nothing but blanks");
+}
+
 static void names(void)
 {
     TAP_OK(says("d/p.parquet", "PAR1", "pandas.read_parquet(\"d/p.parquet\")[[\"caption\"]].to_csv(\"prompts.csv\""), "parquet: the cure");
     TAP_OK(says("d/p.arrow", "ARROW1", "pandas.read_feather(\"d/p.arrow\")"), "arrow: the cure");
-    TAP_OK(says("p.txt", "a\n", "must end in .json or .csv"), "another name");
+    TAP_OK(says("p.doc", "a\n", "must end in .json, .csv or .txt"), "another name");
     TAP_OK(reel_prompts_known("a.json") && reel_prompts_known("a.arrow") && !reel_prompts_known("json") && !reel_prompts_known("a.jsonl"),
            "names that are known");
 }
@@ -83,6 +89,7 @@ int main(void)
 {
     json();
     csv();
+    lines();
     names();
     reel_prompts_free(&p);
     return tap_done();

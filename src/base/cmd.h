@@ -13,6 +13,7 @@ struct reel_cmd {
     size_t flags_size;       /* of the struct that they fill */
     const char *run_flags;   /* those of a run that have an effect here, "config|lenient", "*": all; with them dotted
                               * overrides. NULL: it takes no configuration */
+    int config_optional;      /* it can do without --config */
     int min_args, max_args;  /* arguments without dashes */
 };
 

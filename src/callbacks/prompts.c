@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+
 static int ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
@@ -141,6 +143,26 @@ static reel_err from_csv(struct reel_prompts *p, const char *path, char *text, s
     return REEL_OK;
 }
 
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+static reel_err from_lines(struct reel_prompts *p, const char *path, char *text, size_t n)
+{
+    char *end = text + n, *s = text;
+
+    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) s += 3;
+    for (char *stop; s < end; s = stop + 1) {
+        char *last;
+        stop = memchr(s, '\n', (size_t)(end - s));
+        if (!stop) stop = end;
+        last = stop;
+        while (last > s && strchr(" \t\r", last[-1])) last--;
+        while (s < last && strchr(" \t", *s)) s++;
+        if (memchr(s, 0, (size_t)(last - s))) return REEL_FAIL(REEL_EDATA, "%s: prompt %d has a NUL character in it", path, p->n);
+        if (last > s) REEL_TRY(add(p, path, s, (size_t)(last - s)));
+    }
+    return REEL_OK;
+}
+
 /* ---- by name ----------------------------------------------------------------------------------- */
 
 static reel_err refuse(struct reel_prompts *p, const char *path, char *text, size_t n)
@@ -155,7 +177,7 @@ static reel_err refuse(struct reel_prompts *p, const char *path, char *text, siz
 static const struct {
     const char *end;
     reel_err (*parse)(struct reel_prompts *p, const char *path, char *text, size_t n);
-} forms[] = { { ".json", from_json }, { ".csv", from_csv }, { ".parquet", refuse }, { ".arrow", refuse } };
+} forms[] = { { ".json", from_json }, { ".csv", from_csv }, { ".txt", from_lines }, { ".parquet", refuse }, { ".arrow", refuse } };
 
 static int form_of(const char *path)
 {
@@ -173,10 +195,24 @@ reel_err reel_prompts_parse(struct reel_prompts *p, const char *path, char *text
     reel_err e;
 
     *p = (struct reel_prompts){ 0 };
-    e = form < 0 ? REEL_FAIL(REEL_EDATA, "%s: the name must end in .json or .csv", path) : forms[form].parse(p, path, text, bytes);
+    e = form < 0 ? REEL_FAIL(REEL_EDATA, "%s: the name must end in .json, .csv or .txt", path) : forms[form].parse(p, path, text, bytes);
     if (e == REEL_OK && !p->n) e = REEL_FAIL(REEL_EDATA, "%s: no prompt in it", path);
     if (e) reel_prompts_free(p);
     return e;
+}
+
+reel_err reel_prompts_read(struct reel_prompts *p, const char *path, struct reel_comm *world)
+{
+    char *text = NULL;
+    size_t n = 0;
+    reel_err e;
+
+    *p = (struct reel_prompts){ 0 };
+    REEL_TRY(reel_agree(world, world->rank ? REEL_OK : reel_file_read(path, &text, &n)));
+    REEL_TRY(reel_comm_bcast_blob(world, (void **)&text, &n, 0));
+    e = reel_prompts_parse(p, path, text, n);
+    free(text);
+    return reel_agree(world, e);
 }
 
 void reel_prompts_free(struct reel_prompts *p)

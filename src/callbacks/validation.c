@@ -82,7 +82,7 @@ static reel_err validation_check(const struct reel_config *cfg, const void *priv
         return fail(cfg, at, "rollout_mode", streams(v) ? "parallel contradicts pipeline_target, which streams"
                                                         : "streaming contradicts pipeline_target, which samples whole clips");
     if (!reel_prompts_known(v->dataset_file))
-        return fail(cfg, at, "dataset_file", "the prompt file must end in .json, .csv, .parquet or .arrow");
+        return fail(cfg, at, "dataset_file", "the prompt file must end in .json, .csv or .txt");
     for (int i = 1; i < v->sampling_timesteps.n; i++)
         if (v->sampling_timesteps.v[i] >= v->sampling_timesteps.v[i - 1])
             return fail(cfg, at, "sampling_timesteps", "the list must be strictly decreasing");
@@ -196,23 +196,15 @@ static enum reel_sampler_kind kind(const struct reel_validation *v)
     return v->scheduler == REEL_VAL_EULER ? REEL_SAMPLER_EULER : REEL_SAMPLER_UNIPC;
 }
 
-/* Rank 0's file on every rank. A plan does without one that is not there. Collective(world). */
+/* A plan does without a file that is not there. Collective(world). */
 static reel_err read_prompts(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
     struct reel_comm *world = c->run->world;
     int absent = world->rank == 0 && c->run->plan && !reel_is_file(v->dataset_file);
-    char *text = NULL;
-    size_t n = 0;
-    reel_err e;
 
     reel_comm_bcast(world, &absent, sizeof absent, 0);
-    if (absent) return REEL_OK;
-    REEL_TRY(reel_agree(world, world->rank ? REEL_OK : reel_file_read(v->dataset_file, &text, &n)));
-    REEL_TRY(reel_comm_bcast_blob(world, (void **)&text, &n, 0));
-    e = reel_prompts_parse(&v->prompts, v->dataset_file, text, n);
-    free(text);
-    return reel_agree(world, e);
+    return absent ? REEL_OK : reel_prompts_read(&v->prompts, v->dataset_file, world);
 }
 
 /* Groups get equal, consecutive runs of prompts, batches of them as large as in training; what is past the last is padding. */

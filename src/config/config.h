@@ -267,6 +267,8 @@ void reel_opt_write(const struct reel_opt *o, const void *src, FILE *f);
  */
 void reel_config_dump(const struct reel_config *cfg, const struct reel_env *env, FILE *f);
 
+/** reel_preset_find - the preset that the end of a model's path or id names; the first of reel_presets where none does. Local. */
+const struct reel_preset *reel_preset_find(const char *init_from);
 /** reel_preset_arch - `arch` of the preset that names exactly this repository (a revision behind '@' aside), else
  * NULL. Local. */
 const char *reel_preset_arch(const char *init_from);

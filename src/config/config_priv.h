@@ -26,8 +26,6 @@ void reel_note(const char **list, int *n, const char *text);
 
 /* check.c: every rule that spans keys; all sections are filled and resolved */
 reel_err reel_config_check(const struct reel_config *cfg);
-/* preset.c: the preset that a model path names */
-const struct reel_preset *reel_preset_find(const char *init_from);
 
 /* doc.c: "integer, 0 to 9, pixels; default 0", malloc'ed; as a flag: without the obvious */
 char *reel_doc_facts(const struct reel_opt *o, int flag);

@@ -198,7 +198,7 @@ static void usage_flags(const struct reel_opt *o, const struct reel_cmd *c, FILE
 
 static void usage_cmd(const struct reel_cmd *c, const struct reel_opt *run_flags, FILE *f)
 {
-    fprintf(f, "usage: reel %s%s%s%s%s\n\n%s\n", c->name, c->run_flags ? " --config FILE" : "",
+    fprintf(f, "usage: reel %s%s%s%s%s\n\n%s\n", c->name, !c->run_flags ? "" : c->config_optional ? " [--config FILE]" : " --config FILE",
             c->args ? " " : "", c->args ? c->args : "",
             c->run_flags ? " [flags] [--section.key value ...]" : c->flags ? " [flags]" : "", c->help);
     if (c->flags || c->run_flags) fputs("\nflags:\n", f);

@@ -88,7 +88,7 @@ static void commands(const struct reel_cmd *const *cmds, FILE *f)
         const struct reel_cmd *c = *cmds;
 
         fprintf(f, ".SS reel %s%s%s%s\n", c->name, c->args ? " " : "", c->args ? c->args : "",
-                c->run_flags ? " \\-\\-config FILE" : "");
+                !c->run_flags ? "" : c->config_optional ? " [\\-\\-config FILE]" : " \\-\\-config FILE");
         roff(c->help, f);
         fputs(".\n", f);
         flags(c->flags, f);

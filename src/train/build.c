@@ -642,6 +642,7 @@ reel_err reel_run_open_sampling(struct reel_run *r, const struct reel_config *cf
     REEL_TRY(open_mesh(r));
     REEL_TRY(open_backend(r));
     REEL_TRY(plan_sampling(r, g));
+    if (g->planned) REEL_TRY(g->planned(g->planned_ctx, r));
     REEL_TRY(reel_agree(world, take_memory(r)));
     reel_params_close(r->role[g->role].ps);
     reel_stream_init(&r->s, r->be, 0, &r->scratch);

@@ -6,7 +6,7 @@
 
 #define F(field) offsetof(struct reel_cli_run, field)
 const struct reel_opt reel_run_flags[] = {
-    { "config", REEL_OPT_STR, F(config), .flags = REEL_OPT_REQUIRED, .unit = "FILE", .help = "the run, as YAML" },
+    { "config", REEL_OPT_STR, F(config), .unit = "FILE", .help = "the run, as YAML" },
     { "resume-from-checkpoint", REEL_OPT_STR, F(resume), .unit = "PATH|latest",
       .help = "go on from a checkpoint; latest: the newest below the output folder" },
     { "resume", REEL_OPT_STR, F(resume), .unit = "PATH|latest", .help = "the same" },
@@ -157,7 +157,7 @@ static reel_err judge(const struct reel_cli *cli)
     if (cli->n_args > c->max_args)
         return REEL_FAIL(REEL_ECONFIG, "%s: unexpected argument '%s'", c->name, cli->args[c->max_args]);
     if (cli->n_args < c->min_args) return REEL_FAIL(REEL_ECONFIG, "%s: missing argument: %s", c->name, c->args);
-    if (c->run_flags && !cli->run.config)
+    if (c->run_flags && !c->config_optional && !cli->run.config)
         return REEL_FAIL(REEL_ECONFIG, "%s: which run? --config FILE is missing", c->name);
     for (const struct reel_opt *o = c->flags; o && o->type != REEL_OPT_END; o++)
         if (o->flags & REEL_OPT_REQUIRED && !*(const char *const *)((const char *)cli->flags + o->offset))

@@ -31,29 +31,39 @@ static const struct reel_cmd check = {
 
 #define F(field) offsetof(struct reel_generate_flags, field)
 static const struct reel_opt generate_flags[] = {
-    { "prompt", REEL_OPT_STR, F(prompt), .unit = "TEXT", .help = "what the clip shows" },
+    { "prompt", REEL_OPT_STR, F(prompt), .unit = "TEXT", .help = "what the film shows" },
+    { "prompts", REEL_OPT_STR, F(prompts), .unit = "FILE", .help = "a film of each: .txt, one a line; .json, a list; .csv, a column \"caption\"" },
+    { "negative-prompt", REEL_OPT_STR, F(negative), .unit = "TEXT", .help = "what guidance moves away from; absent: the preset's, with built-in text vectors none" },
+    { "checkpoint", REEL_OPT_STR, F(checkpoint), .unit = "PATH|latest",
+      .help = "checkpoint or output folder with the weights, and the configuration where --config gives none; absent: models.student.init_from" },
+    { "ema", REEL_OPT_BOOL, F(ema), .help = "the student's average, which the callback ema keeps, instead of its weights" },
+    { "model", REEL_OPT_STR, F(model), .unit = "FOLDER|REPOSITORY", .help = "a Diffusers folder or cached repository instead of models.student.init_from; needs no --config" },
+    { "out", REEL_OPT_STR, F(out), .sdflt = "generated", .unit = "PATH",
+      .help = "folder of films and a contact sheet; x.mp4: one film; x.png: a contact sheet alone" },
+    { "seed", REEL_OPT_INT, F(seed), .dflt = 1024, .max = 9e18, .help = "of the noise; film i of a list has noise of its own" },
+    { "height", REEL_OPT_INT, F(height), .min = 16, .max = 16384, .flags = REEL_OPT_NULLABLE, .unit = "pixels", .help = "absent: training.data.num_height" },
+    { "width", REEL_OPT_INT, F(width), .min = 16, .max = 16384, .flags = REEL_OPT_NULLABLE, .unit = "pixels", .help = "absent: training.data.num_width" },
+    { "frames", REEL_OPT_INT, F(frames), .min = 1, .max = 262144, .flags = REEL_OPT_NULLABLE, .unit = "pictures", .help = "4k+1; absent: training.data.num_frames" },
+    { "fps", REEL_OPT_F64, F(fps), .min = 0.1, .max = 1000, .flags = REEL_OPT_NULLABLE, .unit = "pictures a second", .help = "absent: the preset's, 16; with the built-in codec 8" },
+    { "sampler", REEL_OPT_ENUM, F(sampler), .choices = "auto|" REEL_SAMPLER_NAMES "|real",
+      .help = "unipc, euler: many steps, guided; fewstep: a distilled student's; streaming, causal: a causal student's few or many "
+              "steps, chunk by chunk; real: no model, other clips of the captions through the codec, the best that measures can be" },
+    { "steps", REEL_OPT_INT, F(steps), .min = 1, .max = REEL_GENERATE_MAX_STEPS, .flags = REEL_OPT_NULLABLE,
+      .help = "sampling steps, evenly spaced; absent: the few that a student is trained for, else 50" },
+    { "guidance", REEL_OPT_F64, F(guidance), .min = -1e6, .max = 1e6, .flags = REEL_OPT_NULLABLE,
+      .help = "guidance scale of unipc, euler and causal; 1: the prompt alone; absent: the preset's, 2 with built-in text vectors, causal 1" },
+    { "shift", REEL_OPT_F64, F(shift), .min = 1e-3, .max = 1000, .flags = REEL_OPT_NULLABLE, .help = "of the timesteps; absent: pipeline.flow_shift" },
+    { "batch", REEL_OPT_INT, F(batch), .min = 1, .max = 65536, .flags = REEL_OPT_NULLABLE, .unit = "films",
+      .help = "films sampled at once by a data-parallel group; absent: 1, with --clips 16" },
     { "clips", REEL_OPT_INT, F(clips), .max = 1048576, .unit = "clips",
       .help = "instead of a prompt: captions of this many held-out built-in clips, and measures of the result" },
-    { "benchmark", REEL_OPT_INT, F(benchmark), .max = 250, .help = "which held-out captions and which noise" },
-    { "checkpoint", REEL_OPT_STR, F(checkpoint), .unit = "PATH|latest",
-      .help = "checkpoint or output folder with the weights; absent: those of models.student.init_from" },
-    { "ema", REEL_OPT_BOOL, F(ema), .help = "the student's average, which the callback ema keeps, instead of its weights" },
-    { "out", REEL_OPT_STR, F(out), .sdflt = "clips.png", .unit = "FILE", .help = "contact sheet to write, PNG" },
-    { "sampler", REEL_OPT_ENUM, F(sampler), .choices = REEL_SAMPLER_NAMES "|real",
-      .help = "euler, unipc: many steps, guided; fewstep: a distilled student's; streaming: a causal student's, chunk by chunk; "
-              "causal: unipc chunk by chunk; "
-              "real: no model, other clips of the captions through the codec, the best that measures can be" },
-    { "steps", REEL_OPT_INT, F(steps), .dflt = 50, .min = 1, .max = REEL_GENERATE_MAX_STEPS, .help = "sampling steps" },
-    { "guidance", REEL_OPT_F64, F(guidance), .min = -1e6, .max = 1e6, .flags = REEL_OPT_NULLABLE,
-      .help = "guidance scale of euler, unipc and causal; 1: the prompt alone; absent: 2" },
-    { "batch", REEL_OPT_INT, F(batch), .dflt = 16, .min = 1, .max = 65536, .unit = "clips",
-      .help = "clips sampled at once by a data-parallel group" },
+    { "benchmark", REEL_OPT_INT, F(benchmark), .max = 250, .help = "of --clips: which held-out captions and which noise" },
     { .type = REEL_OPT_END },
 };
 #undef F
 static const struct reel_cmd generate = {
-    .name = "generate", .run_flags = "config|override-output-dir|lenient", .flags = generate_flags, .flags_size = sizeof(struct reel_generate_flags),
-    .help = "sample a checkpoint into a contact sheet of clips",
+    .name = "generate", .run_flags = "config|override-output-dir|lenient", .config_optional = 1, .flags = generate_flags,
+    .flags_size = sizeof(struct reel_generate_flags), .help = "films of prompts from a checkpoint or a Diffusers folder",
 };
 #define F(field) offsetof(struct reel_export_flags, field)
 static const struct reel_opt export_flags[] = {

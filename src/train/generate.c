@@ -4,273 +4,396 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "base/file.h"
 #include "be/ops.h"
-#include "media/benchmark.h"
-#include "media/dct.h"
-#include "media/picture.h"
-#include "media/text.h"
+#include "data/demo_set.h"
 #include "nn/schedule.h"
+#include "train/generate_priv.h"
+#include "train/init.h"
+#include "train/report.h"
 #include "train/save.h"
 
-#define MAX_STEPS   REEL_GENERATE_MAX_STEPS
-#define SHEET_CLIPS 16
-#define SHOWN       4 /* frames of a clip on the sheet */
+int64_t reel_gen_clip(const struct reel_gen *j, int64_t local)
+{
+    int64_t i = j->r->mesh.dp_rank * j->per_group + local;
 
-enum { REAL = REEL_NSAMPLER }; /* --sampler real */
-static const char *const samplers[] = { "euler", "fewstep", "streaming", "unipc", "causal", "real" };
+    return i < j->n ? i : j->n - 1;
+}
 
-struct job {
-    struct reel_run *r;
-    const struct reel_generate_flags *f;
-    int64_t n, mine, per_group; /* clips asked for, of this group (padded), the same of every group */
-    int frames, height, width;  /* pixels */
-    struct reel_benchmark bench;
-    size_t clip_bytes, latent; /* of one clip: bytes of pixels, elements of latents */
-    uint8_t *rgb;              /* rank 0: all clips; others: their own */
-    float *z;                  /* normalised latents [C,T,h,w] per clip, in the same places */
-    float *host, *raw;         /* one batch of latents or texts; one clip's latents before decoding */
-    float sigma[MAX_STEPS + 1], t[MAX_STEPS];
-    const struct reel_sampler *sampler;
-};
+int reel_gen_owner(const struct reel_gen *j, int64_t i)
+{
+    return (int)(i / j->per_group) * j->members + (int)(i % j->per_group % j->g.batch % j->members);
+}
 
-static void caption(const struct job *j, int64_t i, char *buf, size_t size)
+int reel_gen_mine(const struct reel_gen *j, int64_t b)
+{
+    return b % j->members == j->me && j->r->mesh.dp_rank * j->per_group + j->batch_at + b < j->n;
+}
+
+/* ---- what is chosen where nothing is said ---------------------------------------------------- */
+
+static int streams(const struct reel_config *cfg)
+{
+    const struct reel_cfg_role *c = reel_config_role(cfg, "student");
+
+    return ((const struct reel_model_ops *)c->kind->ops)->kv_open != NULL;
+}
+
+/* Few steps where the model was distilled to them, chunks where it is causal. */
+static int sampler_of(const struct reel_config *cfg, const struct reel_generate_flags *f)
+{
+    int few = cfg->pipeline.dmd_denoising_steps.n > 0 || ((const struct reel_method_ops *)cfg->method.kind->ops)->few_steps;
+
+    if (f->sampler) return f->sampler - 1;
+    if (streams(cfg)) return few ? REEL_SAMPLER_STREAMING : REEL_SAMPLER_CAUSAL;
+    return few ? REEL_SAMPLER_FEWSTEP : REEL_SAMPLER_UNIPC;
+}
+
+static reel_err choose_sampler(struct reel_gen *j)
+{
+    const struct reel_generate_flags *f = j->f;
+    struct reel_sampler *s = &j->g.sampler;
+    int guided;
+
+    j->sampler = sampler_of(j->cfg, f);
+    if (j->sampler == REEL_GEN_REAL && !f->clips)
+        return REEL_FAIL(REEL_ECONFIG, "generate: --sampler real shows held-out clips: add --clips 64");
+    s->kind = j->sampler == REEL_GEN_REAL ? REEL_SAMPLER_FEWSTEP : (enum reel_sampler_kind)j->sampler;
+    guided = reel_sampler_guided(s->kind);
+    if (j->sampler != REEL_GEN_REAL && !guided && !isnan(f->guidance) && f->guidance != 1)
+        return REEL_FAIL(REEL_ECONFIG, "generate: --guidance %g: few-step samplers are not guided", f->guidance);
+    s->steps = f->steps != REEL_INT_UNSET ? (int)f->steps : guided ? 50 : 4;
+    s->sigma = j->sigma;
+    s->t = j->t;
+    reel_sampler_levels(s->kind, j->sigma, j->t, s->steps, (float)j->cfg->pipeline.flow_shift);
+    s->context_t = j->cfg->pipeline.context_noise;
+    s->guidance = !isnan(f->guidance) ? f->guidance : guided && !reel_sampler_streams(s->kind) ? j->cfg->pipeline.preset->guidance_scale : 1;
+    return REEL_OK;
+}
+
+/* Those of a list of timesteps. */
+static void list_levels(struct reel_gen *j, const struct reel_sched *tab, const struct reel_ints *list, int warp)
+{
+    reel_few_steps(j->t, tab, list->v, list->n, warp);
+    for (int k = 0; k < list->n; k++) j->sigma[k] = reel_sched_sigma(tab, j->t[k]);
+    j->sigma[list->n] = 0;
+    j->g.sampler.steps = list->n;
+}
+
+/* The levels of few steps: as the method trains them, else as the pipeline lists them, else evenly spaced. */
+static reel_err few_levels(struct reel_gen *j, struct reel_run *r)
+{
+    const struct reel_cfg_pipeline *p = &j->cfg->pipeline;
+    struct reel_method m = { .ops = j->cfg->method.kind->ops, .priv = j->cfg->method.priv, .cfg = j->cfg, .a = &r->step_mem,
+                             .host = &r->host, .s = &r->s, .negative = { .nd = 3 } };
+    struct reel_few_steps few = { 0 };
+    struct reel_sched tab;
+    reel_err e = REEL_OK;
+
+    for (int i = 0; i < REEL_NROLE; i++) m.role[i] = &r->role[REEL_STUDENT];
+    if (m.ops->few_steps) {
+        if (m.ops->init) e = m.ops->init(&m);
+        if (e == REEL_OK) few = m.ops->few_steps(&m);
+        j->g.sampler.ode = few.ode;
+    }
+    if (e == REEL_OK && few.n) {
+        memcpy(j->t, few.t, (size_t)few.n * sizeof *j->t);
+        memcpy(j->sigma, few.sigma, (size_t)few.n * sizeof *j->sigma);
+        j->sigma[few.n] = 0;
+        j->g.sampler.steps = few.n;
+    } else if (e == REEL_OK && p->dmd_denoising_steps.n) {
+        reel_sched_a(&tab, r->role[REEL_STUDENT].flow_shift);
+        list_levels(j, &tab, &p->dmd_denoising_steps, streams(j->cfg) && p->warp_denoising_step);
+    }
+    if (m.ops->few_steps && m.ops->fini) m.ops->fini(&m);
+    return e;
+}
+
+/* Symmetric. */
+static reel_err choose_levels(struct reel_gen *j, struct reel_run *r)
+{
+    struct reel_sampler *s = &j->g.sampler;
+    int few = !reel_sampler_guided(s->kind);
+    float shift = few ? r->role[REEL_STUDENT].flow_shift : (float)j->cfg->pipeline.flow_shift;
+
+    reel_sampler_levels(s->kind, j->sigma, j->t, s->steps, shift);
+    return few && j->sampler != REEL_GEN_REAL && j->f->steps == REEL_INT_UNSET ? few_levels(j, r) : REEL_OK;
+}
+
+static reel_err size_job(struct reel_gen *j)
+{
+    const struct reel_cfg_data *d = &j->cfg->training.data;
+    const struct reel_cfg_distributed *m = &j->cfg->training.distributed;
+    int64_t most = j->f->batch != REEL_INT_UNSET ? j->f->batch : j->f->clips ? 16 : 1, groups = m->replicate * m->shard / m->sp_size;
+
+    if (d->num_latent_t < 1 || d->num_height < 16 || d->num_width < 16)
+        return reel_config_fail(j->cfg, "training.data.num_latent_t", "generate needs sizes: --frames, --height and --width, or "
+                                                                      "num_latent_t, num_height and num_width");
+    if (m->sp_size >= 2 << REEL_SP_HALVINGS && most > 1 << REEL_SP_HALVINGS) most = 1 << REEL_SP_HALVINGS; /* what so large a group can be dealt */
+    j->n = j->f->clips ? j->f->clips : j->what->prompts.n;
+    j->per_group = (j->n + groups - 1) / groups;
+    j->g.batch = j->per_group < most ? j->per_group : most;
+    j->per_group = (j->per_group + j->g.batch - 1) / j->g.batch * j->g.batch;
+    j->members = (int)(m->sp_size * m->tp_size);
+    return REEL_OK;
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+static reel_err make_captions(struct reel_gen *j)
 {
     char line[REEL_CLIP_CAPTION];
 
-    if (!j->f->clips) {
-        snprintf(buf, size, "%s", j->f->prompt);
-        return;
+    j->caption = calloc((size_t)j->n, sizeof *j->caption);
+    for (int64_t i = 0; j->caption && i < j->n; i++) {
+        if (j->f->clips) reel_clip_caption(reel_benchmark_what(&j->bench, i), line);
+        j->caption[i] = strdup(j->f->clips ? line : j->what->prompts.text[i]);
+        if (!j->caption[i]) break;
     }
-    reel_clip_caption(reel_benchmark_what(&j->bench, i), line);
-    snprintf(buf, size, "%s", line);
+    return j->caption && j->caption[j->n - 1] ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %ld captions", (long)j->n);
 }
 
-static reel_err judge(const struct reel_config *cfg, const struct reel_generate_flags *f)
+/* Whether this rank's group samples clip i; the last one is also padding, and n is the negative prompt. */
+static int wanted(const struct reel_gen *j, int64_t i) { return i >= j->n - 1 || i / j->per_group == j->r->mesh.dp_rank; }
+
+/* Text i from the rank that encoded it to those that want it. Collective(world). */
+static reel_err share_text(struct reel_gen *j, struct reel_text_rows *mine, int64_t i, int dim)
 {
-    if (!f->prompt && f->clips <= 0)
-        return REEL_FAIL(REEL_ECONFIG, "generate: say what to show: --prompt \"a red circle moves slowly up on a white "
-                                       "background\", or --clips 64 for captions of held-out clips");
-    if (f->ema && !f->checkpoint)
-        return REEL_FAIL(REEL_ECONFIG, "generate: --ema is an average that a checkpoint holds: say which, --checkpoint PATH|latest");
-    if (f->sampler == REAL && !f->clips) return REEL_FAIL(REEL_ECONFIG, "generate: --sampler real shows held-out clips: add --clips 64");
-    if (f->sampler != REAL && !reel_sampler_guided((enum reel_sampler_kind)f->sampler) && !isnan(f->guidance) && f->guidance != 1)
-        return REEL_FAIL(REEL_ECONFIG, "generate: --guidance %g: few-step samplers are not guided", f->guidance);
-    if (cfg->training.data.num_latent_t < 1 || cfg->training.data.num_height < 16 || cfg->training.data.num_width < 16)
-        return reel_config_fail(cfg, "training.data.num_latent_t", "generate needs num_latent_t, num_height and num_width");
+    int owner = (int)(i % j->world->size), me = j->world->rank == owner;
+    struct reel_text_rows *t = &j->text[i];
+    size_t bytes;
+    reel_err e;
+
+    if (me) *t = *mine, mine->rows = NULL;
+    reel_comm_bcast(j->world, &t->n, sizeof t->n, owner);
+    bytes = (size_t)t->n * (size_t)dim * sizeof *t->rows;
+    if (!me && bytes) t->rows = malloc(bytes);
+    e = reel_agree(j->world, bytes && !t->rows ? REEL_FAIL(REEL_ENOMEM, "no memory for the text of a prompt") : REEL_OK);
+    if (e == REEL_OK && bytes) reel_comm_bcast(j->world, t->rows, bytes, owner);
+    if (!wanted(j, i)) free(t->rows), t->rows = NULL;
+    return e;
+}
+
+/* Rank r encodes texts r, r + size, ... of the prompts and the negative one; whoever samples gets them. Collective(world). */
+static reel_err encode_mine(struct reel_gen *j, struct reel_text *t, const char **prompt, struct reel_text_rows *mine)
+{
+    const char *negative = j->f->negative ? j->f->negative : reel_encode_builtin(&j->enc) ? "" : j->cfg->pipeline.preset->negative_prompt;
+    int k = 0;
+
+    for (int64_t i = j->world->rank; i <= j->n; i += j->world->size) prompt[k++] = i < j->n ? j->caption[i] : negative;
+    REEL_TRY(reel_text_encode(t, prompt, k, mine));
+    for (int64_t i = 0; i <= j->n; i++) REEL_TRY(share_text(j, &mine[i / j->world->size], i, reel_text_dim(t)));
     return REEL_OK;
 }
 
-static reel_err fits_codec(const struct reel_model *m)
+static reel_err encode_texts(struct reel_gen *j)
 {
-    if (m->channels == REEL_DCT_CHANNELS && m->text_dim == REEL_TEXT_DIM) return REEL_OK;
-    return REEL_FAIL(REEL_ECONFIG,
-                     "generate: the model takes %d latent channels and text of %d columns; the built-in codec and text "
-                     "vectors have %d and %d",
-                     m->channels, m->text_dim, REEL_DCT_CHANNELS, REEL_TEXT_DIM);
+    size_t most = (size_t)j->n / (size_t)j->world->size + 1;
+    const char **prompt = calloc(most, sizeof *prompt);
+    struct reel_text_rows *mine = calloc(most, sizeof *mine);
+    struct reel_text *t = NULL;
+    reel_err e;
+
+    j->text = calloc((size_t)j->n + 1, sizeof *j->text);
+    e = reel_agree(j->world, prompt && mine && j->text ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the texts"));
+    if (e == REEL_OK) e = reel_text_open(&t, &j->enc);
+    if (e == REEL_OK) e = encode_mine(j, t, prompt, mine);
+    for (size_t k = 0; mine && k < most; k++) free(mine[k].rows);
+    free(prompt);
+    free(mine);
+    reel_text_close(t);
+    return e;
 }
 
-/* Texts of clips i0.. of this batch on the device; what is past the last clip repeats it. */
-static void put_texts(struct job *j, reel_tensor text, int64_t i0)
+/* The encoders that the model is fit for, and all texts: before the weights of the model take their memory. Collective(world). */
+static reel_err planned(void *ctx, struct reel_run *r)
 {
-    int64_t B = text.n[0], L = text.n[1];
-    float rows[REEL_TEXT_ROWS * REEL_TEXT_DIM];
-    char line[1024];
+    const struct reel_model *m = &r->role[REEL_STUDENT];
+    struct reel_gen *j = ctx;
+    struct reel_stream s = { 0 };
+    struct reel_arena scratch = { .name = "scratch" };
 
-    memset(j->host, 0, reel_bytes(text));
-    for (int64_t b = 0; b < B; b++) {
-        int64_t i = i0 + b < j->n ? i0 + b : j->n - 1;
-        int k;
-        caption(j, i, line, sizeof line);
-        k = reel_text_vectors(line, rows);
-        if (k > L) k = (int)L;
-        memcpy(j->host + b * L * REEL_TEXT_DIM, rows, (size_t)(k * REEL_TEXT_DIM) * sizeof *rows);
+    memcpy(j->shape, r->method.shape, sizeof j->shape);
+    j->bench = (struct reel_benchmark){ (int)j->f->benchmark, j->n, (int)j->shape[1], (int)j->shape[3], (int)j->shape[4] };
+    j->me = r->mesh.sp.rank * r->mesh.dims.tp + r->mesh.tp.rank;
+    reel_stream_init(&s, r->be, 0, &scratch);
+    j->enc = (struct reel_encode_opts){ .model = reel_config_role(j->cfg, "student")->init_from, .dtype = m->compute, .s = &s,
+                                        .comm = j->world, .hf = reel_model_source(NULL, r->flags.env).env };
+    REEL_TRY(reel_agree(j->world, reel_encode_folder(&j->enc, m->channels, m->text_dim)));
+    j->fps = !isnan(j->f->fps) ? j->f->fps : reel_encode_builtin(&j->enc) ? REEL_DEMO_FPS : j->cfg->pipeline.preset->fps;
+    if (reel_encode_builtin(&j->enc) && isnan(j->f->guidance) && j->g.sampler.guidance != 1) j->g.sampler.guidance = 2; /* no preset's model */
+    REEL_TRY(reel_agree(j->world, choose_levels(j, r)));
+    REEL_TRY(reel_agree(j->world, make_captions(j)));
+    return encode_texts(j);
+}
+
+/* Texts of the batch at `at` on the device, padded with zeros or cut as in training. */
+static void put_texts(struct reel_gen *j, reel_tensor dst, int64_t at, int negative)
+{
+    size_t L = (size_t)dst.n[1], D = (size_t)dst.n[2];
+
+    memset(j->host, 0, reel_bytes(dst));
+    for (int64_t b = 0; b < dst.n[0]; b++) {
+        const struct reel_text_rows *t = &j->text[negative ? j->n : reel_gen_clip(j, at + b)];
+        size_t n = (size_t)t->n < L ? (size_t)t->n : L;
+        if (n) memcpy(j->host + (size_t)b * L * D, t->rows, n * D * sizeof *t->rows);
     }
-    reel_put(&j->r->s, text, j->host);
+    reel_put(&j->r->s, dst, j->host);
 }
 
-/* Latents [T,C,h,w] of one clip to [C,T,h,w] */
-static void channels_first(const struct job *j, const float *x, float *z)
-{
-    const int64_t *d = j->r->method.shape;
-    int64_t hw = d[3] * d[4];
+/* ---- progress -------------------------------------------------------------------------------- */
 
-    for (int64_t c = 0; c < d[2]; c++)
-        for (int64_t t = 0; t < d[1]; t++) memcpy(z + (c * d[1] + t) * hw, x + (t * d[2] + c) * hw, (size_t)hw * sizeof *z);
+/* `part` of the batch under way is done. */
+static void progress(struct reel_gen *j, double part)
+{
+    double all = (double)(j->per_group / j->g.batch), done = ((double)(j->batch_at / j->g.batch) + part) / all, now = reel_now();
+    int tty = isatty(STDERR_FILENO);
+    char eta[32] = "?";
+
+    if (j->world->rank || (!tty && now - j->said < 10 && done < 1)) return;
+    j->said = now;
+    if (done > 0) reel_report_hms(eta, sizeof eta, (now - j->began) * (1 - done) / done);
+    fprintf(stderr, "%sgenerate: %3.0f%%  film %ld of %ld%s  ETA %s%s", tty ? "\r" : "", 100 * done,
+            (long)((done < 1 ? j->batch_at : j->per_group - 1) + 1), (long)j->per_group, j->r->mesh.dp_size > 1 ? " a group" : "", eta,
+            tty && done < 1 ? "   " : "\n");
 }
 
-static void decode(struct job *j, const float *z, uint8_t *rgb)
-{
-    const int64_t *d = j->r->method.shape;
-    size_t per = j->latent / (size_t)d[2];
+/* ---- sampling -------------------------------------------------------------------------------- */
 
-    for (size_t k = 0; k < j->latent; k++) j->raw[k] = z[k] * reel_family_dct.std[k / per] + reel_family_dct.mean[k / per];
-    reel_dct_decode(rgb, j->raw, (int)d[1], (int)d[3], (int)d[4], 0);
+static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+{
+    struct reel_gen *j = ctx;
+    char name[32];
+
+    snprintf(name, sizeof name, "validation/noise/%d", k);
+    reel_draw_normal(j->g.draws, s, eps, name, j->g.where);
+}
+
+static void look(void *ctx, int i, reel_tensor x)
+{
+    struct reel_gen *j = ctx;
+
+    (void)x;
+    if (!j->r->s.planning && i) progress(j, 0.98 * i / j->g.sampler.steps); /* decoding is the rest */
+}
+
+static void hold(struct reel_gen *j, reel_err e)
+{
+    if (!j->held) j->held = e;
+}
+
+/* A chunk of one film is finished: its pictures are in the file before the next one is sampled. */
+static void chunk(void *ctx, int64_t lo, reel_tensor x)
+{
+    struct reel_gen *j = ctx;
+    struct reel_stream *s = &j->r->s;
+
+    if (s->planning) return;
+    if (j->g.batch == 1 && reel_gen_mine(j, 0)) {
+        reel_get(s, j->host, x);
+        if (lo == 0) hold(j, reel_gen_film_begin(j, j->batch_at));
+        if (!j->held) hold(j, reel_gen_film_frames(j, j->host, x.n[1]));
+    }
+    if (lo + x.n[1] < j->shape[1]) progress(j, (double)(lo + x.n[1]) / (double)j->shape[1]);
+}
+
+static reel_err finish_batch(struct reel_gen *j, int streamed)
+{
+    if (!streamed) reel_get(&j->r->s, j->host, j->g.io.x);
+    for (int64_t b = 0; b < j->g.batch; b++) {
+        if (!reel_gen_mine(j, b)) continue;
+        if (!streamed) REEL_TRY(reel_gen_film_begin(j, j->batch_at + b));
+        if (!streamed) REEL_TRY(reel_gen_film_frames(j, j->host + (size_t)b * j->latent, j->shape[1]));
+        REEL_TRY(reel_gen_film_end(j));
+    }
+    return REEL_OK;
 }
 
 /* Not sampled at all: other clips of the same captions, what a perfect model would make. */
-static reel_err take_real(struct job *j, int64_t i0, int64_t at, int64_t n)
+static reel_err take_real(struct reel_gen *j)
 {
-    for (int64_t b = 0; b < n; b++) {
-        int64_t i = i0 + b < j->n ? i0 + b : j->n - 1;
-        REEL_TRY(reel_benchmark_real(&j->bench, i, 2, j->z + (size_t)(at + b) * j->latent));
+    size_t area = (size_t)(j->shape[3] * j->shape[4]), C = (size_t)j->shape[2], T = (size_t)j->shape[1];
+
+    for (int64_t b = 0; b < j->g.batch; b++) {
+        float *z = j->raw, *x = j->host + (size_t)b * j->latent;
+        REEL_TRY(reel_benchmark_real(&j->bench, reel_gen_clip(j, j->batch_at + b), 2, z));
+        for (size_t t = 0; t < T; t++)
+            for (size_t c = 0; c < C; c++) memcpy(x + (t * C + c) * area, z + (c * T + t) * area, area * sizeof *x);
     }
+    reel_put(&j->r->s, j->g.io.x, j->host);
     return REEL_OK;
 }
 
-static void sample_batch(struct job *j, struct reel_sampling *g, int64_t i0, int64_t at)
+static reel_err make_batch(struct reel_gen *j)
 {
-    struct reel_run *r = j->r;
-    int64_t B = g->batch;
+    int64_t i0 = j->r->mesh.dp_rank * j->per_group + j->batch_at, B = j->g.batch;
+    int streamed = 0;
 
-    g->where = (struct reel_where){ .b0 = i0, .nb = B, .b_global = i0 + B };
-    put_texts(j, g->io.text, i0);
-    reel_fill(&r->s, g->io.uncond, 0);
-    reel_sample(&g->sampler, &g->io);
-    reel_get(&r->s, j->host, g->io.x);
-    for (int64_t b = 0; b < B; b++) channels_first(j, j->host + (size_t)b * j->latent, j->z + (size_t)(at + b) * j->latent);
-}
-
-/* Everyone's clips on rank 0; groups hold equal, consecutive runs of them. */
-static reel_err collect(struct job *j)
-{
-    struct reel_comm *w = j->r->world;
-    size_t pixels = (size_t)j->per_group * j->clip_bytes, lat = (size_t)j->per_group * j->latent * sizeof(float);
-    uint8_t *rgb = w->rank ? NULL : malloc(pixels * (size_t)w->size);
-    float *z = w->rank ? NULL : malloc(lat * (size_t)w->size);
-
-    REEL_TRY(reel_agree(w, !w->rank && (!rgb || !z) ? REEL_FAIL(REEL_ENOMEM, "no memory for %ld clips", (long)j->n) : REEL_OK));
-    reel_comm_gather(w, j->rgb, pixels, rgb, 0);
-    reel_comm_gather(w, j->z, lat, z, 0);
-    if (w->rank) return REEL_OK;
-    for (size_t g = 1; g < (size_t)j->r->mesh.dp_size; g++) { /* the ranks of a group have the same clips */
-        size_t first = g * (size_t)(w->size / j->r->mesh.dp_size);
-        memmove(rgb + g * pixels, rgb + first * pixels, pixels);
-        memmove((char *)z + g * lat, (char *)z + first * lat, lat);
+    j->g.where = (struct reel_where){ .b0 = i0, .nb = B, .b_global = i0 + B };
+    if (j->sampler == REEL_GEN_REAL) {
+        REEL_TRY(take_real(j));
+    } else {
+        put_texts(j, j->g.io.text, j->batch_at, 0);
+        put_texts(j, j->g.io.uncond, j->batch_at, 1);
+        reel_sample(&j->g.sampler, &j->g.io);
+        streamed = B == 1 && reel_sampler_streams(j->g.sampler.kind);
     }
-    free(j->rgb);
-    free(j->z);
-    j->rgb = rgb;
-    j->z = z;
-    return REEL_OK;
+    return j->held ? j->held : finish_batch(j, streamed);
 }
 
-static reel_err measure(struct job *j)
+static reel_err run(struct reel_gen *j)
 {
-    const struct reel_sampler *g = j->sampler;
-    struct reel_score s;
-    static const char *const names[] = { "shape", "colour", "ground", "direction", "speed" };
-
-    REEL_TRY(reel_benchmark_score(&j->bench, j->z, j->rgb, &s));
-    printf("measures of %ld clips, benchmark %d, %s, %d steps, guidance %g:", (long)j->n, j->bench.number,
-           samplers[j->f->sampler], g->steps, g->guidance);
-    for (int k = 0; k < 5; k++) printf(" %s %.4f", names[k], s.right[k]);
-    printf(" all %.4f good %.4f residual %.2f swd %.4f swd_patch %.4f\n", s.all, s.good, s.residual, s.swd, s.patch);
-    return REEL_OK;
-}
-
-/* Clips as rows of SHOWN frames, up to four clips side by side. */
-static reel_err write_sheet(struct job *j)
-{
-    const uint8_t *pic[SHEET_CLIPS * SHOWN];
-    int n = j->n < SHEET_CLIPS ? (int)j->n : SHEET_CLIPS, wide = n < 4 ? 1 : 4;
-
-    for (int i = 0; i < n; i++)
-        for (int k = 0; k < SHOWN; k++) {
-            int f = k * (j->frames - 1) / (SHOWN - 1);
-            pic[i * SHOWN + k] = j->rgb + (size_t)i * j->clip_bytes + (size_t)f * (size_t)j->height * (size_t)j->width * 3;
-        }
-    REEL_TRY(reel_sheet_png(j->f->out, pic, n * SHOWN, wide * SHOWN, j->height, j->width));
-    printf("contact sheet of %d clip%s: %s\n", n, n > 1 ? "s" : "", j->f->out);
-    return REEL_OK;
-}
-
-static reel_err publish(struct job *j)
-{
-    if (j->f->out) REEL_TRY(write_sheet(j));
-    return j->f->clips ? measure(j) : REEL_OK;
-}
-
-static void size_job(struct job *j, const struct reel_sampling *g)
-{
-    size_t batch = reel_bytes(g->io.x) > reel_bytes(g->io.text) ? reel_bytes(g->io.x) : reel_bytes(g->io.text);
-    const int64_t *d = j->r->method.shape;
-    int64_t groups = j->r->mesh.dp_size, B = d[0];
-
-    j->n = j->f->clips ? j->f->clips : 1;
-    j->per_group = ((j->n + groups - 1) / groups + B - 1) / B * B;
-    j->frames = (int)(4 * d[1] - 3);
-    j->height = (int)(8 * d[3]);
-    j->width = (int)(8 * d[4]);
-    j->clip_bytes = (size_t)j->frames * (size_t)j->height * (size_t)j->width * 3;
-    j->latent = (size_t)(d[1] * d[2] * d[3] * d[4]);
-    j->bench = (struct reel_benchmark){ (int)j->f->benchmark, j->n, (int)d[1], (int)d[3], (int)d[4] };
-    j->rgb = malloc((size_t)j->per_group * j->clip_bytes);
-    j->z = malloc((size_t)j->per_group * j->latent * sizeof *j->z);
-    j->host = malloc(batch);
-    j->raw = malloc(j->latent * sizeof *j->raw);
-}
-
-static reel_err make_clips(struct job *j, struct reel_sampling *g)
-{
-    reel_err e = REEL_OK;
-
-    for (int64_t at = 0; at < j->per_group && e == REEL_OK; at += g->batch) {
-        int64_t i0 = j->r->mesh.dp_rank * j->per_group + at;
-        if (j->f->sampler == REAL) e = take_real(j, i0, at, g->batch);
-        else sample_batch(j, g, i0, at);
-        for (int64_t i = at; i < at + g->batch; i++) decode(j, j->z + (size_t)i * j->latent, j->rgb + (size_t)i * j->clip_bytes);
-        if (j->r->world->rank == 0)
-            fprintf(stderr, "\rgenerate: %ld of %ld clips a group", (long)(at + g->batch), (long)j->per_group);
+    j->enc.s = &j->r->s;
+    REEL_TRY(reel_agree(j->world, reel_codec_open(&j->codec, &j->enc)));
+    REEL_TRY(reel_agree(j->world, reel_gen_open_out(j)));
+    j->began = j->said = reel_now();
+    for (j->batch_at = 0; j->batch_at < j->per_group; j->batch_at += j->g.batch) {
+        REEL_TRY(reel_agree(j->world, make_batch(j)));
+        progress(j, 1);
     }
-    if (j->r->world->rank == 0) fprintf(stderr, "\n");
-    return reel_agree(j->r->world, e);
+    return reel_gen_publish(j);
 }
 
-static reel_err run(struct job *j, struct reel_sampling *g)
+static void close_job(struct reel_gen *j)
 {
-    REEL_TRY(fits_codec(&j->r->role[REEL_STUDENT]));
-    size_job(j, g);
-    REEL_TRY(reel_agree(j->r->world, j->rgb && j->z && j->host && j->raw ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the clips")));
-    reel_sampler_levels(g->sampler.kind, j->sigma, j->t, g->sampler.steps, j->r->role[REEL_STUDENT].flow_shift);
-    REEL_TRY(make_clips(j, g));
-    REEL_TRY(collect(j));
-    return reel_agree(j->r->world, j->r->world->rank ? REEL_OK : publish(j));
+    reel_gen_close_out(j);
+    reel_codec_close(j->codec);
+    for (int64_t i = 0; j->text && i <= j->n; i++) free(j->text[i].rows);
+    for (int64_t i = 0; j->caption && i < j->n; i++) free(j->caption[i]);
+    free(j->text), free(j->caption), free(j->r), free(j);
 }
 
-/* Two calls a step of many: guidance is on unless the flag says otherwise. */
-static void choose_sampler(struct job *j, struct reel_sampler *s)
+static reel_err prepare(struct reel_gen *j)
 {
-    s->kind = j->f->sampler == REAL ? REEL_SAMPLER_FEWSTEP : (enum reel_sampler_kind)j->f->sampler;
-    s->steps = (int)j->f->steps;
-    s->sigma = j->sigma;
-    s->t = j->t;
-    s->guidance = isnan(j->f->guidance) ? reel_sampler_guided(s->kind) ? 2 : 1 : j->f->guidance;
+    const struct reel_generate_flags *f = j->f;
+
+    REEL_TRY(choose_sampler(j));
+    REEL_TRY(size_job(j));
+    j->g.checkpoint = f->checkpoint;
+    j->g.ema = f->ema;
+    j->g.seed = (uint64_t)(f->clips ? f->benchmark : f->seed);
+    j->g.planned = planned;
+    j->g.planned_ctx = j;
+    j->g.sampler.noise = noise;
+    j->g.sampler.look = look;
+    j->g.sampler.chunk = chunk;
+    j->g.sampler.ctx = j;
+    return reel_agree(j->world, j->world->rank ? REEL_OK : reel_gen_probe(j));
 }
 
-reel_err reel_generate(const struct reel_config *cfg, const struct reel_generate_flags *f, const struct reel_env *env,
-                       struct reel_comm *world)
+reel_err reel_generate(const struct reel_config *cfg, const struct reel_generation *g, const struct reel_env *env, struct reel_comm *world)
 {
-    struct reel_run *r = calloc(1, sizeof *r);
-    struct reel_sampling g = { .batch = !f->clips ? 1 : f->batch < f->clips ? f->batch : f->clips, .checkpoint = f->checkpoint, .ema = f->ema,
-                               .seed = (uint64_t)f->benchmark };
-    struct job j = { .r = r, .f = f };
-    reel_err e = judge(cfg, f);
+    struct reel_gen *j = calloc(1, sizeof *j);
+    reel_err e;
 
-    if (cfg->training.distributed.sp_size >= 2 << REEL_SP_HALVINGS && g.batch > 1 << REEL_SP_HALVINGS)
-        g.batch = 1 << REEL_SP_HALVINGS; /* what so large a group can be dealt */
-
-    choose_sampler(&j, &g.sampler);
-    j.sampler = &g.sampler;
-    if (e == REEL_OK) e = reel_agree(world, f->out && world->rank == 0 ? reel_file_probe(f->out) : REEL_OK);
-    if (e == REEL_OK) e = reel_run_open_sampling(r, cfg, &g, env, world);
-    if (e == REEL_OK) e = run(&j, &g);
-    free(j.rgb);
-    free(j.z);
-    free(j.host);
-    free(j.raw);
-    if (e == REEL_OK) e = reel_run_close(r);
-    free(r);
+    if (j) j->r = calloc(1, sizeof *j->r);
+    REEL_TRY(reel_agree(world, j && j->r ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory to generate")));
+    j->cfg = cfg, j->what = g, j->f = g->f, j->world = world;
+    e = prepare(j);
+    if (e == REEL_OK) e = reel_run_open_sampling(j->r, cfg, &j->g, env, world);
+    if (e == REEL_OK) e = run(j);
+    if (e == REEL_OK) e = reel_run_close(j->r);
+    close_job(j);
     return e;
 }

@@ -100,6 +100,9 @@ struct reel_sampling {
     struct reel_sampling_io io;  /* out */
     struct reel_draws *draws;    /* out */
     struct reel_where where;     /* which clips a batch is: its noise; set before sampling */
+    /* Between planning and taking memory, when the model's shape is known; NULL: nothing to do. Collective(world) */
+    reel_err (*planned)(void *ctx, struct reel_run *r);
+    void *planned_ctx;
 };
 
 /** reel_run_open_sampling - mesh, device and the role for sampling. Close with reel_run_close.
