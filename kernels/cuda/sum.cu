@@ -40,7 +40,7 @@ template <int DT> __global__ void __launch_bounds__(ROW_THREADS) sum_end_kernel(
             for (int j = 0; j < 8; j++) x[j] += bias[j];
         if (e.pre) st<DT>(e.pre, at, c.n, x, wide);
         if (e.gelu)
-            for (int j = 0; j < 8; j++) x[j] = reel_gelu(x[j]);
+            for (int j = 0; j < 8; j++) x[j] = reel_gelu(rounded<DT>(x[j])); /* of what pre holds */
         if (e.add) {
             ld<DT>(y, e.y, at, c.n, wide);
             for (int j = 0; j < 8; j++) x[j] += y[j];

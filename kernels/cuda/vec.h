@@ -43,6 +43,13 @@ template <int DT> __device__ __forceinline__ void st1(void *p, int64_t i, float 
     else ((uint16_t *)p)[i] = (uint16_t)pack_bf16(x, 0);
 }
 
+/* As an element of type DT holds it. */
+template <int DT> __device__ __forceinline__ float rounded(float x)
+{
+    if constexpr (DT == REEL_F32) return x;
+    else return reel_bf16_f32((uint16_t)pack_bf16(x, 0));
+}
+
 /* Elements of sixteen bytes */
 template <int DT> constexpr int PER16 = DT == REEL_F32 ? 4 : 8;
 
