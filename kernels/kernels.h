@@ -59,6 +59,17 @@ struct reel_cut {
 #define REEL_MAX_TERMS 4
 struct reel_terms { int n; const void *dy[REEL_MAX_TERMS], *w[REEL_MAX_TERMS]; };
 
+/* A convolution over time, rows and columns; channels are the fastest dimension. Result (j, r, q) is the sum over taps (a, b, e)
+ * of input frame j*st + a, row r*ss + b - pad, column q*ss + e - pad. Frames are counted from the `past` ones before x on; a frame
+ * is first doubled in rows and columns if up. What lies outside a frame is zero. */
+struct reel_conv {
+    int64_t t, h, w, c;       /* x: frames, rows, columns, channels */
+    int64_t ot, oh, ow, n;    /* y */
+    int past;                 /* frames before x that taps reach */
+    int kt, kh, kw, st, ss, pad, up;
+};
+REEL_HD int64_t reel_conv_k(struct reel_conv g) { return (int64_t)g.kt * g.kh * g.kw * g.c; }
+
 #define REEL_MAX_HEAD 1024 /* widest head that rotation takes */
 
 enum reel_epi { REEL_EPI_NONE, REEL_EPI_GELU, REEL_EPI_ADD }; /* gelu_tanh; y += (after the whole sum) */

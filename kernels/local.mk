@@ -6,7 +6,7 @@ libreel_a_SOURCES += kernels/ops.def kernels/kernels.h kernels/device.h kernels/
   kernels/cpu/gemm_portable.c kernels/cpu/gemm_avx2.c kernels/cpu/gemm_avx512.c kernels/cpu/gemm_avx512bf16.c
 libreel_a_SOURCES += kernels/cpu/vsa.h kernels/cpu/vsa.c kernels/cpu/vsa_portable.c kernels/cpu/vsa_avx2.c kernels/cpu/vsa_avx512.c
 # included by each gemm_*.c and vsa_*.c
-libreel_a_SOURCES += kernels/cpu/gemm.inc kernels/cpu/gemm_tile.inc kernels/cpu/attn.inc kernels/cpu/attn_tile.inc \
+libreel_a_SOURCES += kernels/cpu/gemm.inc kernels/cpu/gather.inc kernels/cpu/gemm_tile.inc kernels/cpu/attn.inc kernels/cpu/attn_tile.inc \
   kernels/cpu/vsa.inc
 # included by each isa_*.c
 libreel_a_SOURCES += kernels/cpu/loops.inc kernels/cpu/elementwise.inc kernels/cpu/tile.inc kernels/cpu/norm.inc \

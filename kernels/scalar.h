@@ -79,6 +79,13 @@ REEL_HD float reel_silu_d(float x)
     return s * (1.0f + x * (1.0f - s));
 }
 
+/* What makes a row of d numbers, whose squares add up to sq, one of length sqrt(d); rows shorter than 1e-12 count as that long. */
+REEL_HD float reel_unit_scale(float sq, int64_t d)
+{
+    float len = sqrtf(sq);
+    return sqrtf((float)d) / (len > 1e-12f ? len : 1e-12f);
+}
+
 /* gelu_tanh(x) = x sigmoid(2z), z = sqrt(2/pi) (x + 0.044715 x^3): 0.5 (1 + tanh z) = sigmoid(2z).
  * |x| is bounded first, where the sigmoid is 0 or 1 anyway, so that the cube stays finite. */
 #define REEL_GELU_2C 1.59576912f /* 2 sqrt(2/pi) */

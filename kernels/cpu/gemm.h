@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kernels/mask.h"
+#include "kernels/kernels.h"
 #include "tensor/tensor.h"
 
 #define REEL_KSEG 256
@@ -22,6 +22,14 @@ struct reel_mat {
     int64_t ld;
     int kcontig;
     int dt;
+};
+
+/* What a convolution sums for each of its results: a matrix that is read where its numbers lie. Row i is result (j, r, q) in
+ * raster order, term k is tap (a, b, e) and channel, channels fastest; */
+struct reel_gather {
+    struct reel_conv g;
+    const void *x, *past, *zero; /* zero: c channels of zeros; past NULL: frames of zeros */
+    int skip;                    /* taps in time left out, because they would see zeros only */
 };
 
 /* One segment of the sum. */
@@ -51,6 +59,7 @@ struct reel_gemm_out {
 
 struct reel_gemm {
     struct reel_mat a, b;
+    const struct reel_gather *from; /* NULL, or where a's numbers are; a has their dtype */
     struct reel_mat more[3][2]; /* a and b of terms 1, 2, 3: products of the same shapes and dtypes in the same sum */
     struct reel_kplan plan;
     struct reel_gemm_out out;

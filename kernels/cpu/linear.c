@@ -1,4 +1,4 @@
-/* y = x w^T and its two derivatives: plans of their sums, tiles of their results, threads over tiles. */
+/* y = x w^T, its two derivatives, and convolutions: plans of their sums, tiles of their results, threads over tiles. */
 #include <string.h>
 
 #include "kernels/cpu/gemm.h"
@@ -283,4 +283,40 @@ size_t reel_cpu_linear_bwd_w_tmp(struct reel_stream *s, int dt, int64_t m, int64
     j.g.plan.nseg = segs_of_rows(r);
     j.g.plan.levels = log2_up(r.runs) + log2_up(r.b);
     return run_tmp(s, &j, segs_of_rows(r));
+}
+
+/* ---- convolution: rows of x are gathered while they are packed ---- */
+
+/* Taps in time that would see nothing but frames of zeros. */
+static int conv_skip(struct reel_conv g, const void *past)
+{
+    return !past && g.ot == 1 ? g.past : 0;
+}
+
+static size_t conv_zeros(struct reel_conv g)
+{
+    return (size_t)reel_ceil_div(g.c * 4, 256) * 256;
+}
+
+void reel_cpu_conv_fwd(struct reel_stream *s, int dt, void *y, const void *x, const void *past, const void *w,
+                       const float *bias, struct reel_conv g, int acc, void *tmp)
+{
+    const struct reel_gather from = { g, x, past, tmp, conv_skip(g, past) };
+    const int64_t all = reel_conv_k(g), left = all / g.kt * from.skip;
+    char *rest = (char *)tmp + conv_zeros(g);
+    struct job j = {
+        .g = { .a = { x, all, 1, dt }, .b = { (const char *)w + left * (dt == REEL_BF16 ? 2 : 4), all, 1, dt },
+               .from = &from, .plan = plan_features((void *)rest, all - left, REEL_UNCUT, 1) },
+        .isa = reel_cpu_isa(), .ni = g.ot * g.oh * g.ow, .nj = g.n,
+    };
+
+    memset(tmp, 0, conv_zeros(g));
+    j.g.out = (struct reel_gemm_out){ .y = y, .bias = bias, .ld = g.n, .dt = dt, .acc = acc };
+    run(s, &j, rest, segs_of_features(all, REEL_UNCUT, 1));
+}
+
+size_t reel_cpu_conv_fwd_tmp(struct reel_stream *s, int dt, struct reel_conv g)
+{
+    (void)dt;
+    return conv_zeros(g) + features_tmp(s, g.ot * g.oh * g.ow, g.n, reel_conv_k(g), REEL_UNCUT, 1);
 }

@@ -5,7 +5,7 @@ CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu kernels/cuda/
 CUDA_KERNELS += $(ROW_KERNELS) kernels/cuda/linear.cu
 # all operators but matrix products and attention
 ROW_KERNELS = kernels/cuda/elementwise.cu kernels/cuda/tile.cu kernels/cuda/norm.cu kernels/cuda/gate.cu \
-  kernels/cuda/latent.cu kernels/cuda/distill.cu kernels/cuda/sum.cu
+  kernels/cuda/latent.cu kernels/cuda/distill.cu kernels/cuda/sum.cu kernels/cuda/conv.cu
 # its host side
 CUDA_HOST = kernels/cuda/check.c kernels/cuda/product.c kernels/cuda/copy.c kernels/cuda/coll.c kernels/cuda/device.c
 CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h kernels/cuda/product.h

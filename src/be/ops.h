@@ -61,6 +61,19 @@ void reel_ln_affine_bwd(struct reel_stream *s, reel_tensor dx, int acc, reel_ten
                         reel_tensor dy, reel_tensor x, reel_tensor mean, reel_tensor rstd, reel_tensor w,
                         struct reel_rows r, int pacc);
 
+/* y = sqrt(D) w x / max(|x|, 1e-12) of each row of x[..., D], then x sigmoid(x) if silu; w [D] f32. y may alias x.
+ * Source: diffusers autoencoder_kl_wan.py:WanRMS_norm @58eb52c0. */
+void reel_unit_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor w, int silu);
+
+/* How a convolution moves: stride in time, stride and zeros before the first pixel in rows and columns (after the last one as
+ * many as y needs); up: frames are doubled in rows and columns first, each pixel four times; acc: y += */
+struct reel_conv_how { int st, ss, pad, up, acc; };
+/* y[T',H',W',N] (= or +=) sum over taps of x[T,H,W,C] w[N,kt,kh,kw,C], plus bias [N] f32: cross-correlation, as in PyTorch. The taps of
+ * result j in time begin at frame j*st of those in `past` followed by x; past [(T'-1) st + kt - T, H, W, C], nd 0: zeros.
+ * Temporary memory is bounded, whatever the picture. */
+void reel_conv_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor past, reel_tensor w, reel_tensor bias,
+                   struct reel_conv_how how);
+
 /* q/k norm: y = x * rstd * w over the full width D = heads*d, then rotation of adjacent pairs
  * within each head by cos, sin [s, d/2] f32 (nd 0: none). rstd out [M]. w nd 0: rotation alone, rstd is not used.
  * y may alias x. The sum over a row is one sum per head, then the tree over the head's index: dots [M,all heads] f32 are
