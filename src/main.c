@@ -99,7 +99,8 @@ static reel_err do_train(struct program *p)
     e = reel_run_open(r, p->cfg, &flags, &p->world);
     if (e == REEL_OK) e = reel_run_loop(r);
     p->requeue = e == REEL_OK && r->stopped;
-    if (e == REEL_OK) e = reel_run_close(r);
+    if (e) reel_run_fail(r);
+    else e = reel_run_close(r);
     free(r);
     return e;
 }

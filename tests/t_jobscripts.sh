@@ -17,7 +17,7 @@ sed "s|init_from: tiny|init_from: $REEL_SRC/tests/tiny|; s|output_dir: out|outpu
 
 try "run.sh from another directory" "$jobs/run.sh" tiny.yaml
 log=$(find "$TMPDIR/logs" -name 'tiny_[0-9]*_[0-9]*.log')
-grep -q "gradient wait" "$log"
+grep -q "wait for ranks" "$log"
 verdict $? "its log has the closing table"
 d=--training.distributed
 NUM_GPUS=2

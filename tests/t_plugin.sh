@@ -67,7 +67,7 @@ examples="--models.student._target_ ./patch_mlp.so:patch_mlp --models.student.in
   --callbacks.ratio._target_ ./update_ratio.so:update_ratio --training.checkpoint.training_state_checkpointing_steps 3"
 # log DIR [FIRST]: what it logged from step FIRST on, but for times
 log() {
-    sed 's/"time": [0-9.]*, //; s/"step_time_sec": [^,]*, //; s/"samples_per_sec": [^,]*, //' "$1/tracker/metrics.jsonl" |
+    sed '/"step_time_sec"/!d; s/"time": [0-9.]*, //; s/"step_time_sec": [^,]*, //; s/"samples_per_sec": [^,]*, //; s/"flops_per_sec".*"memory\/host_peak_gib": [^,]*, //' "$1/tracker/metrics.jsonl" |
         sed -n "/\"step\": ${2:-1},/,\$p"
 }
 example() {

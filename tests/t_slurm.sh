@@ -43,7 +43,7 @@ ended() { # ended TEXT STATE
     e_state=$(job_state "$job")
     if [ "$e_state" = "$2" ]; then ok "$1"; else not_ok "$1: $e_state"; show "$TMPDIR/$out.log" | tail -n 30; fi
 }
-logged() { if [ -f "$TMPDIR/$1/tracker/metrics.jsonl" ]; then grep -c '"step"' "$TMPDIR/$1/tracker/metrics.jsonl"; else echo 0; fi; }
+logged() { if [ -f "$TMPDIR/$1/tracker/metrics.jsonl" ]; then grep -c '"step_time_sec"' "$TMPDIR/$1/tracker/metrics.jsonl"; else echo 0; fi; }
 reached() {
     for _ in $(seq 600); do
         [ "$(logged "$1")" -lt "$2" ] || return 0
@@ -118,7 +118,7 @@ try "its set is whole" "$REEL_BUILD/reel" check "$TMPDIR/films.h5"
 # shellcheck disable=SC2046 # words
 submit timed bench.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 timed) --training.loop.max_train_steps 20
 ended "bench.sh" COMPLETED
-said "and its table" timed "forward/backward"
+said "and its table" timed "backward"
 
 # refusals, early
 # shellcheck disable=SC2046 # words

@@ -13,7 +13,7 @@ run() { # run RANKS OUT [override...]
         --training.checkpoint.training_state_checkpointing_steps 0 --resume-from-checkpoint latest "$@"
 }
 newest() { find "$TMPDIR/$1" -maxdepth 1 -name 'checkpoint-*' | sed 's/.*-//' | sort -n | tail -n 1; }
-lines() { cat "$TMPDIR/$1"/tracker/metrics.jsonl 2> /dev/null | grep -c '"step"'; }
+lines() { cat "$TMPDIR/$1"/tracker/metrics.jsonl 2> /dev/null | grep -c '"step_time_sec"'; }
 
 # begin RANKS OUT [override...]: in the background; $pid is its shell. reached OUT N: N steps have been logged.
 begin() {

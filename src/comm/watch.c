@@ -31,6 +31,7 @@ struct reel_watch {
     } *board;
     struct seat *mine;
     int n, world; /* ranks of this node, of the job */
+    double waited; /* by this rank, seconds */
     double seconds;
     char node[64];
     pthread_t thread;
@@ -65,8 +66,14 @@ int64_t reel_watch_enter(const struct reel_comm *c)
 
 void reel_watch_leave(const struct reel_comm *c, int64_t before)
 {
-    if (c->watch) atomic_store(&c->watch->mine->since, before);
+    struct reel_watch *w = c->watch;
+
+    if (!w) return;
+    if (!before) w->waited += since_s(w->mine->since, now_ns());
+    atomic_store(&w->mine->since, before);
 }
+
+double reel_watch_waited(const struct reel_watch *w) { return w ? w->waited : 0; }
 
 /* ---- the report ---- */
 

@@ -80,7 +80,7 @@ void reel_dfsft_step(struct reel_method *m, const struct reel_batch *b, struct r
     reel_method_note(m, "pred", st, b, v);
     reel_flow_loss(m->s, dv, sum, v, b->x0, eps, noisy, l.sigma, l.w, share,
                    m->cfg->training.model.precondition_outputs);
-    student->ops->bwd(student, m->a, kept, dv, none, none);
+    reel_model_bwd(student, m->a, kept, dv, none, none);
     reel_method_loss(m, st, names, sum, l.weight, 1, share);
     st->trained |= REEL_ROLE(REEL_STUDENT);
 }

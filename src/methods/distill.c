@@ -239,7 +239,7 @@ static void student_loss(struct reel_method *m, const struct reel_batch *b, stru
     g = matching_gradient(m, b, st, &c);
     reel_x0_bwd(m->s, g, g, c.sigma, reel_method_share(b, st));
     for (int i = 0; i < c.n; i++)
-        student->ops->bwd(student, m->a, c.part[i].kept, reel_dmd_frames(m, g, c.part[i].lo, c.part[i].hi), none,
+        reel_model_bwd(student, m->a, c.part[i].kept, reel_dmd_frames(m, g, c.part[i].lo, c.part[i].hi), none,
                           none);
     if (c.kv) student->ops->kv_close(student, c.kv);
     st->trained |= REEL_ROLE(REEL_STUDENT);
@@ -262,7 +262,7 @@ static void critic_loss(struct reel_method *m, const struct reel_batch *b, struc
     reel_tensor v = critic->ops->fwd(critic, m->a, &in, &kept);
     reel_method_note(m, "critic/score/pred", st, b, v);
     reel_flow_loss(m->s, dv, sum, v, c.x0, s.eps, none, none, none, share, 0);
-    critic->ops->bwd(critic, m->a, kept, dv, none, none);
+    reel_model_bwd(critic, m->a, kept, dv, none, none);
     reel_method_loss(m, st, names, sum, NULL, 1, share);
     st->trained |= REEL_ROLE(REEL_CRITIC);
 }

@@ -171,7 +171,7 @@ static void kd_step(struct reel_method *m, const struct reel_batch *b, struct re
     reel_method_note(m, "pred", st, b, v);
     /* r = (x - sigma v) - clean, sum r^2 / 2 n: the cotangent of v is -sigma r / n */
     reel_flow_loss(m->s, dv, sum, v, s.clean, s.noisy, s.noisy, s.sigma, none, half_share, 1);
-    student->ops->bwd(student, m->a, kept, dv, none, none);
+    reel_model_bwd(student, m->a, kept, dv, none, none);
     reel_method_loss(m, st, names, sum, NULL, 1, half_share);
     st->trained |= REEL_ROLE(REEL_STUDENT);
 }

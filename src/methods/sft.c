@@ -83,7 +83,7 @@ static void sft_step(struct reel_method *m, const struct reel_batch *b, struct r
     reel_tensor v = student->ops->fwd(student, m->a, &in, &kept);
     reel_method_note(m, "pred", st, b, v);
     reel_flow_loss(m->s, dv, sum, v, b->x0, eps, noisy, sigma, none, share, precond);
-    student->ops->bwd(student, m->a, kept, dv, none, none);
+    reel_model_bwd(student, m->a, kept, dv, none, none);
     reel_method_loss(m, st, names, sum, NULL, 1, share);
     st->trained |= REEL_ROLE(REEL_STUDENT);
 }

@@ -10,3 +10,11 @@ const struct reel_model_ops *const reel_models[] = {
 #undef REEL_MODEL
     NULL,
 };
+
+void reel_model_bwd(struct reel_model *m, struct reel_arena *a, struct reel_kept *kept, reel_tensor dv, reel_tensor dx,
+                    reel_tensor dtext)
+{
+    if (m->around_bwd) m->around_bwd(m->around_ctx, 0);
+    m->ops->bwd(m, a, kept, dv, dx, dtext);
+    if (m->around_bwd) m->around_bwd(m->around_ctx, 1);
+}

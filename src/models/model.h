@@ -94,9 +94,15 @@ struct reel_model {
     /* debugging: sees every named intermediate; phase is "act" or "dact", block -1 outside blocks */
     void (*probe)(void *ctx, const char *phase, int block, const char *name, reel_tensor x);
     void *probe_ctx;
+    void (*around_bwd)(void *ctx, int after); /* where a backward pass begins (0) and ends (1); NULL normally */
+    void *around_ctx;
     long opt_step;     /* completed AdamW updates */
     float gscale;      /* a callback may lower it; the update multiplies gradients by it */
 };
+
+/** reel_model_bwd - m->ops->bwd, between two calls of m->around_bwd. Collective(hsdp). */
+void reel_model_bwd(struct reel_model *m, struct reel_arena *a, struct reel_kept *kept, reel_tensor dv, reel_tensor dx,
+                    reel_tensor dtext);
 
 /* The registry, generated from MODELS of local.mk; NULL-terminated. */
 extern const struct reel_model_ops *const reel_models[];

@@ -134,6 +134,16 @@ static reel_err jsonl_videos(void *priv, const struct track_at *at, const char *
     return end(j);
 }
 
+static reel_err jsonl_note(void *priv, const struct track_at *at, const char *kind, const char *json)
+{
+    struct jsonl *j = priv;
+
+    begin(j, at);
+    key(j, kind);
+    track_put(&j->b, json, strlen(json));
+    return end(j);
+}
+
 static reel_err jsonl_close(void *priv, const struct track_at *at, int exit_code)
 {
     struct jsonl *j = priv;
@@ -152,5 +162,6 @@ const struct track_sink_ops track_jsonl = {
     .text = jsonl_text,
     .image = jsonl_image,
     .videos = jsonl_videos,
+    .note = jsonl_note,
     .close = jsonl_close,
 };

@@ -23,6 +23,7 @@ static const struct {
 enum { N_FORMATS = sizeof formats / sizeof *formats };
 
 struct reel_track {
+    reel_err held; /* of a note */
     int n;
     struct sink {
         const struct track_sink_ops *ops;
@@ -116,8 +117,20 @@ reel_err reel_track_scalars(struct reel_track *t, long step, const char *const *
     struct track_at at = { step, wall_s() };
     reel_err e = REEL_OK;
 
+    if (t) e = t->held;
     EACH_SINK(t, e, s->ops->scalars(s->priv, &at, names, values, n));
     return e;
+}
+
+void reel_track_note(struct reel_track *t, long step, const char *kind, json_t *note)
+{
+    struct track_at at = { step, wall_s() };
+    char *text = t && note ? json_dumps(note, JSON_REAL_PRECISION(15)) : NULL;
+
+    if (t && !text && !t->held) t->held = REEL_FAIL(REEL_ENOMEM, "no memory for the note '%s' of step %ld", kind, step);
+    EACH_SINK(text ? t : NULL, t->held, s->ops->note ? s->ops->note(s->priv, &at, kind, text) : REEL_OK);
+    free(text);
+    json_decref(note);
 }
 
 reel_err reel_track_text(struct reel_track *t, long step, const char *tag, const char *text)
@@ -177,7 +190,7 @@ reel_err reel_track_videos(struct reel_track *t, long step, const char *tag, con
 reel_err reel_track_close(struct reel_track *t, int exit_code)
 {
     struct track_at at = { 0, wall_s() };
-    reel_err e = REEL_OK;
+    reel_err e = t ? t->held : REEL_OK;
 
     EACH_SINK(t, e, s->ops->close(s->priv, &at, exit_code));
     for (int i = 0; t && i < t->n; i++) free(t->sink[i].priv);

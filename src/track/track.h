@@ -5,6 +5,7 @@
  * (world rank 0) opens a tracker; on the others it is NULL, and every call below takes NULL and
  * does nothing. Formats and folders: src/track/README.md. */
 
+#include <jansson.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -19,7 +20,7 @@ struct reel_track_opts {
     const char *project;     /* training.tracker.project_name; NULL or "" = "reel" */
     const char *entity;      /* W&B team; may be NULL */
     const char *run_name;    /* may be NULL */
-    const char *config_json; /* the resolved configuration as one JSON object; may be NULL */
+    const char *config_json; /* the resolved configuration as one JSON object; may be NULL: the config of a W&B run */
 };
 
 /* jsonl is written whatever the list says; none adds nothing; swanlab is accepted with a warning. */
@@ -41,7 +42,8 @@ reel_err reel_track_open(struct reel_track **t, const struct reel_track_opts *o)
 reel_err reel_track_scalars(struct reel_track *t, long step, const char *const *names,
                             const double *values, int n);
 
-/** reel_track_text - a text, e.g. the resolved configuration under the tag "config". Local. REEL_EIO. */
+/** reel_track_text - a text, e.g. the resolved configuration under the tag "run.yaml": a file of that name in a W&B run (which
+ * keeps "config.yaml" for itself), a text of TensorBoard, a line of metrics.jsonl. Local. REEL_EIO. */
 reel_err reel_track_text(struct reel_track *t, long step, const char *tag, const char *text);
 
 /** reel_track_image - one PNG file held in memory. Local. REEL_EDATA if it is not one, REEL_EIO. */
@@ -60,6 +62,13 @@ struct reel_track_film {
  * paths and captions, metrics.jsonl that list. Errors: REEL_EDATA what is no GIF, REEL_EIO.
  */
 reel_err reel_track_videos(struct reel_track *t, long step, const char *tag, const struct reel_track_film *film, int n);
+
+/**
+ * reel_track_note - an event of the run: the line {"step", "time", "<kind>": note} of metrics.jsonl. Local.
+ * @note  an object, which this call releases; NULL: there was no memory to make it
+ * What goes wrong is the error of the next reel_track_scalars or reel_track_close.
+ */
+void reel_track_note(struct reel_track *t, long step, const char *kind, json_t *note);
 
 /** reel_track_close - end all records; exit_code is what the run will exit with. Local. REEL_EIO. */
 reel_err reel_track_close(struct reel_track *t, int exit_code);

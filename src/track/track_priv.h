@@ -72,6 +72,7 @@ struct track_sink_ops {
                       const struct track_png *png);
     reel_err (*videos)(void *priv, const struct track_at *at, const char *tag,
                        const struct reel_track_film *film, int n);
+    reel_err (*note)(void *priv, const struct track_at *at, const char *kind, const char *json); /* NULL: none */
     reel_err (*close)(void *priv, const struct track_at *at, int exit_code);
 };
 extern const struct track_sink_ops track_jsonl, track_tensorboard, track_wandb;

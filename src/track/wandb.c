@@ -15,14 +15,14 @@
 #include "base/crc.h"
 #include "base/file.h"
 
-enum { REC_NUM = 1, REC_HISTORY = 2, REC_SUMMARY = 3, REC_CONFIG = 5, REC_FILES = 6, REC_RUN = 17 };
+enum { REC_NUM = 1, REC_HISTORY = 2, REC_SUMMARY = 3, REC_FILES = 6, REC_RUN = 17 };
 enum { REC_EXIT = 18, REC_HEADER = 21, REC_INFO = 200, INFO_STREAM = 1 };
 enum { HEADER_VERSION = 1, VERSION_PRODUCER = 1, VERSION_MIN_CONSUMER = 2 };
 enum { RUN_ID = 1, RUN_ENTITY = 2, RUN_PROJECT = 3, RUN_CONFIG = 4, RUN_GROUP = 6, RUN_NAME = 8 };
 enum { RUN_HOST = 13, RUN_START = 17, TIME_SECONDS = 1, TIME_NANOS = 2 };
 enum { CONFIG_UPDATE = 1, ITEM_KEY = 1, ITEM_NESTED_KEY = 2, ITEM_JSON = 16 };
 enum { HISTORY_ITEM = 1, HISTORY_STEP = 2, STEP_NUM = 1 };
-enum { FILES_FILE = 1, FILE_PATH = 1, FILE_TYPE = 3, TYPE_MEDIA = 2 };
+enum { FILES_FILE = 1, FILE_PATH = 1, FILE_TYPE = 3, TYPE_OTHER = 0, TYPE_MEDIA = 2 };
 enum { EXIT_CODE = 1, EXIT_RUNTIME = 2 };
 enum {
     WB_BLOCK = 32768,
@@ -308,19 +308,27 @@ static reel_err wandb_scalars(void *priv, const struct track_at *at, const char 
     return flush(d);
 }
 
+/* A file below files/ belongs to the run. */
+static void files_record(struct wandb *d, const char *rel, int type)
+{
+    size_t rec = track_wb_begin(&d->w, REC_FILES), file = track_pb_open(&d->w.rec, FILES_FILE);
+
+    track_pb_str(&d->w.rec, FILE_PATH, rel);
+    track_pb_int(&d->w.rec, FILE_TYPE, type);
+    track_pb_close(&d->w.rec, file);
+    track_wb_end(&d->w, rec);
+}
+
 static reel_err wandb_text(void *priv, const struct track_at *at, const char *tag, const char *text)
 {
     struct wandb *d = priv;
-    struct track_buf json = { 0 };
-    size_t rec = track_wb_begin(&d->w, REC_CONFIG);
+    char slug[64], path[600];
 
     (void)at;
-    track_json_string(&json, text);
-    track_put(&json, "", 1);
-    d->w.rec.oom |= json.oom;
-    if (!json.oom) config_item(&d->w.rec, tag, (const char *)json.p);
-    track_buf_free(&json);
-    track_wb_end(&d->w, rec);
+    track_slug(slug, sizeof slug, tag);
+    snprintf(path, sizeof path, "%s/files/%s", d->dir, slug);
+    REEL_TRY(reel_file_write(path, text, strlen(text)));
+    files_record(d, slug, TYPE_OTHER);
     return flush(d);
 }
 
@@ -335,7 +343,6 @@ static reel_err store(struct wandb *d, const struct track_at *at, const char *ta
                       const char *ext, const void *p, size_t n, struct stored *m)
 {
     char slug[64], path[700];
-    size_t rec, file;
 
     m->ext = ext;
     m->n = n;
@@ -347,12 +354,7 @@ static reel_err store(struct wandb *d, const struct track_at *at, const char *ta
     snprintf(path, sizeof path, "%s/files/%s", d->dir, m->rel);
     REEL_TRY(reel_file_write(path, p, n));
     at_step(&d->w, at);
-    rec = track_wb_begin(&d->w, REC_FILES);
-    file = track_pb_open(&d->w.rec, FILES_FILE);
-    track_pb_str(&d->w.rec, FILE_PATH, m->rel);
-    track_pb_int(&d->w.rec, FILE_TYPE, TYPE_MEDIA);
-    track_pb_close(&d->w.rec, file);
-    track_wb_end(&d->w, rec);
+    files_record(d, m->rel, TYPE_MEDIA);
     return REEL_OK;
 }
 

@@ -12,6 +12,7 @@
 #include "train/device.h"
 #include "train/init.h"
 #include "train/lora.h"
+#include "train/notes.h"
 #include "train/preflight.h"
 #include "train/report.h"
 #include "train/restarts.h"
@@ -525,14 +526,21 @@ static reel_err open_output(struct reel_run *r)
 static reel_err open_track(struct reel_run *r)
 {
     const struct reel_cfg_training *t = &r->cfg->training;
-    char dir[PATH_MAX];
+    char dir[PATH_MAX], *yaml, *json;
     struct reel_track_opts o = { .dir = dir, .trackers = t->tracker.trackers, .project = t->tracker.project_name,
                                  .entity = t->tracker.entity, .run_name = t->tracker.run_name };
+    reel_err e;
 
     if (r->world->rank || r->flags.quiet || !t->checkpoint.output_dir) return REEL_OK;
     REEL_TRY(reel_join(dir, sizeof dir, t->checkpoint.output_dir, "tracker"));
-    REEL_TRY(reel_write_config(r));
-    return reel_track_open(&r->track, &o);
+    REEL_TRY(reel_write_config(r, &yaml, &json));
+    o.config_json = json;
+    e = reel_track_open(&r->track, &o);
+    if (e == REEL_OK) e = reel_track_text(r->track, 0, "run.yaml", yaml);
+    free(yaml);
+    free(json);
+    if (e == REEL_OK) reel_note_start(r);
+    return e;
 }
 
 reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
@@ -554,13 +562,14 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(reel_save_open(r));
     REEL_TRY(reel_agree(world, open_output(r)));
     if (cfg->training.checkpoint.output_dir && !flags->quiet) REEL_TRY(reel_ckpt_sweep(cfg->training.checkpoint.output_dir, world));
-    REEL_TRY(reel_resume(r));
-    if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
     REEL_TRY(reel_agree(world, open_track(r)));
     r->cb_run.track = r->track;
+    REEL_TRY(reel_resume(r));
+    if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
     REEL_TRY(reel_callbacks_prepare(r->cb, r->n_cb));
     REEL_TRY(reel_restarts_check(r));
     reel_report_start(r);
+    reel_note_plan(r);
     return REEL_OK;
 }
 
@@ -680,10 +689,30 @@ void reel_run_unplan(struct reel_run *r)
     reel_backend_close(r->be);
 }
 
+/* The trackers end; what they could not write is this rank's error. */
+static reel_err close_track(struct reel_run *r, reel_err e)
+{
+    struct reel_track *t = r->track;
+
+    reel_note_end(r, e);
+    r->track = NULL;
+    return reel_track_close(t, e ? 1 : r->stopped ? REEL_EXIT_REQUEUE : 0);
+}
+
+void reel_run_fail(struct reel_run *r)
+{
+    struct reel_errrec why = *reel_errrec();
+
+    reel_save_close(r);
+    *reel_errrec() = why;
+    close_track(r, why.code);
+    *reel_errrec() = why;
+}
+
 reel_err reel_run_close(struct reel_run *r)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
-    reel_err e = reel_save_close(r), d = REEL_OK, t = reel_track_close(r->track, 0);
+    reel_err e = reel_save_close(r), d = REEL_OK, t = close_track(r, e);
     int n = reel_run_arenas(r, a);
 
     if (r->lock >= 0) close(r->lock);

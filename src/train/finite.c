@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "be/ops.h"
+#include "train/notes.h"
 #include "train/report.h"
 
 /* First metric or scalar that is not finite; equal on every rank, since the values are. */
@@ -70,7 +71,6 @@ reel_err reel_check_finite(struct reel_run *r, struct reel_step *st)
                          "training.on_nonfinite: skip to leave such steps out",
                          st->step, name, v, where);
     st->skip = 1;
-    if (r->world->rank == 0)
-        fprintf(stderr, "reel: step %ld: %s is %g (%s): update skipped\n", st->step, name, v, where);
+    reel_note_warning(r, "step %ld: %s is %g (%s): update skipped", st->step, name, v, where);
     return REEL_OK;
 }

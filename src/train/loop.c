@@ -95,10 +95,10 @@ reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
         fetch_next(r, st);
         reel_profile_lap(&r->prof, REEL_PROF_DATA);
         r->method.ops->step(&r->method, &r->batch, st);
-        reel_profile_lap(&r->prof, REEL_PROF_COMPUTE);
+        reel_profile_lap(&r->prof, REEL_PROF_FORWARD);
     }
     finish_grads(r);
-    reel_profile_lap(&r->prof, REEL_PROF_REDUCE);
+    reel_profile_lap(&r->prof, REEL_PROF_BACKWARD);
     REEL_TRY(reduce_step(r, st));
     reel_profile_lap(&r->prof, REEL_PROF_OTHER);
 
@@ -149,9 +149,22 @@ static reel_err obey(struct reel_run *r, double seconds)
     return asked && !r->stopped ? reel_save_now(r) : REEL_OK;
 }
 
+static void around_bwd(void *ctx, int after)
+{
+    struct reel_run *r = ctx;
+
+    reel_profile_lap(&r->prof, after ? REEL_PROF_BACKWARD : REEL_PROF_FORWARD);
+}
+
+static void start_profile(struct reel_run *r)
+{
+    for (int i = 0; i < REEL_NROLE; i++) r->role[i].around_bwd = around_bwd, r->role[i].around_ctx = r;
+    reel_profile_start(&r->prof, r->watch);
+}
+
 reel_err reel_run_loop(struct reel_run *r)
 {
-    reel_profile_start(&r->prof);
+    start_profile(r);
     r->s.flops = 0;
     reel_run_first(r);
     REEL_TRY(after_step(r, r->first));

@@ -2,6 +2,8 @@
 
 #include <time.h>
 
+#include "comm/watch.h"
+
 double reel_now(void)
 {
     struct timespec t;
@@ -10,16 +12,18 @@ double reel_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-void reel_profile_start(struct reel_profile *p)
+void reel_profile_start(struct reel_profile *p, const struct reel_watch *watch)
 {
-    *p = (struct reel_profile){ 0 };
+    *p = (struct reel_profile){ .watch = watch, .waited = reel_watch_waited(watch) };
     p->start = p->mark = reel_now();
 }
 
 void reel_profile_lap(struct reel_profile *p, enum reel_prof_phase phase)
 {
-    double now = reel_now();
+    double now = reel_now(), waited = reel_watch_waited(p->watch), mine = now - p->mark - (waited - p->waited);
 
-    p->seconds[phase] += now - p->mark;
+    p->seconds[phase] += mine > 0 ? mine : 0;
+    p->seconds[REEL_PROF_WAIT] += waited - p->waited;
     p->mark = now;
+    p->waited = waited;
 }

@@ -4,20 +4,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "be/device.h"
 #include "train/estimate.h"
 #include "train/lora.h"
+#include "train/notes.h"
 
 #define MIB 1048576.0
+#define GIB (1024 * MIB)
 
-static const char *const phase_name[REEL_NPROF] = {
-    [REEL_PROF_DATA] = "data",           [REEL_PROF_COMPUTE] = "forward/backward",
-    [REEL_PROF_REDUCE] = "gradient wait", [REEL_PROF_CALLBACK] = "callbacks",
-    [REEL_PROF_OPTIM] = "optimizer",     [REEL_PROF_SAVE] = "checkpoint",
-    [REEL_PROF_VALIDATE] = "validation",
-    [REEL_PROF_OTHER] = "log, agreement",
+static const struct { const char *title, *key; } phase[REEL_NPROF] = {
+    [REEL_PROF_DATA] = { "data", "time/data" },
+    [REEL_PROF_FORWARD] = { "forward", "time/forward" },
+    [REEL_PROF_BACKWARD] = { "backward", "time/backward" },
+    [REEL_PROF_WAIT] = { "wait for ranks", "time/comm_wait" },
+    [REEL_PROF_CALLBACK] = { "callbacks", "time/callbacks" },
+    [REEL_PROF_OPTIM] = { "optimizer", "time/optimizer" },
+    [REEL_PROF_SAVE] = { "checkpoint", "time/checkpoint" },
+    [REEL_PROF_VALIDATE] = { "validation", "time/validation" },
+    [REEL_PROF_OTHER] = { "log", "time/log" },
 };
 
 void reel_report_hms(char *buf, size_t size, double s)
@@ -43,7 +50,13 @@ static double rate_of(const struct reel_run *r, int role, const struct reel_step
     return reel_lr_at(&r->optim[role].lr, r->optim[role].k - updated);
 }
 
-static void progress(struct reel_run *r, const struct reel_step *st, double seconds)
+/* The card's data sheet, which gives bf16 products, if the run makes such; NULL: what products reach is measured. */
+static const struct reel_gpu_spec *sheet(const struct reel_run *r)
+{
+    return r->role[REEL_STUDENT].compute == REEL_BF16 ? reel_backend_spec(r->be) : NULL;
+}
+
+static void progress(struct reel_run *r, const struct reel_step *st)
 {
     long done = st->step - r->first, left = r->last - st->step;
     double elapsed = reel_now() - r->prof.start, per = elapsed / (double)done;
@@ -53,7 +66,6 @@ static void progress(struct reel_run *r, const struct reel_step *st, double seco
     int tty = isatty(STDERR_FILENO);
     long every = tty ? 1 : r->last <= 200 ? 10 : 50;
 
-    (void)seconds;
     if (left && st->step % every && done > 1) return;
     reel_report_hms(eta, sizeof eta, per * (double)left);
     fprintf(stderr, "%sstep %ld/%ld  loss %.4f  lr %.2e  %.1f samples/s  %.1f GFLOP/s  ETA %s%s", tty ? "\r" : "",
@@ -61,23 +73,59 @@ static void progress(struct reel_run *r, const struct reel_step *st, double seco
             tty && left ? "   " : "\n");
 }
 
+struct record {
+    const char *name[REEL_NMETRIC + REEL_NSCALAR + 32];
+    double value[REEL_NMETRIC + REEL_NSCALAR + 32];
+    int n;
+};
+
+static void put(struct record *c, const char *name, double value) { c->name[c->n] = name, c->value[c->n++] = value; }
+
+/* Seconds of this rank in each phase, and operations, since the record before. */
+static void put_work(struct record *c, struct reel_run *r, double seconds)
+{
+    struct reel_profile *p = &r->prof;
+    double rate = (r->s.flops - p->logged_flops) * r->world->size / seconds;
+
+    put(c, "flops_per_sec", rate);
+    if (sheet(r)) put(c, "mfu", rate / r->world->size / sheet(r)->flops);
+    for (int i = 0; i < REEL_NPROF; i++) put(c, phase[i].key, p->seconds[i] - p->logged[i]);
+    memcpy(p->logged, p->seconds, sizeof p->logged);
+    p->logged_flops = r->s.flops;
+}
+
+/* Of this rank: what the plan took, what of it was ever in use, the process's largest share of the host's memory. */
+static void put_memory(struct record *c, struct reel_run *r)
+{
+    struct reel_arena *a[REEL_RUN_ARENAS];
+    int n = reel_run_arenas(r, a);
+    double planned = 0, peak = 0;
+    struct rusage u;
+
+    for (int i = 0; i < n; i++) planned += (double)a[i]->cap, peak += (double)a[i]->peak;
+    put(c, "memory/planned_gib", planned / GIB);
+    put(c, "memory/peak_gib", peak / GIB);
+    if (getrusage(RUSAGE_SELF, &u) == 0) put(c, "memory/host_peak_gib", (double)u.ru_maxrss * 1024 / GIB);
+}
+
 reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double seconds)
 {
     static const char *const lr[REEL_NROLE] = { "lr/student", "lr/teacher", "lr/critic" };
-    const char *name[REEL_NMETRIC + REEL_NSCALAR + 8];
-    double value[REEL_NMETRIC + REEL_NSCALAR + 8];
-    int n = 0;
+    struct record c;
 
+    c.n = 0;
     if (r->flags.quiet || r->world->rank) return REEL_OK;
-    for (int i = 0; i < st->n_metric; i++) name[n] = st->metric[i].name, value[n++] = st->metric[i].value;
-    name[n] = "step_time_sec", value[n++] = seconds;
-    name[n] = "samples_per_sec", value[n++] = (double)r->batch.b_global * st->rounds / seconds;
+    for (int i = 0; i < st->n_metric; i++) put(&c, st->metric[i].name, st->metric[i].value);
+    put(&c, "step_time_sec", seconds);
+    put(&c, "samples_per_sec", (double)r->batch.b_global * st->rounds / seconds);
     for (int i = 0; i < REEL_NROLE; i++)
-        if (r->optim[i].model) name[n] = lr[i], value[n++] = rate_of(r, i, st);
-    if (reel_method_sparse(r->cfg, REEL_STUDENT)) name[n] = "vsa_sparsity", value[n++] = reel_method_sparsity(&r->method, st);
-    for (int i = 0; i < st->n_scalar; i++) name[n] = st->scalar[i].name, value[n++] = st->scalar[i].value;
-    progress(r, st, seconds);
-    return reel_track_scalars(r->track, st->step, name, value, n); /* rank 0 alone: the loop agrees */
+        if (r->optim[i].model) put(&c, lr[i], rate_of(r, i, st));
+    if (reel_method_sparse(r->cfg, REEL_STUDENT)) put(&c, "vsa_sparsity", reel_method_sparsity(&r->method, st));
+    put_work(&c, r, seconds);
+    put_memory(&c, r);
+    for (int i = 0; i < st->n_scalar; i++) put(&c, st->scalar[i].name, st->scalar[i].value);
+    progress(r, st);
+    return reel_track_scalars(r->track, st->step, c.name, c.value, c.n); /* rank 0 alone: the loop agrees */
 }
 
 static void print_arenas(struct reel_run *r)
@@ -144,7 +192,10 @@ static void print_mesh(struct reel_run *r)
     if (r->world->rank == 0) all = calloc((size_t)r->world->size, sizeof *all);
     REEL_BUG_IF(r->world->rank == 0 && !all, "no memory for the table of ranks");
     reel_comm_gather(r->world, &mine, sizeof mine, all, 0);
-    if (all) reel_mesh_print(&r->mesh.dims, all, stdout);
+    if (all) {
+        reel_mesh_print(&r->mesh.dims, all, stdout);
+        reel_note_ranks(r, all);
+    }
     free(all);
 }
 
@@ -181,7 +232,7 @@ static void print_phases(struct reel_run *r)
     if (r->world->rank) return;
     printf("\n%-18s %10s %10s %10s %7s\n", "phase", "min s", "avg s", "max s", "share");
     for (int i = 0; i < REEL_NPROF; i++)
-        printf("%-18s %10.3f %10.3f %10.3f %6.1f%%\n", phase_name[i], min[i], avg[i], max[i],
+        printf("%-18s %10.3f %10.3f %10.3f %6.1f%%\n", phase[i].title, min[i], avg[i], max[i],
                total > 0 ? 100 * avg[i] / total : 0);
     printf("%-18s %10s %10.3f\n", "total", "", total);
 }
@@ -191,15 +242,10 @@ static double compute_seconds(const struct reel_run *r)
 {
     double s = 0;
 
-    if (!reel_backend_on_device(r->be)) return r->prof.seconds[REEL_PROF_COMPUTE];
+    if (!reel_backend_on_device(r->be))
+        return r->prof.seconds[REEL_PROF_FORWARD] + r->prof.seconds[REEL_PROF_BACKWARD] + r->prof.seconds[REEL_PROF_WAIT];
     for (int i = 0; i < REEL_NPROF; i++) s += i == REEL_PROF_SAVE || i == REEL_PROF_VALIDATE ? 0 : r->prof.seconds[i];
     return s;
-}
-
-/* The card's data sheet, which gives bf16 products, if the run makes such; NULL: what products reach is measured. */
-static const struct reel_gpu_spec *sheet(const struct reel_run *r)
-{
-    return r->role[REEL_STUDENT].compute == REEL_BF16 ? reel_backend_spec(r->be) : NULL;
 }
 
 static void print_rates(struct reel_run *r, double peak)

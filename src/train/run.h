@@ -123,6 +123,10 @@ reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st);
 /** reel_run_loop - steps first+1..last with log, checkpoints and the closing table. Collective(world). */
 reel_err reel_run_loop(struct reel_run *r);
 
+/** reel_run_fail - after an error of reel_run_open or reel_run_loop, before the process ends: a checkpoint that is being
+ * written ends, trackers say why. The error record stays. Collective(world). */
+void reel_run_fail(struct reel_run *r);
+
 /** reel_run_close - release everything; a first error of closing files is returned. Collective(world). */
 reel_err reel_run_close(struct reel_run *r);
 

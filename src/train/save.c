@@ -11,6 +11,7 @@
 #include "ckpt/tree.h"
 #include "train/init.h"
 #include "train/lora.h"
+#include "train/notes.h"
 
 #define SAVED (REEL_TREE_WEIGHTS | REEL_TREE_OPTIM)
 
@@ -21,6 +22,7 @@ struct reel_saver {
     struct reel_ckpt_job *pool, *job;
     char *config; /* the configuration as JSON */
     long last;    /* step of the newest checkpoint of this run */
+    struct reel_track *track;
     double began, longest; /* reel_now() of the save that is under way; seconds of the longest one */
 };
 
@@ -39,15 +41,19 @@ static char *text_of(void (*write)(const struct reel_run *r, FILE *f), const str
 static void as_json(const struct reel_run *r, FILE *f) { reel_node_json(r->cfg->root, f); }
 static void as_yaml(const struct reel_run *r, FILE *f) { reel_config_dump(r->cfg, r->flags.env, f); }
 
-reel_err reel_write_config(struct reel_run *r)
+reel_err reel_write_config(struct reel_run *r, char **yaml, char **json)
 {
-    char path[PATH_MAX], *text = text_of(as_yaml, r);
-    reel_err e;
+    char path[PATH_MAX];
+    reel_err e = REEL_OK;
 
-    if (!text) return REEL_FAIL(REEL_ENOMEM, "no memory for the resolved configuration");
-    e = reel_join(path, sizeof path, r->cfg->training.checkpoint.output_dir, "config.yaml");
-    if (e == REEL_OK) e = reel_file_write(path, text, strlen(text));
-    free(text);
+    *yaml = text_of(as_yaml, r);
+    *json = text_of(as_json, r);
+    if (!*yaml || !*json) e = REEL_FAIL(REEL_ENOMEM, "no memory for the resolved configuration");
+    if (e == REEL_OK) e = reel_join(path, sizeof path, r->cfg->training.checkpoint.output_dir, "config.yaml");
+    if (e == REEL_OK) e = reel_file_write(path, *yaml, strlen(*yaml));
+    if (e == REEL_OK) return REEL_OK;
+    free(*yaml);
+    free(*json);
     return e;
 }
 
@@ -62,9 +68,9 @@ static int comes_back(struct reel_run *r, const char *prefix, const char *dir)
     if (have == REEL_IO_ALL) return 1;
     if (r->world->rank) return 0;
     if (have == REEL_IO_NONE)
-        fprintf(stderr, "reel: %s was made without %s, which starts anew\n", dir, prefix);
+        reel_note_warning(r, "%s was made without %s, which starts anew", dir, prefix);
     else
-        fprintf(stderr, "reel: %s: %s is missing or has another shape, so %s starts anew\n", dir, lacks, prefix);
+        reel_note_warning(r, "%s: %s is missing or has another shape, so %s starts anew", dir, lacks, prefix);
     return 0;
 }
 
@@ -177,6 +183,7 @@ static reel_err timed(struct reel_saver *s, reel_err e)
 
     if (s->job || s->began <= 0) return e;
     if (seconds > s->longest) s->longest = seconds;
+    if (e == REEL_OK) reel_track_note(s->track, s->last, "save", json_pack("{s:f}", "seconds", seconds));
     s->began = 0;
     return e;
 }
@@ -189,6 +196,7 @@ static reel_err save(struct reel_run *r, long step)
     struct reel_ckpt_req req = { .output_dir = c->output_dir, .step = step, .keep = (int)c->keep, .pool = r->saver->pool };
 
     REEL_TRY(finish(r->saver)); /* the copy is in use until then */
+    r->saver->track = r->track;
     r->saver->began = reel_now();
     REEL_TRY(reel_agree(r->world, collect(r, step)));
     req.set = r->saver->tree.set;
@@ -239,8 +247,8 @@ static reel_err load(struct reel_run *r, const char *dir)
         reel_tree_put(r->role[i].ps, &r->s, SAVED, s->host[i]);
         r->optim[i].k = reel_tree_k(r->role[i].ps, s->host[i], &uneven);
         if (uneven && r->world->rank == 0)
-            fprintf(stderr, "reel: %s: the parameters of the %s have different step counts; the largest, %ld, is taken\n",
-                    dir, r->role[i].role, r->optim[i].k);
+            reel_note_warning(r, "%s: the parameters of the %s have different step counts; the largest, %ld, is taken", dir,
+                              r->role[i].role, r->optim[i].k);
     }
     return reel_agree(r->world, walk(r, REEL_IO_TAKE, dir));
 }
@@ -263,6 +271,7 @@ reel_err reel_resume(struct reel_run *r)
     }
     REEL_TRY(load(r, dir));
     r->first = r->step = step;
+    reel_track_note(r->track, step, "resume", json_pack("{s:o}", "from", reel_json_text(dir)));
     return REEL_OK;
 }
 

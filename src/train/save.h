@@ -40,7 +40,8 @@ reel_err reel_load_student(struct reel_run *r, const char *from, int ema);
 /** reel_save_close - wait for what is being written and release the saver. Collective(world). */
 reel_err reel_save_close(struct reel_run *r);
 
-/** reel_write_config - the resolved configuration into <output_dir>/config.yaml. Local. REEL_EIO. */
-reel_err reel_write_config(struct reel_run *r);
+/** reel_write_config - the resolved configuration into <output_dir>/config.yaml; its text, and the same as JSON, which the
+ * caller frees. Local. REEL_EIO, REEL_ENOMEM. */
+reel_err reel_write_config(struct reel_run *r, char **yaml, char **json);
 
 #endif

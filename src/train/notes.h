@@ -1,0 +1,23 @@
+#ifndef REEL_TRAIN_NOTES_H
+#define REEL_TRAIN_NOTES_H
+
+/* What a run writes of itself into metrics.jsonl beside the numbers of its steps, for `reel report`. The notes and their
+ * fields: src/train/README.md. Rank 0 writes; what goes wrong is the next record's error (reel_track_note). */
+
+#include "train/run.h"
+
+/** reel_note_start - who starts what, and the configuration; then what the configuration's reader warned of. Local. */
+void reel_note_start(struct reel_run *r);
+/** reel_note_plan - the memory that was taken and the device, arena by arena. Local. */
+void reel_note_plan(struct reel_run *r);
+/** reel_note_ranks - who runs where; host: of every rank of the world. Local. */
+void reel_note_ranks(struct reel_run *r, const struct reel_host *host);
+/** reel_note_warning - something that a user should know when he asks why, on the terminal too. Rank 0 speaks. Local. */
+void reel_note_warning(struct reel_run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** reel_note_end - how the run ended, and the seconds of the phases over its ranks; REEL_OK: done, or r->stopped. Local. */
+void reel_note_end(struct reel_run *r, reel_err e);
+
+/** reel_json_text - a text as a JSON string; bytes that are no UTF-8 become '?'. Local. */
+json_t *reel_json_text(const char *s);
+
+#endif
