@@ -104,6 +104,20 @@ struct reel_set_sample {
 /** reel_set_create - start a set at `path`; samples are spooled beside it, one file a rank. Collective(c). */
 reel_err reel_set_create(struct reel_set_writer **w, const char *path, const struct reel_set_desc *d,
                          struct reel_comm *c);
+/* An item that was finished: its number, its samples, and the note it was closed with. */
+typedef reel_err reel_set_found(void *ctx, int64_t item, int64_t samples, const char *note);
+/**
+ * reel_set_resume - reel_set_create with a spool that outlives the run: files in the folder `dir`, which the caller
+ * removes after the commit
+ * Collective(c). What a writer of the same description, on any number of ranks, has closed there (reel_set_done) and what
+ * reads back as it was written is part of this set; anything behind that is cut off.
+ * @found  called on the rank that took the item over
+ */
+reel_err reel_set_resume(struct reel_set_writer **w, const char *path, const struct reel_set_desc *d, const char *dir,
+                         reel_set_found *found, void *ctx, struct reel_comm *c);
+/** reel_set_done - the samples added since the last call are item `item`, and all of it; the note is for who resumes.
+ * Local; errors as reel_set_add. */
+reel_err reel_set_done(struct reel_set_writer *w, int64_t item, const char *note);
 /** reel_set_add - append one sample. Local; an error is also kept for the commit. REEL_EIO, REEL_EDATA. */
 reel_err reel_set_add(struct reel_set_writer *w, const struct reel_set_sample *s);
 /**

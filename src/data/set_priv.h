@@ -31,6 +31,40 @@ struct reel_set {
     unsigned char *raw; /* bytes of one sample's latent or text as stored */
 };
 
+/* ---- writing ---- */
+
+enum { REEL_SET_STRINGS = 3 }; /* id, caption, file_name */
+
+struct reel_record { /* what is kept in memory of a spooled sample */
+    int64_t key, at; /* at: where its bytes begin in the spool: latent, text, strings */
+    int32_t rows, width, height, frames, len[REEL_SET_STRINGS], spool;
+    double fps, duration;
+    uint32_t crc[REEL_NCRC], zero; /* zero: no gap in a struct that is written as it is */
+};
+struct reel_spool { char path[1064]; int fd; };
+
+struct reel_set_writer {
+    struct reel_set_info f;
+    struct reel_comm *c;
+    char path[1024], tmp[1040];
+    struct reel_spool *spool; /* [0] takes new samples */
+    int n_spools, kept;       /* kept: the files are not ours to remove */
+    int64_t spooled;          /* bytes of the first */
+    struct reel_record *r;
+    int64_t n, room;
+    int32_t unclosed;         /* samples since the last item */
+    int max_len[REEL_SET_STRINGS];
+    void *raw; /* grows to the largest piece of a sample */
+    size_t raw_room;
+    float *negative, *empty;
+    int negative_rows, empty_rows;
+    char *negative_prompt;
+    reel_err health;
+};
+
+reel_err reel_set_need_(struct reel_set_writer *w, size_t bytes); /* room in w->raw. Local. REEL_ENOMEM */
+void reel_set_writer_free_(struct reel_set_writer *w);
+
 /** reel_set_load_ - tables of one file, through HDF5. Local. */
 reel_err reel_set_load_(struct reel_set_part *p, const char *path);
 void reel_set_part_free_(struct reel_set_part *p);

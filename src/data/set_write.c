@@ -1,209 +1,23 @@
-/* Writing a set. While samples come in nobody knows how many there will be, so each rank spools its
- * own to a file beside the target. The commit exchanges keys and counts, all ranks create the file
- * together, and each writes its samples into their places: disjoint hyperslabs, no rank in the bytes. */
+/* Committing a set. While samples come in nobody knows how many there will be, so each rank spools its
+ * own to a file beside the target (set_spool.c). The commit exchanges keys and counts, all ranks create
+ * the file together, and each writes its samples into their places: disjoint hyperslabs, no rank in the
+ * bytes. */
 #include "data/set_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <hdf5.h>
 #include <libgen.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/crc.h"
 #include "base/file.h"
-#include "tensor/half.h"
 
-enum { S_ID, S_CAPTION, S_FILE, N_STR };
-static const char *const str_name[N_STR] = { "/meta/id", "/meta/caption", "/meta/file_name" };
+static const char *const str_name[REEL_SET_STRINGS] = { "/meta/id", "/meta/caption", "/meta/file_name" };
 
-struct record { /* what is kept in memory of a spooled sample */
-    int64_t key, at; /* at: where its bytes begin in the spool: latent, text, strings */
-    int32_t rows, width, height, frames;
-    double fps, duration;
-    uint32_t crc[REEL_NCRC];
-    int32_t len[N_STR];
-};
 struct placed { int64_t key; int32_t rank, rows; uint32_t crc[REEL_NCRC]; }; /* of all ranks, sorted */
-
-struct reel_set_writer {
-    struct reel_set_info f;
-    struct reel_comm *c;
-    char path[1024], tmp[1040], spool_path[1064];
-    int fd;
-    int64_t spooled;
-    struct record *r;
-    int64_t n, room;
-    int max_len[N_STR];
-    void *raw; /* grows to the largest piece of a sample */
-    size_t raw_room;
-    float *negative, *empty;
-    int negative_rows, empty_rows;
-    char *negative_prompt;
-    reel_err health;
-};
-
-/* ---- start --------------------------------------------------------------------------------- */
-
-static reel_err copy_rows(float **dst, int *rows, const float *src, int n, int have, int dim)
-{
-    *rows = n;
-    if (!have) return REEL_OK;
-    *dst = calloc((size_t)n * (size_t)dim + 1, sizeof **dst);
-    if (!*dst) return REEL_FAIL(REEL_ENOMEM, "no memory for a prompt");
-    if (n) memcpy(*dst, src, (size_t)n * (size_t)dim * sizeof **dst);
-    return REEL_OK;
-}
-
-static void put_str(char *dst, size_t room, const char *s) { snprintf(dst, room, "%s", s ? s : ""); }
-
-static reel_err writer_init(struct reel_set_writer *w, const char *path, const struct reel_set_desc *d, struct reel_comm *c)
-{
-    struct reel_set_info *f = &w->f;
-
-    REEL_BUG_IF(d->channels > REEL_SET_CHANNELS, "%d channels", d->channels);
-    REEL_BUG_IF(d->states > REEL_SET_STATES || (d->recipe && strlen(d->recipe) >= REEL_SET_RECIPE), "%d states", d->states);
-    w->c = c;
-    if (snprintf(w->path, sizeof w->path, "%s", path) >= (int)sizeof w->path)
-        return REEL_FAIL(REEL_EIO, "%s: the name is too long", path);
-    snprintf(w->tmp, sizeof w->tmp, "%s.tmp", path);
-    snprintf(w->spool_path, sizeof w->spool_path, "%s.spool.%d", path, c->rank);
-    f->channels = d->channels, f->frames = d->frames, f->height = d->height, f->width = d->width;
-    f->text_dim = d->text_dim, f->pad_to = d->pad_to, f->dtype = d->dtype;
-    f->pix_height = d->pix_height, f->pix_width = d->pix_width, f->pix_frames = d->pix_frames, f->fps = d->fps;
-    memcpy(f->down, d->down, sizeof f->down);
-    for (int i = 0; i < d->channels; i++) f->mean[i] = d->mean[i], f->std[i] = d->std[i];
-    put_str(f->kind, sizeof f->kind, d->kind);
-    put_str(f->family, sizeof f->family, d->family);
-    put_str(f->vae, sizeof f->vae, d->vae);
-    put_str(f->text_encoder, sizeof f->text_encoder, d->text_encoder);
-    put_str(f->tokenizer, sizeof f->tokenizer, d->tokenizer);
-    put_str(f->source, sizeof f->source, d->source);
-    f->states = d->states;
-    for (int i = 0; i < d->states; i++) f->state_t[i] = d->state_t[i];
-    put_str(f->recipe, sizeof f->recipe, d->recipe);
-    REEL_TRY(copy_rows(&w->negative, &w->negative_rows, d->negative, d->negative_rows, d->have_negative, d->text_dim));
-    REEL_TRY(copy_rows(&w->empty, &w->empty_rows, d->empty, d->empty_rows, d->have_empty, d->text_dim));
-    w->negative_prompt = strdup(d->negative_prompt ? d->negative_prompt : "");
-    w->fd = open(w->spool_path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (w->fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot create: %m", w->spool_path);
-    return w->negative_prompt ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a prompt");
-}
-
-static void writer_free(struct reel_set_writer *w)
-{
-    if (!w) return;
-    if (w->fd >= 0) close(w->fd), unlink(w->spool_path);
-    free(w->r);
-    free(w->raw);
-    free(w->negative);
-    free(w->empty);
-    free(w->negative_prompt);
-    free(w);
-}
-
-reel_err reel_set_create(struct reel_set_writer **out, const char *path, const struct reel_set_desc *d, struct reel_comm *c)
-{
-    struct reel_set_writer *w = calloc(1, sizeof *w);
-    reel_err e;
-
-    if (w) w->fd = -1;
-    e = reel_agree(c, w ? writer_init(w, path, d, c) : REEL_FAIL(REEL_ENOMEM, "no memory for a set"));
-    if (e) writer_free(w);
-    *out = e ? NULL : w;
-    return e;
-}
-
-/* ---- one sample ---------------------------------------------------------------------------- */
-
-static reel_err need(struct reel_set_writer *w, size_t bytes)
-{
-    void *p;
-
-    if (bytes <= w->raw_room) return REEL_OK;
-    if (!(p = realloc(w->raw, bytes))) return REEL_FAIL(REEL_ENOMEM, "no memory for a sample of %zu bytes", bytes);
-    w->raw = p;
-    w->raw_room = bytes;
-    return REEL_OK;
-}
-
-static reel_err spool(struct reel_set_writer *w, const void *p, size_t bytes)
-{
-    REEL_TRY(reel_write(w->fd, p, bytes, w->spool_path));
-    w->spooled += (int64_t)bytes;
-    return REEL_OK;
-}
-
-/* store floats in the set's dtype; their checksum is that of the stored bytes */
-static reel_err spool_floats(struct reel_set_writer *w, const float *x, size_t n, uint32_t *crc)
-{
-    size_t bytes = n * reel_dtype_size(w->f.dtype);
-
-    REEL_TRY(need(w, bytes + 1));
-    if (w->f.dtype == REEL_F32) {
-        if (n) memcpy(w->raw, x, bytes);
-    } else
-        for (size_t i = 0; i < n; i++) ((uint16_t *)w->raw)[i] = reel_f32_bf16(x[i]);
-    *crc = reel_crc32c(0, w->raw, bytes);
-    return spool(w, w->raw, bytes);
-}
-
-static uint32_t meta_crc(const struct record *r, const char *const s[N_STR])
-{
-    uint32_t crc = 0;
-    int32_t dims[3] = { r->width, r->height, r->frames };
-    double num[2] = { r->fps, r->duration };
-
-    for (int i = 0; i < N_STR; i++) crc = reel_crc32c(crc, s[i], (size_t)r->len[i]);
-    crc = reel_crc32c(crc, dims, sizeof dims);
-    return reel_crc32c(crc, num, sizeof num);
-}
-
-static reel_err all_finite(const char *what, const struct reel_set_sample *s, const float *x, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            return REEL_FAIL(REEL_EDATA, "sample %lld (%s): %s hold a non-finite number at element %zu", (long long)s->key,
-                             s->id ? s->id : "", what, i);
-    return REEL_OK;
-}
-
-static reel_err add(struct reel_set_writer *w, const struct reel_set_sample *s)
-{
-    const char *const str[N_STR] = { s->id ? s->id : "", s->caption ? s->caption : "", s->file_name ? s->file_name : "" };
-    size_t nl = (size_t)w->f.channels * (size_t)w->f.frames * (size_t)w->f.height * (size_t)w->f.width;
-    size_t nt = (size_t)s->rows * (size_t)w->f.text_dim;
-    struct record r = { .key = s->key, .at = w->spooled, .rows = s->rows, .width = s->width, .height = s->height,
-                        .frames = s->frames, .fps = s->fps, .duration = s->duration };
-
-    if (w->n == w->room) {
-        int64_t room = w->room ? 2 * w->room : 256;
-        void *p = realloc(w->r, (size_t)room * sizeof *w->r);
-        if (!p) return REEL_FAIL(REEL_ENOMEM, "no memory for %lld samples", (long long)room);
-        w->r = p;
-        w->room = room;
-    }
-    REEL_TRY(all_finite("latents", s, s->latent, nl));
-    REEL_TRY(all_finite("text vectors", s, s->text, nt));
-    REEL_TRY(spool_floats(w, s->latent, nl, &r.crc[REEL_CRC_LATENT]));
-    REEL_TRY(spool_floats(w, s->text, nt, &r.crc[REEL_CRC_TEXT]));
-    for (int i = 0; i < N_STR; i++) {
-        r.len[i] = (int32_t)strlen(str[i]);
-        if (r.len[i] > w->max_len[i]) w->max_len[i] = r.len[i];
-        REEL_TRY(spool(w, str[i], (size_t)r.len[i]));
-    }
-    r.crc[REEL_CRC_META] = meta_crc(&r, str);
-    w->r[w->n++] = r;
-    return REEL_OK;
-}
-
-reel_err reel_set_add(struct reel_set_writer *w, const struct reel_set_sample *s)
-{
-    if (!w->health) w->health = add(w, s);
-    return w->health;
-}
 
 /* ---- commit: the file ---------------------------------------------------------------------- */
 
@@ -278,7 +92,7 @@ static void put(struct out *o, hid_t d, hid_t type, int64_t at, int64_t n, const
     H5Sclose(fs);
 }
 
-struct columns { hid_t latent, text, offset, crc, str[N_STR], dims[3], num[2], str_type[N_STR]; };
+struct columns { hid_t latent, text, offset, crc, str[REEL_SET_STRINGS], dims[3], num[2], str_type[REEL_SET_STRINGS]; };
 static const char *const dims_name[3] = { "/meta/width", "/meta/height", "/meta/num_frames_src" };
 static const char *const num_name[2] = { "/meta/fps", "/meta/duration" };
 
@@ -340,7 +154,7 @@ static void make_meta(struct out *o, hsize_t n, const int *len, struct columns *
 {
     hid_t g = group(o, "/meta");
 
-    for (int i = 0; i < N_STR; i++) {
+    for (int i = 0; i < REEL_SET_STRINGS; i++) {
         k->str_type[i] = str_type((size_t)len[i]);
         k->str[i] = dataset(o, str_name[i], k->str_type[i], 1, &n);
     }
@@ -371,17 +185,17 @@ struct plan {
     struct placed *all; /* [n] sorted by key */
     int64_t n, *offset; /* [n+1] */
     uint32_t (*crc)[REEL_NCRC];
-    int len[N_STR];
+    int len[REEL_SET_STRINGS];
 };
 
-static int by_key(const void *a, const void *b) /* of struct record and struct placed: the key comes first */
+static int by_key(const void *a, const void *b) /* of struct reel_record and struct placed: the key comes first */
 {
     int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
 
     return (x > y) - (x < y);
 }
 
-struct counts { int64_t n; int32_t len[N_STR]; };
+struct counts { int64_t n; int32_t len[REEL_SET_STRINGS]; };
 
 static void fill_placed(struct reel_set_writer *w, struct placed *v)
 {
@@ -408,7 +222,7 @@ static reel_err exchange(struct reel_set_writer *w, struct plan *p)
     for (int r = 0; r < c->size; r++) {
         p->n += every[r].n;
         if (every[r].n > most) most = every[r].n;
-        for (int i = 0; i < N_STR; i++)
+        for (int i = 0; i < REEL_SET_STRINGS; i++)
             if (every[r].len[i] > p->len[i]) p->len[i] = every[r].len[i];
     }
     send = calloc((size_t)most, sizeof *send);
@@ -445,13 +259,13 @@ static reel_err make_plan(struct reel_set_writer *w, struct plan *p) /* Symmetri
 }
 
 static reel_err put_strings(struct reel_set_writer *w, struct out *o, const struct plan *p, const struct columns *k,
-                            const struct record *r, int64_t i, int64_t at)
+                            const struct reel_record *r, int64_t i, int64_t at)
 {
-    for (int s = 0; s < N_STR; s++) {
+    for (int s = 0; s < REEL_SET_STRINGS; s++) {
         size_t len = p->len[s] ? (size_t)p->len[s] : 1;
-        REEL_TRY(need(w, len));
+        REEL_TRY(reel_set_need_(w, len));
         memset(w->raw, 0, len);
-        REEL_TRY(reel_pread(w->fd, w->raw, (size_t)r->len[s], (uint64_t)at, w->spool_path));
+        REEL_TRY(reel_pread(w->spool[r->spool].fd, w->raw, (size_t)r->len[s], (uint64_t)at, w->spool[r->spool].path));
         put(o, k->str[s], k->str_type[s], i, 1, w->raw);
         at += r->len[s];
     }
@@ -459,14 +273,14 @@ static reel_err put_strings(struct reel_set_writer *w, struct out *o, const stru
 }
 
 static reel_err put_sample(struct reel_set_writer *w, struct out *o, const struct plan *p, const struct columns *k,
-                           const struct record *r, int64_t i, hid_t type)
+                           const struct reel_record *r, int64_t i, hid_t type)
 {
     size_t latent = reel_set_latent_bytes_(&w->f), text = (size_t)r->rows * reel_set_row_bytes_(&w->f);
     const int32_t dims[3] = { r->width, r->height, r->frames };
     const double num[2] = { r->fps, r->duration };
 
-    REEL_TRY(need(w, latent + text + 1));
-    REEL_TRY(reel_pread(w->fd, w->raw, latent + text, (uint64_t)r->at, w->spool_path));
+    REEL_TRY(reel_set_need_(w, latent + text + 1));
+    REEL_TRY(reel_pread(w->spool[r->spool].fd, w->raw, latent + text, (uint64_t)r->at, w->spool[r->spool].path));
     if (latent) put(o, k->latent, type, i, 1, w->raw);
     put(o, k->text, type, p->offset[i], r->rows, (char *)w->raw + latent);
     for (int j = 0; j < 3; j++) put(o, k->dims[j], H5T_STD_I32LE, i, 1, &dims[j]);
@@ -476,7 +290,7 @@ static reel_err put_sample(struct reel_set_writer *w, struct out *o, const struc
 
 static reel_err put_samples(struct reel_set_writer *w, struct out *o, const struct plan *p, const struct columns *k, hid_t type)
 {
-    const struct record *r = w->r; /* sorted like p->all, so this rank's come in order */
+    const struct reel_record *r = w->r; /* sorted like p->all, so this rank's come in order */
 
     for (int64_t i = 0; i < p->n && !o->bad; i++)
         if (p->all[i].rank == w->c->rank) REEL_TRY(put_sample(w, o, p, k, r++, i, type));
@@ -511,7 +325,7 @@ static reel_err write_file(struct reel_set_writer *w, struct out *o, const struc
     e = put_samples(w, o, p, &k, type);
     if (k.latent >= 0) H5Dclose(k.latent);
     H5Dclose(k.text), H5Dclose(k.offset), H5Dclose(k.crc);
-    for (int i = 0; i < N_STR; i++) H5Dclose(k.str[i]), H5Tclose(k.str_type[i]);
+    for (int i = 0; i < REEL_SET_STRINGS; i++) H5Dclose(k.str[i]), H5Tclose(k.str_type[i]);
     for (int i = 0; i < 3; i++) H5Dclose(k.dims[i]);
     for (int i = 0; i < 2; i++) H5Dclose(k.num[i]);
     return e;
@@ -591,6 +405,6 @@ reel_err reel_set_commit(struct reel_set_writer *w, reel_err mine, int64_t *n)
     }
     if (n) *n = p.n;
     free(p.all), free(p.offset), free(p.crc);
-    writer_free(w);
+    reel_set_writer_free_(w);
     return e;
 }
