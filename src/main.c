@@ -150,7 +150,23 @@ static reel_err do_check(struct program *p)
     return is_checkpoint ? reel_ckpt_check(path, stdout, &p->world) : reel_set_check(path, &p->world);
 }
 
-static reel_err do_preprocess(struct program *p) { return reel_preprocess(p->cli.flags, &p->world); }
+static reel_err do_preprocess(struct program *p)
+{
+    const struct reel_preprocess_args *a = p->cli.flags;
+    struct reel_arena scratch = { .name = "scratch" };
+    struct reel_stream s = { 0 };
+    struct reel_backend *be;
+    struct reel_encode_opts enc = { .model = a->model, .dtype = a->encode_dtype ? REEL_BF16 : REEL_F32, .s = &s, .comm = &p->world,
+                                    .tile = (int)a->tile, .hf = reel_model_source(NULL, &p->env).env };
+    reel_err e;
+
+    if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc);
+    REEL_TRY(reel_device_open(&be, (enum reel_device)a->device, (int)a->threads, &p->env, a->quiet, &p->world));
+    reel_stream_init(&s, be, 0, &scratch);
+    e = reel_preprocess(a, &enc);
+    reel_backend_close(be);
+    return e;
+}
 
 /* What the role's model says that other programs call its parameters. Collective. */
 static reel_err find_naming(struct program *p, const struct reel_naming **out)

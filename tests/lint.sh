@@ -22,8 +22,9 @@ models     nn
 methods    models data config
 optim      methods
 encode     ckpt media
+preprocess data encode config
 callbacks  methods media ckpt track encode
-train      base config tensor kernels be comm data media nn ckpt encode track models methods optim callbacks
+train      base config tensor kernels be comm data media nn ckpt encode preprocess track models methods optim callbacks
 '
 
 # The directories that make up the program, in the layout of the table above.

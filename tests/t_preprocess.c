@@ -5,13 +5,13 @@
 #include <zlib.h>
 
 #include "data/demo_set.h"
-#include "data/preprocess.h"
 #include "data_util.h"
 #include "film.h"
 #include "media/dct.h"
 #include "media/fit.h"
 #include "media/picture.h"
 #include "media/text.h"
+#include "preprocess/preprocess.h"
 #include "train/cli.h"
 
 static struct reel_comm world, self = { .mpi = MPI_COMM_SELF, .size = 1, .name = "self" };
@@ -21,10 +21,11 @@ static char test[32];
 /* as the program does it: `reel preprocess --output ...` */
 static reel_err command(struct reel_comm *c, int argc, char **argv)
 {
+    struct reel_encode_opts builtin = { .comm = c };
     struct reel_cli cli = { 0 };
     reel_err e = reel_cli_parse(&cli, reel_commands, argc, argv);
 
-    if (!e) e = reel_preprocess(cli.flags, c);
+    if (!e) e = reel_preprocess(cli.flags, &builtin);
     reel_cli_free(&cli);
     return e;
 }

@@ -20,18 +20,15 @@ reel_err reel_parent_folders(const char *path, struct reel_comm *c)
     return reel_agree(c, e);
 }
 
-reel_err reel_builtin_desc(struct reel_set_desc *d, int height, int width, int frames, double fps, reel_dtype dtype)
+reel_err reel_clip_desc(struct reel_set_desc *d, const struct reel_family *f, int height, int width, int frames, double fps, reel_dtype dtype)
 {
-    const struct reel_family *f = &reel_family_dct;
-
-    if (height < 16 || width < 16 || height % 8 || width % 8)
-        return REEL_FAIL(REEL_ECONFIG, "clips of %d x %d pixels: height and width must be multiples of 8, at least 16", height, width);
+    if (height < 16 || width < 16 || height % f->down[1] || width % f->down[2])
+        return REEL_FAIL(REEL_ECONFIG, "clips of %d x %d pixels: height and width must be multiples of %d, at least 16", height, width, f->down[1]);
     if (!reel_dct_frames(frames))
         return REEL_FAIL(REEL_ECONFIG, "clips of %d frames: must be 4k+1; %d and %d are", frames, frames < 1 ? 1 : (frames - 1) / 4 * 4 + 1,
                          frames < 1 ? 5 : (frames - 1) / 4 * 4 + 5);
-    *d = (struct reel_set_desc){ .kind = "t2v", .channels = f->channels, .frames = reel_dct_frames(frames), .height = height / 8,
-        .width = width / 8, .text_dim = REEL_TEXT_DIM, .pad_to = REEL_TEXT_ROWS, .dtype = dtype, .mean = f->mean, .std = f->std,
-        .family = f->name, .vae = REEL_DCT_ID, .text_encoder = REEL_TEXT_ID, .tokenizer = REEL_TEXT_TOKENIZER, .pix_height = height,
+    *d = (struct reel_set_desc){ .kind = "t2v", .channels = f->channels, .frames = reel_dct_frames(frames), .height = height / f->down[1],
+        .width = width / f->down[2], .dtype = dtype, .mean = f->mean, .std = f->std, .family = f->name, .pix_height = height,
         .pix_width = width, .pix_frames = frames, .fps = fps, .have_negative = 1, .have_empty = 1 };
     memcpy(d->down, f->down, sizeof d->down);
     return REEL_OK;
@@ -62,7 +59,9 @@ reel_err reel_set_make_demo(const struct reel_demo_args *a, struct reel_comm *c)
     float *latent;
     reel_err e;
 
-    REEL_TRY(reel_builtin_desc(&d, a->height, a->width, a->frames, REEL_DEMO_FPS, REEL_F32));
+    REEL_TRY(reel_clip_desc(&d, &reel_family_dct, a->height, a->width, a->frames, REEL_DEMO_FPS, REEL_F32));
+    d.text_dim = REEL_TEXT_DIM, d.pad_to = REEL_TEXT_ROWS;
+    d.vae = REEL_DCT_ID, d.text_encoder = REEL_TEXT_ID, d.tokenizer = REEL_TEXT_TOKENIZER;
     if (a->clips < 1 || a->clips > REEL_CLIP_HELD_OUT)
         return REEL_FAIL(REEL_ECONFIG, "%lld built-in clips: 1 to %d are possible", (long long)a->clips, REEL_CLIP_HELD_OUT);
     snprintf(source, sizeof source, "built-in clips, seed %llu", (unsigned long long)a->seed);

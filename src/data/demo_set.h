@@ -3,6 +3,7 @@
 
 #include "comm/comm.h"
 #include "data/set.h"
+#include "media/family.h"
 
 struct reel_demo_args {
     const char *path;
@@ -20,9 +21,8 @@ struct reel_demo_args {
  */
 reel_err reel_set_make_demo(const struct reel_demo_args *a, struct reel_comm *c);
 
-/** reel_builtin_desc - what a set in the built-in codec and text says of itself. Local; judges the sizes.
- * REEL_ECONFIG. */
-reel_err reel_builtin_desc(struct reel_set_desc *d, int height, int width, int frames, double fps, reel_dtype dtype);
+/** reel_clip_desc - what a set of clips says of itself, encoders and source apart. Local; judges the sizes. REEL_ECONFIG. */
+reel_err reel_clip_desc(struct reel_set_desc *d, const struct reel_family *f, int height, int width, int frames, double fps, reel_dtype dtype);
 
 /** reel_parent_folders - make the folders above `path` on rank 0. Collective(c). REEL_EIO. */
 reel_err reel_parent_folders(const char *path, struct reel_comm *c);

@@ -1,7 +1,7 @@
 #ifndef REEL_TRAIN_COMMANDS_H
 #define REEL_TRAIN_COMMANDS_H
 
-#include "data/preprocess.h"
+#include "preprocess/preprocess.h"
 #include "train/cli.h"
 #include "train/fit.h"
 #include "train/generate.h"
