@@ -68,7 +68,7 @@ layouts() {
 }
 
 tests() {
-    for t in ln rms_rope gate elem latent distill sum draws adamw linear attn vsa; do
+    for t in ln rms_rope gate elem latent distill sum draws adamw linear attn vsa rel; do
         test_in "eager" tests/t_op_$t
     done
     test_in "eager lazy random:1 random:2" tests/t_device

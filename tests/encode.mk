@@ -1,3 +1,8 @@
 check_PROGRAMS += tests/t_encode tests/t_encode_np2
 tests_t_encode_SOURCES = tests/t_encode.c
 tests_t_encode_np2_SOURCES = tests/t_encode.c
+
+# words
+EXTRA_DIST += tests/golden/umt5
+check_PROGRAMS += tests/t_tokenizer
+tests_t_tokenizer_SOURCES = tests/t_tokenizer.c tests/golden_umt5.c tests/golden.h tests/golden_util.c

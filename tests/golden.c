@@ -24,7 +24,7 @@ static const struct { const char *kind; golden_fn *run; } kinds[] = { /* run NUL
     { "dcp", golden_dcp },
     { "wan-causal", golden_wan_causal },
     { "vsa", golden_vsa },
-    { "umt5", NULL },
+    { "umt5", golden_umt5 },
     { "wan-vae", NULL },
     { "lora", golden_lora },
 };

@@ -71,10 +71,13 @@ double golden_json_number(const char *path, const char *a, const char *b, const 
 int golden_sampler(struct golden *g, const struct reel_st *st, const struct reel_st_entry *e);
 int golden_few_step(struct golden *g, const struct reel_st *st, const struct reel_st_entry *e);
 
+/** golden_umt5_tokenizers - the part of golden/umt5 that needs no encoder: three lines. */
+void golden_umt5_tokenizers(struct golden *g, const char *dir);
+
 #define GOLDEN_LATER 2 /* what a kind's function returns for a folder that is for a later version */
 
 typedef int golden_fn(struct golden *g, const char *dir); /* 0: ran; GOLDEN_LATER; else could not */
 golden_fn golden_method, golden_wan_dit, golden_wan_dit_filled, golden_wan_causal, golden_draws, golden_schedules, golden_schedulers,
-    golden_adamw, golden_hf_layout, golden_media, golden_demo, golden_dcp, golden_vsa, golden_lora;
+    golden_adamw, golden_hf_layout, golden_media, golden_demo, golden_dcp, golden_vsa, golden_lora, golden_umt5;
 
 #endif

@@ -21,6 +21,7 @@ struct job {
     struct reel_attn a; /* of sample 0, head 0 */
     const struct reel_cpu_isa *isa;
     int64_t b, heads, tile, tiles; /* queries (forward) or keys (backward) of a task, tasks per head */
+    int64_t rel_ld;                /* from head to head of a.rel */
     int64_t runs, run_tok;         /* queries of a sample are cut into these, each a pair of its own */
     float *mem;                    /* per worker */
     size_t mem_floats;
@@ -56,7 +57,8 @@ static struct reel_attn pair(const struct job *j, int64_t i)
     a.dq = at(a.dq, q, a.dt);
     a.dk = at(a.dk, dk, a.dkv_dt);
     a.dv = at(a.dv, dk, a.dkv_dt);
-    a.lse += row;
+    if (a.lse) a.lse += row;
+    if (a.rel) a.rel += head * j->rel_ld;
     a.delta = j->delta ? j->delta + row : NULL;
     a.sq = least(j->run_tok, a.sq - q0);
     return a;
@@ -113,6 +115,24 @@ size_t reel_cpu_attn_fwd_tmp(struct reel_stream *s, int dt, int64_t b, int64_t s
     (void)dt;
     plan_fwd(&j, threads);
     return (size_t)threads * j.mem_floats * sizeof(float);
+}
+
+void reel_cpu_attn_rel_fwd(struct reel_stream *s, int dt, void *o, const void *q, const void *k, const void *v,
+                           const float *rel, int64_t most, int64_t n, int heads, int64_t hd, void *tmp)
+{
+    struct job j = new_job(1, n, n, heads, hd);
+
+    j.a.dt = dt;
+    j.a.q = q, j.a.k = k, j.a.v = v, j.a.o = o;
+    j.a.rel = rel + most - 1, j.rel_ld = 2 * most - 1;
+    plan_fwd(&j, reel_pool_threads(s->pool));
+    j.mem = tmp;
+    reel_pool_run(s->pool, heads * j.tiles, fwd_task, &j);
+}
+
+size_t reel_cpu_attn_rel_fwd_tmp(struct reel_stream *s, int dt, int64_t n, int heads, int64_t hd)
+{
+    return reel_cpu_attn_fwd_tmp(s, dt, 1, n, n, heads, hd);
 }
 
 /* ---- backward ---- */

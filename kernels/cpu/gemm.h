@@ -72,7 +72,8 @@ struct reel_gemm {
 struct reel_attn {
     const void *q, *k, *v, *dout;
     void *o, *dq, *dk, *dv;
-    float *lse;         /* [sq] log of the row's sum of exponentials */
+    float *lse;         /* [sq] log of the row's sum of exponentials; forward: may be NULL */
+    const float *rel;   /* forward: NULL, or rel[query - key] is added to the score, which is not scaled */
     const float *delta; /* [sq] dout . o */
     int64_t sq, sk, ld, hd;
     int dt;

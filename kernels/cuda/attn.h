@@ -28,6 +28,8 @@ struct attn {
     int hd, heads, sq, sk;
     int blocks;     /* thread blocks of a head */
     float scale, c; /* 1/sqrt(hd), and the same for powers of 2 */
+    const float *rel; /* forward: NULL, or of head 0 rel[query - key], added to the score, which is not scaled */
+    int64_t rel_ld;   /* from head to head */
     /* dense */
     struct reel_mask mask;
     const int4 *sight;       /* [sq] the two ranges of keys that a query sees: lo, hi, lo, hi */
@@ -148,6 +150,12 @@ __device__ __forceinline__ int2 keys_seen(const struct attn &a, const struct own
     if (a.order) return make_int2(0, b.hi);
     int2 r = ld_vec<int2>((const int2 *)(a.sight + min(q.first + i, a.sq - 1)) + b.range);
     return make_int2(r.x - b.first, r.y - b.first);
+}
+
+/* What relative position adds to the score of two places of one sequence; of those past its end, anything. */
+__device__ __forceinline__ float rel_of(const struct attn &a, const struct place &p, int query, int key)
+{
+    return a.rel[p.head * a.rel_ld + max(min(query - key, a.sq - 1), 1 - a.sk)];
 }
 
 /* ---- which queries a block of keys meets ---- */

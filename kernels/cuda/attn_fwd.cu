@@ -74,9 +74,18 @@ template <int M, int N> __device__ __forceinline__ void rescale(float (&o)[M][N]
             for (int i = 0; i < 4; i++) o[m][n][i] *= alpha[m][i >> 1];
 }
 
+/* Half h of the accumulator's rows, which is query `i`; keys from `first` on. */
+__device__ __forceinline__ void add_rel(float (&s)[STEP / 8][4], int h, const struct attn &a, const struct place &p, int i, int first)
+{
+#pragma unroll
+    for (int n = 0; n < STEP / 8; n++)
+#pragma unroll
+        for (int j = 0; j < 2; j++) s[n][2 * h + j] += rel_of(a, p, i, first + n * 8 + (int)(threadIdx.x & 3) * 2 + j);
+}
+
 /* 4 warps of 16 M queries each. One block of keys is on its way while the other is in use; the barrier at the top says
  * both that a block is there and that the one before it is no longer read. */
-template <int D, int M> __global__ void __launch_bounds__(THREADS, 2) fwd_mma(const __grid_constant__ struct attn a)
+template <int D, int M, bool REL> __global__ void __launch_bounds__(THREADS, 2) fwd_mma(const __grid_constant__ struct attn a)
 {
     enum { ROWS = 64 * M, LD = width<D>::LD };
     DYN_SHARED(bf16, mem); /* queries [ROWS][LD], then [2 stages][keys, values][STEP][LD] */
@@ -110,6 +119,7 @@ template <int D, int M> __global__ void __launch_bounds__(THREADS, 2) fwd_mma(co
         for (int m = 0; m < M; m++) {
 #pragma unroll
             for (int h = 0; h < 2; h++) {
+                if (REL) add_rel(s[m], h, a, p, mine.first + row0 + m * 16 + (lane >> 2) + 8 * h, b.first);
                 if (!b.all) hide(s[m], h, keys_seen(a, mine, row0 + m * 16 + (lane >> 2) + 8 * h, b), -INFINITY);
                 alpha[m][h] = exponentials(s[m], h, x[m][h], a.c);
             }
@@ -129,7 +139,7 @@ template <int D, int M> __global__ void __launch_bounds__(THREADS, 2) fwd_mma(co
         for (int h = 0; h < 2; h++, i += 8) {
             x[m][h].l = quad_sum(x[m][h].l);
             mul[h] = finish(a, mine.first + i, x[m][h]);
-            if (i < mine.n && (lane & 3) == 0)
+            if (!REL && i < mine.n && (lane & 3) == 0)
                 a.lse[(int64_t)p.bh * a.sq + token(a, mine.first + i)] = x[m][h].m * a.scale + logf(x[m][h].l);
         }
         const struct result to = { (bf16 *)a.o + p.in(a, a.sq), mine.first + r, mine.n - r, NULL, 0 };
@@ -138,7 +148,7 @@ template <int D, int M> __global__ void __launch_bounds__(THREADS, 2) fwd_mma(co
 }
 
 /* The same without tensor cores: features [f0,f0+F) of the output. */
-template <class T, int F> __global__ void __launch_bounds__(256, 2) fwd_plain(const __grid_constant__ struct attn a)
+template <class T, int F, bool REL> __global__ void __launch_bounds__(256, 2) fwd_plain(const __grid_constant__ struct attn a)
 {
     SHARED(struct plain_mem<F>, m);
     const int x = threadIdx.x & 15, y = threadIdx.x >> 4, f0 = blockIdx.y * F;
@@ -160,6 +170,7 @@ template <class T, int F> __global__ void __launch_bounds__(256, 2) fwd_plain(co
             float before = top[i];
 #pragma unroll
             for (int j = 0; j < 2; j++) {
+                if (REL) s[i][j] += rel_of(a, p, mine.first + y + 16 * i, b.first + x + 16 * j);
                 if (x + 16 * j < seen.x || x + 16 * j >= seen.y) s[i][j] = -INFINITY;
                 top[i] = fmaxf(top[i], s[i][j]);
             }
@@ -180,44 +191,44 @@ template <class T, int F> __global__ void __launch_bounds__(256, 2) fwd_plain(co
         for (int h = 8; h; h /= 2) t.l += __shfl_xor_sync(FULL, t.l, h);
         float mul = finish(a, mine.first + r, t);
         plain_store<T, F>((T *)a.o + p.in(a, a.sq), o[i], mul, i, mine, f0, NULL, a);
-        if (x == 0 && r < mine.n && f0 == 0)
+        if (!REL && x == 0 && r < mine.n && f0 == 0)
             a.lse[(int64_t)p.bh * a.sq + token(a, mine.first + r)] = t.m * a.scale + logf(t.l);
     }
 }
 
-template <int D, int M> static void launch_mma(cudaStream_t s, const struct attn &a, unsigned grid)
+template <int D, int M, bool REL> static void launch_mma(cudaStream_t s, const struct attn &a, unsigned grid)
 {
     size_t bytes = (64 * M + 4 * STEP) * width<D>::LD * sizeof(bf16);
 
-    ALLOW_DYN_SHARED((fwd_mma<D, M>), bytes);
-    LAUNCH((fwd_mma<D, M>), grid, THREADS, bytes, s, a);
+    ALLOW_DYN_SHARED((fwd_mma<D, M, REL>), bytes);
+    LAUNCH((fwd_mma<D, M, REL>), grid, THREADS, bytes, s, a);
 }
 
-template <class T, int F> static void launch_plain(cudaStream_t s, const struct attn &a, unsigned grid)
+template <class T, int F, bool REL> static void launch_plain(cudaStream_t s, const struct attn &a, unsigned grid)
 {
-    LAUNCH((fwd_plain<T, F>), dim3(grid, (unsigned)attn_up(a.hd, F) / F), 256, 0, s, a);
+    LAUNCH((fwd_plain<T, F, REL>), dim3(grid, (unsigned)attn_up(a.hd, F) / F), 256, 0, s, a);
 }
 
 /* `pairs` samples and heads of n blocks of rows: 64 rows, or 64 M on tensor cores. Two groups of 16 rows to a warp
  * share what is read of a key; tiles of sparse attention have no more than one for each. */
-template <int M> static void forward(cudaStream_t s, int dt, struct attn &a, int64_t pairs, int64_t n)
+template <int M, bool REL> static void forward(cudaStream_t s, int dt, struct attn &a, int64_t pairs, int64_t n)
 {
     int plain = dt == REEL_F32 || a.hd > 128;
 
     a.blocks = (int)(plain ? n : (n + M - 1) / M);
     unsigned grid = (unsigned)(pairs * a.blocks);
     if (dt == REEL_F32 && a.hd <= 64)
-        launch_plain<float, 64>(s, a, grid);
+        launch_plain<float, 64, REL>(s, a, grid);
     else if (dt == REEL_F32)
-        launch_plain<float, 128>(s, a, grid);
+        launch_plain<float, 128, REL>(s, a, grid);
     else if (plain)
-        launch_plain<bf16, 128>(s, a, grid);
+        launch_plain<bf16, 128, REL>(s, a, grid);
     else if (a.hd <= 32)
-        launch_mma<32, M>(s, a, grid);
+        launch_mma<32, M, REL>(s, a, grid);
     else if (a.hd <= 64)
-        launch_mma<64, M>(s, a, grid);
+        launch_mma<64, M, REL>(s, a, grid);
     else
-        launch_mma<128, M>(s, a, grid);
+        launch_mma<128, M, REL>(s, a, grid);
 }
 
 extern "C" void reel_cuda_attn_fwd(struct reel_stream *s, int dt, void *o, float *lse, const void *q, const void *k,
@@ -228,8 +239,26 @@ extern "C" void reel_cuda_attn_fwd(struct reel_stream *s, int dt, void *o, float
 
     a.q = q, a.k = k, a.v = v, a.o = o, a.lse = lse, a.mask = mask;
     reel_attn_look(reel_cuda_stream(s), &a, tmp);
-    forward<2>(reel_cuda_stream(s), dt, a, b * heads, (sq + 63) / 64);
+    forward<2, false>(reel_cuda_stream(s), dt, a, b * heads, (sq + 63) / 64);
     REEL_CUDA_LAUNCHED();
+}
+
+extern "C" void reel_cuda_attn_rel_fwd(struct reel_stream *s, int dt, void *o, const void *q, const void *k, const void *v,
+                                       const float *rel, int64_t most, int64_t n, int heads, int64_t hd, void *tmp)
+{
+    struct attn a = attn_call(n, n, heads, hd);
+
+    a.q = q, a.k = k, a.v = v, a.o = o;
+    a.rel = rel + most - 1, a.rel_ld = 2 * most - 1;
+    a.scale = 1, a.c = (float)LOG2E;
+    reel_attn_look(reel_cuda_stream(s), &a, tmp);
+    forward<1, true>(reel_cuda_stream(s), dt, a, heads, (n + 63) / 64); /* two groups of rows spill at a width of 128 */
+    REEL_CUDA_LAUNCHED();
+}
+
+extern "C" size_t reel_cuda_attn_rel_fwd_tmp(struct reel_stream *, int, int64_t n, int, int64_t)
+{
+    return reel_attn_sight_bytes(n);
 }
 
 extern "C" size_t reel_cuda_attn_fwd_tmp(struct reel_stream *, int, int64_t, int64_t sq, int64_t, int, int64_t)
@@ -245,7 +274,7 @@ extern "C" void reel_cuda_vsa_fwd(struct reel_stream *s, int dt, void *o, float 
 
     a.q = q, a.k = k, a.v = v, a.o = o, a.lse = lse;
     a.start = t.start, a.order = t.order, a.sel = sel, a.n = (int)t.n, a.topk = (int)topk;
-    forward<1>(reel_cuda_stream(s), dt, a, b * heads, t.n);
+    forward<1, false>(reel_cuda_stream(s), dt, a, b * heads, t.n);
     REEL_CUDA_LAUNCHED();
 }
 

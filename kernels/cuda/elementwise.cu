@@ -18,6 +18,7 @@ MAP_FN(silu_fwd, READ_X, reel_silu(x))
 MAP_FN(silu_bwd, READ_X | READ_Z, x *reel_silu_d(z))
 MAP_FN(gelu_fwd, READ_X, reel_gelu(x))
 MAP_FN(gelu_bwd, READ_X | READ_Z, x *reel_gelu_d(z))
+MAP_FN(geglu_fwd, READ_X | READ_Z, reel_gelu(x) *z)
 MAP_FN(add, READ_X | READ_Y, y + x)
 MAP_FN(axpby, READ_X | READ_Y, a *x + b * y)
 MAP_FN(scale, READ_Y, a *y)
@@ -30,6 +31,30 @@ static void run(const struct reel_stream *s, int dt, void *y, const void *x, con
 
     m.y = y, m.x = x, m.z = z, m.n = n, m.groups = 1, m.a = a, m.b = b;
     BY_DT(dt, map_run<DT, F>(s, m));
+}
+
+/* A row of the table is a thread block's. */
+template <int DT>
+__global__ void __launch_bounds__(MAP_THREADS) embed_kernel(void *y, const void *table, const int32_t *id, int64_t n, int64_t d, bool wide)
+{
+    constexpr int N = PER16<DT>;
+
+    for (int64_t row = blockIdx.x; row < n; row += gridDim.x)
+        for (int64_t i = (int64_t)threadIdx.x * N; i < d; i += MAP_THREADS * N) {
+            const int here = (int)min(d - i, (int64_t)N);
+            float x[N] = { 0 };
+
+            ld<DT>(x, table, id[row] * d + i, here, wide);
+            st<DT>(y, row * d + i, here, x, wide);
+        }
+}
+
+template <int DT>
+static void embed_run(const struct reel_stream *s, void *y, const void *table, const int32_t *id, int64_t n, int64_t d)
+{
+    bool wide = aligned16(y) && aligned16(table) && d % PER16<DT> == 0;
+
+    LAUNCH((embed_kernel<DT>), dim3((unsigned)lesser(n, MAX_BLOCKS)), dim3(MAP_THREADS), 0, reel_cuda_stream(s), y, table, id, n, d, wide);
 }
 
 void reel_cuda_silu_fwd(struct reel_stream *s, int dt, void *y, const void *x, int64_t n)
@@ -47,6 +72,18 @@ void reel_cuda_silu_bwd(struct reel_stream *s, int dt, void *dx, const void *dy,
 void reel_cuda_gelu_fwd(struct reel_stream *s, int dt, void *y, const void *x, int64_t n)
 {
     run<gelu_fwd>(s, dt, y, x, NULL, n);
+    REEL_CUDA_LAUNCHED();
+}
+
+void reel_cuda_geglu_fwd(struct reel_stream *s, int dt, void *y, const void *x, const void *z, int64_t n)
+{
+    run<geglu_fwd>(s, dt, y, x, z, n);
+    REEL_CUDA_LAUNCHED();
+}
+
+void reel_cuda_embed(struct reel_stream *s, int dt, void *y, const void *table, const int32_t *id, int64_t n, int64_t d)
+{
+    BY_DT(dt, embed_run<DT>(s, y, table, id, n, d));
     REEL_CUDA_LAUNCHED();
 }
 

@@ -204,6 +204,29 @@ void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_t
     check_tmp_end(s, mark);
 }
 
+void reel_attn_rel_fwd(struct reel_stream *s, reel_tensor o, reel_tensor q, reel_tensor k, reel_tensor v, reel_tensor rel)
+{
+    int heads = rel.nd == 2 ? (int)rel.n[0] : 0;
+    int64_t d = check_last(__func__, "q", q), n = reel_numel(q) / d, hd = heads ? d / heads : 0, most = (rel.n[1] + 1) / 2;
+    char a[96], b[96];
+    size_t mark;
+    void *tmp;
+
+    REEL_BUG_IF(!heads || hd * heads != d || rel.n[1] % 2 == 0 || most < n,
+                "%s: q is %s and rel is %s, wanted [n,heads*d] and [heads,2N-1], N >= n", __func__, check_show(a, q), check_show(b, rel));
+    check_float(__func__, "q", q);
+    check_rows(s, __func__, "q", q, q.dt, n, d);
+    check_rows(s, __func__, "k", k, q.dt, n, d);
+    check_rows(s, __func__, "v", v, q.dt, n, d);
+    check_rows(s, __func__, "o", o, q.dt, n, d);
+    check(s, __func__, "rel", rel, REEL_F32, heads * rel.n[1]);
+    if (!n) return;
+    count_attention(s, 4.0 * (double)n * (double)n * (double)d);
+    tmp = check_tmp(s, __func__, s->ops->attn_rel_fwd_tmp(s, (int)q.dt, n, heads, hd), &mark);
+    if (!s->planning) s->ops->attn_rel_fwd(s, (int)q.dt, o.p, q.p, k.p, v.p, rel.p, most, n, heads, hd, tmp);
+    check_tmp_end(s, mark);
+}
+
 /* run_tok 0: dk, dv of q's type; else f32 sums of each run of queries. */
 static void attn_bwd(struct reel_stream *s, struct at z, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
                      reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k, reel_tensor v, int heads,

@@ -94,6 +94,9 @@ void reel_rms_dots(struct reel_stream *s, reel_tensor dots, reel_tensor dy, reel
  * are not read into any result. Sk of a cache is its capacity. */
 void reel_attn_fwd(struct reel_stream *s, reel_tensor o, reel_tensor lse, reel_tensor q, reel_tensor k,
                    reel_tensor v, int heads, struct reel_mask mask);
+/* The same of one sequence with relative positions instead of the scale (T5): o,q,k,v [n,D], rel f32 [heads,2N-1], N >= n;
+ * rel[head][N-1 + i-j] is added to the score of query i and key j. What n rows become does not depend on N. */
+void reel_attn_rel_fwd(struct reel_stream *s, reel_tensor o, reel_tensor q, reel_tensor k, reel_tensor v, reel_tensor rel);
 /* dq[B,Sq,D] and dk,dv[B,G,D] overwritten; dk, dv are those of key rows dk0..dk0+G-1, 0 where no query sees the key.
  * The other keys are constants. */
 void reel_attn_bwd(struct reel_stream *s, reel_tensor dq, reel_tensor dk, reel_tensor dv, reel_tensor dout,
@@ -146,6 +149,9 @@ void reel_silu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x);
 void reel_silu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor x); /* = */
 void reel_gelu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x);
 void reel_gelu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_tensor pre); /* may alias */
+void reel_geglu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor z); /* y = gelu_tanh(x) z; may alias */
+/* y[n,D] = rows id[n] (i32) of table[V,D] */
+void reel_embed(struct reel_stream *s, reel_tensor y, reel_tensor table, reel_tensor id);
 /* emb[n,freq] f32 = cos half, sin half of fl32(t[n]*w_j) */
 void reel_sinusoid(struct reel_stream *s, reel_tensor emb, reel_tensor t);
 

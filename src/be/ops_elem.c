@@ -45,6 +45,25 @@ void reel_gelu_bwd(struct reel_stream *s, reel_tensor dx, reel_tensor dy, reel_t
     if (!s->planning) s->ops->gelu_bwd(s, (int)pre.dt, dx.p, dy.p, pre.p, n);
 }
 
+void reel_geglu_fwd(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor z)
+{
+    int64_t n = check_pair(s, __func__, y, x);
+
+    check(s, __func__, "z", z, x.dt, n);
+    if (!s->planning) s->ops->geglu_fwd(s, (int)x.dt, y.p, x.p, z.p, n);
+}
+
+void reel_embed(struct reel_stream *s, reel_tensor y, reel_tensor table, reel_tensor id)
+{
+    int64_t d = check_last(__func__, "table", table), n = reel_numel(id);
+
+    check_float(__func__, "table", table);
+    check(s, __func__, "table", table, table.dt, reel_numel(table));
+    check(s, __func__, "id", id, REEL_I32, n);
+    check_rows(s, __func__, "y", y, table.dt, n, d);
+    if (!s->planning && n) s->ops->embed(s, (int)table.dt, y.p, table.p, id.p, n, d);
+}
+
 void reel_fill(struct reel_stream *s, reel_tensor y, double value)
 {
     REEL_BUG_IF(y.dt == REEL_F16, "reel_fill: f16 is a storage type of files only");
