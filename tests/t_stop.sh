@@ -12,7 +12,7 @@ run() { # run RANKS OUT [override...]
     train "$s_n" "$TMPDIR/$s_out" --training.loop.max_train_steps $steps \
         --training.checkpoint.training_state_checkpointing_steps 0 --resume-from-checkpoint latest "$@"
 }
-newest() { find "$TMPDIR/$1" -maxdepth 1 -name 'checkpoint-*' | sed 's/.*-//' | sort -n | tail -n 1; }
+newest() { find "$TMPDIR/$1" -maxdepth 1 -name 'checkpoint-*[0-9]' | sed 's/.*-//' | sort -n | tail -n 1; }
 lines() { cat "$TMPDIR/$1"/tracker/metrics.jsonl 2> /dev/null | grep -c '"step_time_sec"'; }
 
 # begin RANKS OUT [override...]: in the background; $pid is its shell. reached OUT N: N steps have been logged.
@@ -74,6 +74,26 @@ export SLURM_JOB_END_TIME
 begin 1 job --training.loop.max_train_steps 100000
 ended "so does the end of the allocation" 75
 unset SLURM_JOB_END_TIME
+
+# A validation gives way between batches of films, and is made up for after the resume.
+awk 'BEGIN { printf "["; for (i = 0; i < 64; i++) printf "\"a red circle moves slowly up\","; print "]" }' > "$TMPDIR/many.json"
+v=--callbacks.validation
+begin 2 films $v.pipeline_target wan $v.dataset_file "$TMPDIR/many.json" $v.sampling_steps [1000] $v.run_at_start false $v.every_steps 2 --training.loop.max_train_steps 3
+for _ in $(seq 600); do
+    [ ! -e "$TMPDIR/films/validation_step_2_inference_steps_1000_rank_0_video_0.mp4" ] || break
+    sleep 0.05
+done
+kill -TERM "$(ranks films | head -n 1)"
+ended "SIGTERM in a validation: ends with 75" 75
+n=$(find "$TMPDIR/films" -name '*.mp4' | wc -l)
+[ "$n" -ge 1 ] && [ "$n" -lt 64 ]
+verdict $? "before all films are made: $n of 64"
+grep -q "$n of 64 films of 1000 steps .* the others are left out, since the run ends" "$TMPDIR/films.log"
+verdict $? "which is said"
+[ -d "$TMPDIR/films/checkpoint-2" ]
+verdict $? "its step is saved"
+try "the rest" run 1 films $v.pipeline_target wan $v.dataset_file "$TMPDIR/many.json" $v.sampling_steps [2] $v.every_steps 2 --training.loop.max_train_steps 3
+same "validates that step again" 64 "$(find "$TMPDIR/films" -name 'validation_step_2_inference_steps_2_*' | wc -l)"
 
 begin 2 twice --training.loop.max_train_steps 100000 --training.checkpoint.training_state_checkpointing_steps 2
 reached twice 9

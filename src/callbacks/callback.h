@@ -41,6 +41,8 @@ struct reel_cb_run {
     struct reel_track *track; /* world rank 0's, from prepare on; NULL: nothing is logged */
     double fps;               /* pictures a second of the clips that it learns */
     const struct reel_hf_env *hf; /* where repositories are */
+    int (*ends)(void *ctx);   /* whether the run has been asked to end, so that long work gives way. Collective(world) */
+    void *ctx;
     int plan, quiet;          /* nothing is wanted but a plan; nothing is printed */
 };
 

@@ -261,7 +261,7 @@ static reel_err write_batch(struct reel_cb *c, int64_t at, long step)
 
 /* ---- reports --------------------------------------------------------------------------------- */
 
-static reel_err log_films(struct reel_cb *c, long step, double seconds)
+static reel_err log_films(struct reel_cb *c, long step, double seconds, int whole)
 {
     struct reel_validation *v = c->priv;
     int steps = v->film.sampler.steps;
@@ -278,8 +278,8 @@ static reel_err log_films(struct reel_cb *c, long step, double seconds)
         n++;
     }
     if (e == REEL_OK && !c->run->quiet)
-        printf("reel: %s at step %ld: %d of %d films of %d steps in %.1f s%s%s\n", c->name, step, n, (int)v->n, steps, seconds,
-               n ? ", the first " : "", n ? path[0] : "");
+        printf("reel: %s at step %ld: %d of %d films of %d steps in %.1f s%s%s%s\n", c->name, step, n, (int)v->n, steps, seconds,
+               n ? ", the first " : "", n ? path[0] : "", whole ? "" : "; the others are left out, since the run ends");
     snprintf(tag, sizeof tag, "%s_videos_%d_steps", c->name, steps);
     snprintf(count, sizeof count, "%s/%d_steps_video_count", c->name, steps);
     snprintf(time, sizeof time, "%s/%d_steps_duration_sec", c->name, steps);
@@ -290,7 +290,7 @@ static reel_err log_films(struct reel_cb *c, long step, double seconds)
     return e;
 }
 
-reel_err reel_val_films_run(struct reel_cb *c, long step)
+reel_err reel_val_films_run(struct reel_cb *c, long step, int *whole)
 {
     struct reel_validation *v = c->priv;
     double began = reel_comm_seconds();
@@ -298,11 +298,13 @@ reel_err reel_val_films_run(struct reel_cb *c, long step)
     memset(v->film.written, 0, (size_t)v->n * sizeof *v->film.written);
     REEL_TRY(reel_agree(c->run->world, open_codec(c)));
     for (int64_t at = 0; at < v->per_group; at += v->batch) {
+        *whole = !c->run->ends(c->run->ctx);
+        if (!*whole) break;
         sample_batch(c, at, step);
         REEL_TRY(write_batch(c, at, step));
     }
     if (v->unload_pipeline) reel_codec_close(v->film.codec), v->film.codec = NULL;
     REEL_TRY(reel_agree(c->run->world, reel_draws_status(c->method->draws)));
     reel_comm_sum_i64(c->run->world, v->film.written, (int)v->n);
-    return reel_agree(c->run->world, c->run->world->rank ? REEL_OK : log_films(c, step, reel_comm_seconds() - began));
+    return reel_agree(c->run->world, c->run->world->rank ? REEL_OK : log_films(c, step, reel_comm_seconds() - began, *whole));
 }

@@ -310,9 +310,9 @@ static reel_err run_films(struct reel_cb *c, long step)
     struct reel_validation *v = c->priv;
     int n = few(v) || !v->sampling_steps.n ? 1 : v->sampling_steps.n; /* a few-step list has one length */
 
-    for (int i = 0; i < n; i++) {
+    for (int i = 0, whole = 1; i < n && whole; i++) {
         REEL_TRY(reel_val_levels(c, v->sampling_steps.n ? v->sampling_steps.v[i] : 40));
-        REEL_TRY(reel_val_films_run(c, step));
+        REEL_TRY(reel_val_films_run(c, step, &whole));
     }
     return REEL_OK;
 }

@@ -70,8 +70,9 @@ void reel_val_films_plan(struct reel_cb *c);
 void reel_val_films_layout(struct reel_cb *c, struct reel_arena *a);
 reel_err reel_val_films_open(struct reel_cb *c);
 void reel_val_films_close(struct reel_cb *c);
-/** reel_val_films_run - every prompt with the levels that are set, written and logged. Collective(world). */
-reel_err reel_val_films_run(struct reel_cb *c, long step);
+/** reel_val_films_run - every prompt with the levels that are set, written and logged; *whole 0: the run ends, and what is left
+ * was left out. Collective(world). */
+reel_err reel_val_films_run(struct reel_cb *c, long step, int *whole);
 
 void reel_held_out_plan(struct reel_cb *c);
 void reel_held_out_layout(struct reel_cb *c, struct reel_arena *a);

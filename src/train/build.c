@@ -182,6 +182,13 @@ static double fps_of(const struct reel_run *r)
     return fps > 0 && !r->cfg->method.parity ? fps : r->cfg->pipeline.preset->fps;
 }
 
+static int ends(void *ctx)
+{
+    struct reel_run *r = ctx;
+
+    return reel_stop_near(&r->stop, r->world);
+}
+
 static reel_err make_callbacks(struct reel_run *r)
 {
     r->n_cb = r->cfg->n_callbacks;
@@ -189,7 +196,7 @@ static reel_err make_callbacks(struct reel_run *r)
     if (!r->cb) return REEL_FAIL(REEL_ENOMEM, "no memory for %d callbacks", r->n_cb);
     r->hf = reel_model_source(NULL, r->flags.env).env;
     r->cb_run = (struct reel_cb_run){ .world = r->world, .cb = r->cb, .n_cb = r->n_cb, .plan = r->flags.plan, .quiet = r->flags.quiet,
-                                      .hf = &r->hf, .fps = fps_of(r) };
+                                      .hf = &r->hf, .fps = fps_of(r), .ends = ends, .ctx = r };
     for (int i = 0; i < r->n_cb; i++) {
         const struct reel_cfg_callback *c = &r->cfg->callback[i];
         r->cb[i] = (struct reel_cb){ .ops = c->kind->ops, .name = c->name, .priv = c->priv,

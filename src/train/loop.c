@@ -170,15 +170,16 @@ reel_err reel_run_loop(struct reel_run *r)
     REEL_TRY(after_step(r, r->first));
     for (long step = r->first + 1; step <= r->last && !r->stopped; step++) {
         struct reel_step st;
-        double began = reel_now();
+        double began = reel_now(), seconds;
         REEL_TRY(reel_run_step(r, step, &st));
         REEL_TRY(reel_agree(r->world, reel_report_step(r, &st, reel_now() - began)));
         reel_profile_lap(&r->prof, REEL_PROF_OTHER);
         reel_phase("checkpoint", step);
         REEL_TRY(reel_save_due(r, step));
         reel_profile_lap(&r->prof, REEL_PROF_SAVE);
+        seconds = reel_now() - began;
         REEL_TRY(after_step(r, step));
-        REEL_TRY(obey(r, reel_now() - began));
+        REEL_TRY(obey(r, seconds));
         reel_profile_lap(&r->prof, REEL_PROF_SAVE);
     }
     REEL_TRY(reel_save_final(r));

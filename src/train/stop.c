@@ -40,14 +40,28 @@ static double margin(const struct reel_stop *s)
     return 2 * s->step + save + 1;
 }
 
+/* Asked of rank 0 alone: one clock. */
+static int wall(const struct reel_stop *s, const struct reel_comm *world)
+{
+    return world->rank == 0 && s->limit > 0 && reel_now() - s->began + margin(s) > s->limit;
+}
+
+int reel_stop_near(const struct reel_stop *s, struct reel_comm *world)
+{
+    int64_t asked = asked_end || wall(s, world);
+
+    reel_comm_sum_i64(world, &asked, 1);
+    return asked > 0;
+}
+
 int reel_stop_poll(struct reel_stop *s, struct reel_comm *world, double step, double save)
 {
-    int64_t v[3] = { asked_save, asked_end, 0 };
+    int64_t v[3] = { asked_save, asked_end };
 
     if (step > s->step) s->step = step;
     if (save > s->save) s->save = save;
     if (v[0]) asked_save = 0;
-    v[2] = world->rank == 0 && s->limit > 0 && reel_now() - s->began + margin(s) > s->limit; /* one clock */
+    v[2] = wall(s, world);
     reel_comm_sum_i64(world, v, 3);
     return (v[0] ? REEL_STOP_SAVE : 0) | (v[1] || v[2] ? REEL_STOP_END : 0) | (v[2] ? REEL_STOP_WALL : 0);
 }

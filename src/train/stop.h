@@ -31,4 +31,8 @@ void reel_stop_open(struct reel_stop *s, double max_wall, const char *end_time);
  */
 int reel_stop_poll(struct reel_stop *s, struct reel_comm *world, double step, double save);
 
+/** reel_stop_near - 1: the next poll will say END, so long work between steps should give way. Nothing is forgotten.
+ * Collective(world). */
+int reel_stop_near(const struct reel_stop *s, struct reel_comm *world);
+
 #endif
