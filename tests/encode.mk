@@ -6,3 +6,8 @@ tests_t_encode_np2_SOURCES = tests/t_encode.c
 EXTRA_DIST += tests/golden/umt5
 check_PROGRAMS += tests/t_tokenizer
 tests_t_tokenizer_SOURCES = tests/t_tokenizer.c tests/golden_umt5.c tests/golden.h tests/golden_util.c
+
+# pictures
+check_PROGRAMS += tests/t_vae
+tests_t_vae_SOURCES = tests/t_vae.c
+EXTRA_DIST += tests/oracle/vae_tiles.py

@@ -25,7 +25,7 @@ static const struct { const char *kind; golden_fn *run; } kinds[] = { /* run NUL
     { "wan-causal", golden_wan_causal },
     { "vsa", golden_vsa },
     { "umt5", golden_umt5 },
-    { "wan-vae", NULL },
+    { "wan-vae", golden_wan_vae },
     { "lora", golden_lora },
 };
 

@@ -78,6 +78,7 @@ void golden_umt5_tokenizers(struct golden *g, const char *dir);
 
 typedef int golden_fn(struct golden *g, const char *dir); /* 0: ran; GOLDEN_LATER; else could not */
 golden_fn golden_method, golden_wan_dit, golden_wan_dit_filled, golden_wan_causal, golden_draws, golden_schedules, golden_schedulers,
-    golden_adamw, golden_hf_layout, golden_media, golden_demo, golden_dcp, golden_vsa, golden_lora, golden_umt5;
+    golden_adamw, golden_hf_layout, golden_media, golden_demo, golden_dcp, golden_vsa, golden_lora, golden_umt5,
+    golden_wan_vae;
 
 #endif

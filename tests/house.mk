@@ -2,7 +2,7 @@
 # Golden folders one by one: in the build, tests/golden is the runner, and would be packed instead.
 EXTRA_DIST += tests/golden/adamw tests/golden/layout-dmd2 tests/golden/layout-self-forcing tests/golden/layout-sft \
   tests/golden/schedulers tests/golden/schedules tests/golden/sft \
-  tests/golden/lora tests/golden/sft-weighting tests/golden/vsa tests/golden/wan-causal tests/golden/wan-dit
+  tests/golden/lora tests/golden/sft-weighting tests/golden/vsa tests/golden/wan-causal tests/golden/wan-dit tests/golden/wan-vae
 # The CUDA backend: on the double, on this machine's GPUs.
 CHECK_GPU = REEL_SRC=$(abs_top_srcdir) REEL_BUILD=$(abs_top_builddir) $(SHELL) $(top_srcdir)/tests/check_gpu.sh
 check-cuda: all

@@ -4,7 +4,7 @@ noinst_PROGRAMS += tests/golden_run tests/png_diff
 tests_png_diff_SOURCES = tests/png_diff.c
 tests_golden_run_SOURCES = tests/golden.h tests/golden.c tests/golden_util.c tests/golden_method.c tests/golden_draws.c \
   tests/golden_schedules.c tests/golden_samplers.c tests/golden_adamw.c tests/golden_dcp.c tests/golden_demo.c tests/golden_media.c tests/golden_hf.c \
-  tests/golden_wan.c tests/golden_wan_causal.c tests/golden_lora.c tests/golden_umt5.c tests/golden_vsa.h tests/golden_vsa.c tests/golden_vsa_model.c tests/wan_rig.h tests/wan_rig.c
+  tests/golden_wan.c tests/golden_wan_causal.c tests/golden_lora.c tests/golden_umt5.c tests/golden_vae.c tests/golden_vsa.h tests/golden_vsa.c tests/golden_vsa_model.c tests/wan_rig.h tests/wan_rig.c
 noinst_DATA += tests/golden.stamp
 CLEANFILES += tests/golden.stamp
 tests/golden.stamp: tests/golden_run$(EXEEXT)

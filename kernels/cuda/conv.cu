@@ -1,7 +1,5 @@
-/* Convolutions: the numbers that a strip of results sums are laid out as a matrix, which is multiplied; and the norm over the
- * channels of a pixel. */
+/* Convolutions: the numbers that a strip of results sums are laid out as a matrix, which is multiplied. */
 #include "kernels/cuda/map.h"
-#include "kernels/cuda/rows.h"
 
 #define STRIP_BYTES ((int64_t)64 << 20) /* of the matrix */
 
@@ -96,49 +94,4 @@ extern "C" size_t reel_cuda_conv_fwd_tmp(struct reel_stream *s, int dt, struct r
     const int64_t rows = strip_rows(dt, g), k = reel_conv_k(g);
 
     return (plain(g) ? 0 : whole(rows * k * dt_bytes(dt))) + reel_cuda_linear_fwd_tmp(s, dt, rows, g.n, k, one_run(rows), REEL_UNCUT);
-}
-
-/* ---- rows of unit length, times sqrt(d) w ---- */
-
-struct unit {
-    void *y;
-    const void *x;
-    const float *w;
-    int64_t rows, d;
-    int silu;
-    bool wide;
-};
-
-template <int DT> __global__ void __launch_bounds__(ROW_THREADS) unit_kernel(const struct unit a, int64_t steps)
-{
-    const struct cols c = own_cols(a.d);
-    struct row_sum<1> over;
-    float w[8];
-
-    ld<REEL_F32>(w, a.w, c.i, c.n, a.wide);
-    for (int64_t k = 0; k < steps; k++) {
-        const int64_t row = step_row(steps, k), at = row * a.d + c.i;
-        const int n = row < a.rows ? c.n : 0;
-        float x[8], t[8], s[1];
-
-        ld<DT>(x, a.x, at, n, a.wide);
-#pragma unroll
-        for (int j = 0; j < 8; j++) t[j] = x[j] * x[j];
-        s[0] = sum8(t);
-        over(s);
-        s[0] = reel_unit_scale(s[0], a.d);
-#pragma unroll
-        for (int j = 0; j < 8; j++) x[j] = a.silu ? reel_silu(x[j] * s[0] * w[j]) : x[j] * s[0] * w[j];
-        st<DT>(a.y, at, n, x, a.wide);
-    }
-}
-
-extern "C" void reel_cuda_unit_fwd(struct reel_stream *s, int dt, void *y, const void *x, const float *w, int64_t rows, int64_t d, int silu)
-{
-    const struct unit a = { y, x, w, rows, d, silu, d % 8 == 0 && aligned16(x) && aligned16(y) && aligned16(w) };
-    const dim3 block = row_block(reel_ceil_div(d, 8));
-
-    if (rows < 1) return;
-    BY_DT(dt, LAUNCH((unit_kernel<DT>), dim3(row_blocks(rows, block)), block, 0, reel_cuda_stream(s), a, row_steps(rows, block)));
-    REEL_CUDA_LAUNCHED();
 }

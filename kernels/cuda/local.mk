@@ -2,10 +2,10 @@
 # Kernels; each is compiled by nvcc (.o) and, for tests, by the C++ compiler (.sim, .checked: tests/cuda.mk).
 CUDA_KERNELS =
 CUDA_KERNELS += kernels/cuda/attn_walk.cu kernels/cuda/attn_fwd.cu kernels/cuda/attn_bwd.cu kernels/cuda/vsa.cu
-CUDA_KERNELS += $(ROW_KERNELS) kernels/cuda/linear.cu
+CUDA_KERNELS += $(ROW_KERNELS) kernels/cuda/linear.cu kernels/cuda/conv.cu
 # all operators but matrix products and attention
 ROW_KERNELS = kernels/cuda/elementwise.cu kernels/cuda/tile.cu kernels/cuda/norm.cu kernels/cuda/gate.cu \
-  kernels/cuda/latent.cu kernels/cuda/distill.cu kernels/cuda/sum.cu kernels/cuda/conv.cu
+  kernels/cuda/latent.cu kernels/cuda/distill.cu kernels/cuda/sum.cu
 # its host side
 CUDA_HOST = kernels/cuda/check.c kernels/cuda/product.c kernels/cuda/copy.c kernels/cuda/coll.c kernels/cuda/device.c
 CUDA_INCLUDES = kernels/cuda/cuda.h kernels/cuda/module.h kernels/cuda/product.h

@@ -422,3 +422,48 @@ void reel_cuda_rms_rope_bwd(struct reel_stream *s, int dt, void *dx, float *dw, 
     if (dw) row_sums_run(s, sums, 1, 0, 0, pacc, dw, NULL);
     REEL_CUDA_LAUNCHED();
 }
+
+/* ---- rows of unit length, times sqrt(d) w ---- */
+
+struct unit {
+    void *y;
+    const void *x;
+    const float *w;
+    int64_t rows, d;
+    int silu;
+    bool wide;
+};
+
+template <int DT> __global__ void __launch_bounds__(ROW_THREADS) unit_kernel(const struct unit a, int64_t steps)
+{
+    const struct cols c = own_cols(a.d);
+    struct row_sum<1> over;
+    float w[8];
+
+    ld<REEL_F32>(w, a.w, c.i, c.n, a.wide);
+    for (int64_t k = 0; k < steps; k++) {
+        const int64_t row = step_row(steps, k), at = row * a.d + c.i;
+        const int n = row < a.rows ? c.n : 0;
+        float x[8], t[8], s[1];
+
+        ld<DT>(x, a.x, at, n, a.wide);
+#pragma unroll
+        for (int j = 0; j < 8; j++) t[j] = x[j] * x[j];
+        s[0] = sum8(t);
+        over(s);
+        s[0] = reel_unit_scale(s[0], a.d);
+#pragma unroll
+        for (int j = 0; j < 8; j++) x[j] = a.silu ? reel_silu(x[j] * s[0] * w[j]) : x[j] * s[0] * w[j];
+        st<DT>(a.y, at, n, x, a.wide);
+    }
+}
+
+void reel_cuda_unit_fwd(struct reel_stream *s, int dt, void *y, const void *x, const float *w, int64_t rows, int64_t d, int silu)
+{
+    const struct unit a = { y, x, w, rows, d, silu, d % 8 == 0 && aligned16(x) && aligned16(y) && aligned16(w) };
+    const dim3 block = row_block(reel_ceil_div(d, 8));
+
+    if (rows < 1) return;
+    BY_DT(dt, LAUNCH((unit_kernel<DT>), dim3(row_blocks(rows, block)), block, 0, reel_cuda_stream(s), a, row_steps(rows, block)));
+    REEL_CUDA_LAUNCHED();
+}
