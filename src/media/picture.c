@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "media/letters.h"
+
 reel_err reel_png_write(const char *path, const uint8_t *rgb, int height, int width)
 {
     png_image im = { .version = PNG_IMAGE_VERSION, .width = (png_uint_32)width, .height = (png_uint_32)height, .format = PNG_FORMAT_RGB };
@@ -40,7 +42,7 @@ reel_err reel_png_read(const char *path, uint8_t **rgb, int *height, int *width)
     return REEL_OK;
 }
 
-enum { PAD = 2, COLUMNS = 6, SHOWN = 96 };
+enum { PAD = 2, COLUMNS = 6, SHOWN = 96, LINES = 3 };
 
 void reel_grid_size(int B, int H, int W, int *height, int *width)
 {
@@ -82,16 +84,39 @@ void reel_grid_rgb(uint8_t *dst, const uint8_t *const *pic, int B, int H, int W)
     for (int b = 0; b < B; b++) place(dst, width, pic[b], b / cols * (H + pad) + pad, b % cols * (W + pad) + pad, H, W, 1);
 }
 
-reel_err reel_sheet_png(const char *path, const uint8_t *const *pic, int n, int cols, int H, int W)
+/* How captions are laid out below the pictures of a row. */
+struct strip { int scale, cols, lines, height, width; /* of letters; of the strip in pixels, of one caption */ };
+
+static struct strip strip_of(const struct reel_sheet *s, int W)
 {
-    int k = H < SHOWN ? (SHOWN + H / 2) / H : 1, rows = (n + cols - 1) / cols;
-    int height = rows * (H * k + PAD) + PAD, width = cols * (W * k + PAD) + PAD;
+    struct strip t = { .width = s->per * (W + PAD) };
+
+    if (!s->caption) return t;
+    t.scale = 1 + t.width / 900;
+    t.cols = t.width / (REEL_LETTER_WIDTH * t.scale) - 1;
+    for (int i = 0; i < s->n / s->per; i++) {
+        int lines = s->caption[i] ? reel_letters_lines(s->caption[i], t.cols) : 0;
+        if (lines > t.lines) t.lines = lines < LINES ? lines : LINES;
+    }
+    t.height = t.lines ? t.lines * REEL_LETTER_HEIGHT * t.scale + PAD : 0;
+    return t;
+}
+
+reel_err reel_sheet_png(const char *path, const struct reel_sheet *s)
+{
+    int k = s->H < SHOWN ? (SHOWN + s->H / 2) / s->H : 1, rows = (s->n + s->cols - 1) / s->cols, H = s->H * k, W = s->W * k;
+    struct strip t = strip_of(s, W);
+    int height = rows * (H + PAD + t.height) + PAD, width = s->cols * (W + PAD) + PAD;
     uint8_t *dst = calloc((size_t)height * (size_t)width, 3);
     reel_err e;
 
     if (!dst) return REEL_FAIL(REEL_ENOMEM, "%s: no memory for %d x %d pixels", path, height, width);
-    for (int i = 0; i < n; i++)
-        if (pic[i]) place(dst, width, pic[i], i / cols * (H * k + PAD) + PAD, i % cols * (W * k + PAD) + PAD, H, W, k);
+    for (int i = 0; i < s->n; i++) {
+        int top = i / s->cols * (H + PAD + t.height) + PAD, left = i % s->cols * (W + PAD) + PAD;
+        if (s->pic[i]) place(dst, width, s->pic[i], top, left, s->H, s->W, k);
+        if (t.lines && i % s->per == 0 && s->caption[i / s->per])
+            reel_letters_draw(dst, width, top + H + PAD, left, t.scale, s->caption[i / s->per], t.cols, t.lines);
+    }
     e = reel_png_write(path, dst, height, width);
     free(dst);
     return e;

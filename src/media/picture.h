@@ -21,10 +21,14 @@ void reel_grid(uint8_t *dst, const float *x, int B, int C, int H, int W);
 /** reel_grid_rgb - the same of B pictures of bytes, pic[b] [H,W,3] u8. Local. */
 void reel_grid_rgb(uint8_t *dst, const uint8_t *const *pic, int B, int H, int W);
 
-/**
- * reel_sheet_png - a contact sheet: n pictures, `cols` a row, 2 black pixels around each, small ones enlarged
- * to about 96 pixels. Local. REEL_EIO, REEL_ENOMEM. @pic in n pointers to [H,W,3] u8; NULL: left black
- */
-reel_err reel_sheet_png(const char *path, const uint8_t *const *pic, int n, int cols, int H, int W);
+struct reel_sheet {
+    const uint8_t *const *pic; /* n pictures [H,W,3] u8, NULL: left black */
+    int n, cols, H, W;         /* cols a row */
+    const char *const *caption; /* one under every `per` pictures of a row, per divides cols; NULL: none */
+    int per;
+};
+/** reel_sheet_png - a contact sheet: 2 black pixels around each picture, small ones enlarged to about 96 pixels, captions
+ * in at most three lines. Local. REEL_EIO, REEL_ENOMEM. */
+reel_err reel_sheet_png(const char *path, const struct reel_sheet *s);
 
 #endif

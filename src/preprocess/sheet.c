@@ -67,7 +67,7 @@ reel_err reel_prep_sheet(const struct reel_prep *j)
     REEL_TRY(reel_list_dir(j->dir, &names, &n));
     e = read_shown(j, names, n, of, &found);
     for (int i = 0; i < found * 2 * PICTURES; i++) pic[i] = of[i / (2 * PICTURES)] + (size_t)(i % (2 * PICTURES)) * j->frame;
-    if (!e) e = reel_sheet_png(j->sheet, pic, found * 2 * PICTURES, PICTURES, j->H, j->W);
+    if (!e) e = reel_sheet_png(j->sheet, &(struct reel_sheet){ .pic = pic, .n = found * 2 * PICTURES, .cols = PICTURES, .H = j->H, .W = j->W });
     for (int i = 0; i < found; i++) free(of[i]);
     reel_list_free(names, n);
     return e;

@@ -219,7 +219,8 @@ static reel_err write_sheet(struct reel_gen *j, const char *path)
     int n = (int)sheet_clips(j), wide = n < 4 || j->sheet_w > 200 ? 1 : 4;
 
     for (int i = 0; i < n * REEL_GEN_SHOWN; i++) pic[i] = shown(j, i / REEL_GEN_SHOWN, i % REEL_GEN_SHOWN);
-    REEL_TRY(reel_sheet_png(path, pic, n * REEL_GEN_SHOWN, wide * REEL_GEN_SHOWN, j->sheet_h, j->sheet_w));
+    REEL_TRY(reel_sheet_png(path, &(struct reel_sheet){ pic, n * REEL_GEN_SHOWN, wide * REEL_GEN_SHOWN, j->sheet_h, j->sheet_w,
+                                                        (const char *const *)j->caption, REEL_GEN_SHOWN }));
     printf("contact sheet of %d clip%s: %s\n", n, n > 1 ? "s" : "", path);
     return REEL_OK;
 }
