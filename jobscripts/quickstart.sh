@@ -2,9 +2,9 @@
 # quickstart.sh [ARGUMENT...]: set up this machine, then see everything work on two CPU ranks, without a
 # GPU, weights or a data set. Minutes. Arguments go to the main training run.
 #   1. a real film becomes latents, a small Wan transformer learns one clip of it, stops, resumes, and
-#      samples the clip from noise;
+#      samples the clip from noise into an mp4;
 #   2. the main job: the same transformer learns 4096 built-in clips of moving shapes from their
-#      captions and then draws captions that it has never seen.
+#      captions, shows films of four prompts while it does, and then draws captions that it has never seen.
 # Everything is below outputs/. Run again, it goes on where it stopped.
 set -euo pipefail
 src=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -37,7 +37,7 @@ if [ -n "$film" ]; then
     done
     # shellcheck disable=SC2086
     reel generate --config configs/sft_film.yaml $two --checkpoint latest --prompt "$caption" --steps 30 --guidance 1 \
-        --out outputs/film/sampled.png
+        --fps 5 --out outputs/film/sampled
 else
     say "no film found (package opencv-doc): going on with the built-in clips"
 fi
@@ -45,9 +45,14 @@ fi
 say "the main job: built-in clips of moving shapes, 2000 steps"
 # shellcheck disable=SC2086
 reel train --config configs/sft_demo.yaml $two --training.data.train_batch_size 16 --resume-from-checkpoint latest "$@"
-say "64 captions that it has never seen, 50 steps, guidance 2"
+say "64 captions that it has never seen, measured"
 # shellcheck disable=SC2086
 reel generate --config configs/sft_demo.yaml $two --checkpoint latest --clips 64 --steps 50 --guidance 2 \
     --out outputs/quickstart/clips.png
-say "look at outputs/quickstart/clips.png (rows of four clips, four frames each) and outputs/film/*.png;"
-say "metrics: outputs/quickstart/tracker, configuration: outputs/quickstart/config.yaml, weights: outputs/quickstart/checkpoint-2000"
+say "a film of each of the prompts in configs/prompts_demo.json; any other: reel generate --checkpoint outputs/quickstart --prompt ..."
+# shellcheck disable=SC2086
+reel generate --config configs/sft_demo.yaml $two --checkpoint latest --prompts configs/prompts_demo.json --out outputs/quickstart/films
+say "films:   $(find outputs/quickstart/films outputs/film -name '*.mp4' | sort | tr '\n' ' ')"
+say "sheets:  outputs/quickstart/films/sheet.png (a clip a row), outputs/quickstart/clips.png (four clips a row, four frames each)"
+say "while it learned: outputs/quickstart/validation_step_*.mp4; metrics: outputs/quickstart/tracker"
+say "configuration: outputs/quickstart/config.yaml, weights: outputs/quickstart/checkpoint-2000"
