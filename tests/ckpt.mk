@@ -14,3 +14,14 @@ tests_t_io_SOURCES = tests/t_io.c
 tests_t_io_np3_SOURCES = tests/t_io.c
 dist_check_SCRIPTS += tests/t_dcp_torch.sh tests/t_ckpt_fail.sh
 EXTRA_DIST += tests/oracle/dcp_torch.py tests/oracle/lora_peft.py tests/role_rig.h tests/golden/dcp tests/golden/hf-layout
+# torture: interpose.so is preloaded
+noinst_PROGRAMS += tests/torture tests/interpose.so
+tests_torture_SOURCES = tests/torture.c
+tests_interpose_so_SOURCES = tests/interpose.c
+tests_interpose_so_CFLAGS = $(AM_CFLAGS) -fPIC
+tests_interpose_so_LDFLAGS = $(REEL_LDFLAGS) -shared
+tests_interpose_so_LDADD =
+dist_check_SCRIPTS += tests/t_torture.sh
+check-torture: all
+	@REEL_TORTURE=full TEST_TIMEOUT=7200 $(MAKE) -s check TESTS=tests/t_torture.sh
+.PHONY: check-torture

@@ -68,14 +68,15 @@ static reel_err publish(const struct reel_ckpt_job *j)
     return REEL_OK;
 }
 
-/* First under a name that no resume looks at. */
-static reel_err forget(const char *path)
+/* First under a name that no resume looks at, for good: half of it must not come back after a power cut. */
+static reel_err forget(const char *dir, const char *path)
 {
     char gone[PATH_MAX + 8];
 
     snprintf(gone, sizeof gone, "%s.tmp", path);
     REEL_TRY(reel_rmtree(gone));
     if (rename(path, gone) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot remove: %s", path, strerror(errno));
+    REEL_TRY(reel_fsync_dir(dir));
     return reel_rmtree(gone);
 }
 
@@ -93,7 +94,7 @@ static reel_err prune(const struct reel_ckpt_job *j)
         if (step[i] == j->req.step) continue;
         snprintf(path, sizeof path, "%.*s/checkpoint-%ld", PATH_MAX - 64, j->req.output_dir, step[i]);
         if (kept >= j->req.keep) {
-            e = forget(path);
+            e = forget(j->req.output_dir, path);
         } else {
             kept += ckpt_complete(path) == REEL_OK;
             reel_err_clear();

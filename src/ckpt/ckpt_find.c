@@ -134,6 +134,16 @@ static reel_err judged(const char *dir, long *step)
     return step_of(dir, step);
 }
 
+/* A marker comes whole or not at all, so one that cannot be read is damaged too. */
+static reel_err marked(const char *dir)
+{
+    struct ckpt_marker m;
+
+    REEL_TRY(ckpt_marker_read(&m, dir));
+    ckpt_marker_free(&m);
+    return REEL_OK;
+}
+
 static reel_err newest(const char *output_dir, char *dir, size_t size, long *step)
 {
     long *all;
@@ -145,6 +155,8 @@ static reel_err newest(const char *output_dir, char *dir, size_t size, long *ste
     REEL_TRY(ckpt_list(output_dir, &all, &n));
     while (n-- > 0 && *step < 0 && !e) {
         snprintf(dir, size, "%s/checkpoint-%ld", output_dir, all[n]);
+        e = marked(dir);
+        if (e) break;
         if (ckpt_complete(dir) == REEL_OK) {
             e = judged(dir, step);
             break;
