@@ -106,7 +106,7 @@ fails "other layers" "4 missing, e.g. blocks.0.ffn.net.0.proj.lora_A" \
 fails "weights are no adapters" "is no part of a low-rank adapter" lora 1 x --models.student.lora.init_from "$base/transformer"
 fails "no layer" "no linear layer's name has one of these in it; there is for example blocks" \
     lora 2 x --models.student.lora.target_modules "[qkv_proj, embedder]"
-fails "a checkpoint of adapters for a run without" "is missing" train 1 "$TMPDIR/one" --resume-from-checkpoint latest
+fails "a checkpoint of adapters for a run without" "models.student.lora.enable was true, is false" train 1 "$TMPDIR/one" --resume-from-checkpoint latest
 
 py=${REEL_TORCH_PYTHON:-python3}
 if "$py" -c 'import peft, diffusers, torch.distributed.checkpoint' 2>/dev/null; then

@@ -33,6 +33,13 @@ enum {
     REEL_OPT_NULLABLE = 2, /* numbers: absent and null are "unset" (REEL_INT_UNSET, NAN), not `dflt` */
     REEL_OPT_LATER = 4,    /* checked now, no effect yet: train says "not yet" if it is set */
     REEL_OPT_ZERO = 8,     /* under parity a zero or empty value means the default */
+
+    /* What another value does to a run that is resumed. None of them: it changes results. */
+    REEL_OPT_FREE = 16,    /* nothing */
+    REEL_OPT_FIXED = 32,   /* the checkpoint does not fit any more */
+    REEL_OPT_LAYOUT = 64,  /* nothing where results are the same bits in every layout */
+    REEL_OPT_START = 128,  /* nothing for a role whose weights all come from the checkpoint */
+    REEL_OPT_EACH = 256,   /* belongs to one start of the program; not compared */
 };
 
 /* Null and an absent key mean the same: the default. */

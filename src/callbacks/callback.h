@@ -17,6 +17,7 @@ struct reel_callback_ops {
     const struct reel_opt *opts; /* keys of the section callbacks.<name> */
     size_t priv_size;            /* filled from opts before init() */
     int later;                   /* 1: keys are checked, hooks come with a later version */
+    int observes;                /* 1: training is the same with and without it */
     /* Symmetric: cross-checks of its keys when the configuration is parsed; `section` is the dotted
      * place for reel_config_fail. NULL: none */
     reel_err (*check)(const struct reel_config *cfg, const void *priv, const char *section);

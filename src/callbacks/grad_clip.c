@@ -18,7 +18,7 @@ static const struct reel_opt grad_clip_opts[] = {
     { "max_grad_norm", REEL_OPT_F64, offsetof(struct grad_clip, max_grad_norm), .dflt = 1.0,
       .help = "largest gradient norm of a role; longer gradients are scaled down to it; 0 or less: off" },
     { "log_grad_norms", REEL_OPT_BOOL, offsetof(struct grad_clip, log_grad_norms), .dflt = 1,
-      .help = "write the norm before clipping, of each role and of each of its modules, to the log" },
+      .flags = REEL_OPT_FREE, .help = "write the norm before clipping, of each role and of each of its modules, to the log" },
     { .type = REEL_OPT_END },
 };
 

@@ -364,6 +364,7 @@ const struct reel_callback_ops reel_callback_validation = {
                "fastvideo.train.callbacks.ValidationCallback",
     .opts = validation_opts,
     .priv_size = sizeof(struct reel_validation),
+    .observes = 1,
     .check = validation_check,
     .init = validation_init,
     .layout = validation_layout,

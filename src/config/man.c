@@ -127,7 +127,9 @@ void reel_doc_man(const struct reel_schema *schema, const struct reel_cmd *const
           "\\fB\\-\\-models.student.init_from\\fP \\fIX\\fP. \\fB\\-\\-callbacks.validation null\\fP takes a callback out.\n"
           ".SH CONFIGURATION\nThe file has the sections models, method, training, callbacks and pipeline. "
           "Null and an absent key mean the same: the default. An unknown key is an error that names its line, its column "
-          "and the nearest key.\n", f);
+          "and the nearest key. A run that is resumed is compared with the configuration of its checkpoint: what is free on resume "
+          "leaves results alone, what is fixed is refused, every other key that has changed is a warning with both values, in the log and in "
+          "metrics.jsonl.\n", f);
     keys(schema, f);
     fputs(".SH ENVIRONMENT\n", f);
     environment(f);

@@ -24,6 +24,7 @@ struct reel_kind {
     unsigned roles_needed, roles_optional, roles_trained; /* methods: bits of reel_role_names */
     int ready;                            /* 0: known and checked, but not in this version yet */
     int causal;                           /* models: streams frame by frame */
+    int observes;                         /* callbacks: leave no trace in weights or their state */
     /* Symmetric: cross-checks of its own keys; priv is filled. NULL: none. A callback may stand in the
      * file under any name, so its check is told its dotted place. */
     reel_err (*check)(const struct reel_config *cfg, const void *priv);

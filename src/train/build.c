@@ -10,6 +10,7 @@
 #include "comm/watch.h"
 #include "train/data.h"
 #include "train/device.h"
+#include "train/drift.h"
 #include "train/init.h"
 #include "train/lora.h"
 #include "train/notes.h"
@@ -570,6 +571,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(reel_agree(world, open_output(r)));
     if (cfg->training.checkpoint.output_dir && !flags->quiet) REEL_TRY(reel_ckpt_sweep(cfg->training.checkpoint.output_dir, world));
     REEL_TRY(reel_agree(world, open_track(r)));
+    REEL_TRY(reel_agree(world, reel_drift_log(r)));
     r->cb_run.track = r->track;
     REEL_TRY(reel_resume(r));
     if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "ckpt/io.h"
 #include "ckpt/tree.h"
+#include "train/drift.h"
 #include "train/init.h"
 #include "train/lora.h"
 #include "train/notes.h"
@@ -269,6 +270,7 @@ reel_err reel_resume(struct reel_run *r)
             printf("reel: no checkpoint below %s yet: from scratch\n", c->output_dir);
         return REEL_OK;
     }
+    REEL_TRY(reel_drift_judge(r, dir));
     REEL_TRY(load(r, dir));
     r->first = r->step = step;
     reel_track_note(r->track, step, "resume", json_pack("{s:o}", "from", reel_json_text(dir)));

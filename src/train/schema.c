@@ -25,7 +25,7 @@ static struct reel_kind callback_kind(const void *ops)
     const struct reel_callback_ops *c = ops;
 
     return (struct reel_kind){ .name = c->name, .help = c->help, .targets = c->targets, .opts = c->opts, .ops = c,
-                               .priv_size = c->priv_size, .check_at = c->check, .ready = !c->later };
+                               .priv_size = c->priv_size, .check_at = c->check, .ready = !c->later, .observes = c->observes };
 }
 
 _Static_assert(REEL_NROLE == REEL_MAX_ROLE_NAMES, "reel_role_names lists the roles in the order of enum reel_role");
