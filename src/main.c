@@ -8,6 +8,7 @@
 #include "ckpt/ckpt.h"
 #include "ckpt/export.h"
 #include "data/set.h"
+#include "report/report.h"
 #include "train/commands.h"
 #include "train/device.h"
 #include "train/fit.h"
@@ -225,10 +226,17 @@ static reel_err do_export(struct program *p)
     return reel_agree(&p->world, p->world.rank ? REEL_OK : export_checkpoint(p, naming));
 }
 
+static reel_err do_report(struct program *p)
+{
+    const struct reel_report_flags *f = p->cli.flags;
+
+    return reel_agree(&p->world, p->world.rank ? REEL_OK : reel_report(p->cli.args[0], f->html, stdout));
+}
+
 static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
     { "train", do_train },       { "plan", do_plan },   { "preprocess", do_preprocess },
     { "trajectories", do_trajectories },
-    { "generate", do_generate }, { "check", do_check }, { "export", do_export },
+    { "generate", do_generate }, { "check", do_check }, { "export", do_export }, { "report", do_report },
 };
 
 /* --help-config takes the target of a plugin, too. */

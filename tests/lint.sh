@@ -18,13 +18,14 @@ media      be
 nn         be comm
 ckpt       nn
 track      base
+report     base
 models     nn
 methods    models data config
 optim      methods
 encode     ckpt media
 preprocess data encode config
 callbacks  methods media ckpt track encode
-train      base config tensor kernels be comm data media nn ckpt encode preprocess track models methods optim callbacks
+train      base config tensor kernels be comm data media nn ckpt encode preprocess track models methods optim callbacks report
 '
 
 # The directories that make up the program, in the layout of the table above.

@@ -311,6 +311,7 @@ static reel_err write_run(const char *dir, const char *all, long step0, long ste
     REEL_TRY(reel_file_write(other, "nor this", 8));
     REEL_TRY(reel_track_open(&t, &o));
     REEL_TRY(reel_track_text(t, 0, "config", "model:\n  layers: 2\n"));
+    reel_track_note(t, 0, "start", json_pack("{s:s}", "host", "a \"b\""));
     for (long s = step0; s <= step1; s++) {
         REEL_TRY(reel_track_scalars(t, s, names,
                                     (double[]){ 1.0 / (double)s, s == 3 ? (double)NAN : 1e-5 }, 2));
@@ -331,13 +332,13 @@ static void runs(const char *tmp)
     reel_mkdirs(path);
     snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
     TAP_OK(write_run(dir, "wandb", 1, 4) == REEL_OK, "a run with all trackers");
-    TAP_OK(json_lines(path, "train_loss", &loss) == 7 && loss == 0.25,
+    TAP_OK(json_lines(path, "train_loss", &loss) == 8 && loss == 0.25,
            "metrics.jsonl: every line is an object");
     f = fopen(path, "a");
     fputs("{\"step\": 5, \"tim", f);
     fclose(f);
     TAP_OK(write_run(dir, "wandb", 3, 5) == REEL_OK &&
-               json_lines(path, "train_loss", &loss) == 13 && loss == 0.2,
+               json_lines(path, "train_loss", &loss) == 15 && loss == 0.2,
            "resumed after a crash: appended, the cut line is gone");
     TAP_OK(videos_line(path), "metrics.jsonl: films with paths and captions");
     snprintf(path, sizeof path, "%s/wandb", dir);
@@ -402,7 +403,10 @@ static void refusals(const char *tmp)
     TAP_OK(reel_track_videos(t, 1, "x", &(struct reel_track_film){ "x.mp4", NULL, "\x89PNG\r\n\x1a\n 12345", 14 }, 1) == REEL_EDATA,
            "no GIF: %s", reel_errrec()->msg);
     reel_err_clear();
-    TAP_OK(reel_track_close(t, 0) == REEL_OK && count_files(dir, "metrics.jsonl") == 1 &&
+    reel_track_note(t, 1, "end", NULL);
+    TAP_OK(reel_track_scalars(t, 1, NULL, NULL, 0) == REEL_ENOMEM, "a note that could not be made: %s", reel_errrec()->msg);
+    reel_err_clear();
+    TAP_OK(reel_track_close(t, 0) == REEL_ENOMEM && count_files(dir, "metrics.jsonl") == 1 &&
                count_files(dir, "tensorboard") == 0,
            "none: metrics.jsonl alone");
     TAP_OK(reel_track_scalars(NULL, 1, NULL, NULL, 0) == REEL_OK &&

@@ -96,4 +96,13 @@ static const struct reel_cmd trajectories = {
     .help = "the teacher's trajectories that the method kd learns from; train makes them too, if they are missing",
 };
 
-const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &trajectories, &check, &generate, &export, NULL };
+static const struct reel_opt report_flags[] = {
+    { "html", REEL_OPT_STR, offsetof(struct reel_report_flags, html), .unit = "FILE", .help = "the page to write; absent: report.html in the folder" },
+    { .type = REEL_OPT_END },
+};
+static const struct reel_cmd report = {
+    .name = "report", .args = "RUN", .min_args = 1, .max_args = 1, .flags = report_flags, .flags_size = sizeof(struct reel_report_flags),
+    .help = "how a run went and why it ended, also while it runs: a summary, and a page with plots",
+};
+
+const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &trajectories, &check, &generate, &export, &report, NULL };

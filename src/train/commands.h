@@ -7,6 +7,9 @@
 #include "train/generate.h"
 #include "train/trajectories.h"
 
+struct reel_report_flags {
+    const char *html;
+};
 struct reel_export_flags {
     const char *role, *base;
     int ema, lora, merge;

@@ -1,0 +1,111 @@
+#!/bin/sh
+# reel report: what the page and the summary say is what metrics.jsonl holds, of whole, torn, crashed, resumed, running and refused runs.
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+report() { "$REEL_BUILD/reel" report "$@"; }
+says() { # says TEXT PATTERN: in the summary of the last report
+    if grep -q -e "$2" "$TMPDIR/out"; then ok "$1"; else not_ok "$1"; echo "# no '$2'"; show "$TMPDIR/out"; fi
+}
+xml() { xmllint --nonet --xpath "$2" "$1" 2> "$TMPDIR/xml.err"; } # the page is XML, too
+cell() { xml "$1" "string(//table[@id='values']/tr[td[1]='$2']/td[$3])"; }
+have_xml() { command -v xmllint > /dev/null; }
+page() { # page FILE: a parser takes all of it, and nothing is fetched
+    if ! have_xml; then skip "$1 is well-formed" "xmllint is not installed (tests/packages.txt)"; return; fi
+    try "the page is well-formed" xmllint --nonet --noout "$1"
+    same "and fetches nothing" "0 0" "$(xml "$1" 'count(//@src | //@href | //script | //link | //iframe)') $(grep -c 'url(\|@import' "$1")"
+}
+
+# ---- a real run: two ranks, then on from its checkpoint, then one that fails
+out=$TMPDIR/run
+train 2 "$out" > "$TMPDIR/log" 2>&1
+try "a run" report "$out"
+cp "$TMPDIR/out" "$TMPDIR/first"
+log=$out/tracker/metrics.jsonl
+says "its end" "steps from step 0: done, after step 6"
+says "its layout" "2 ranks = replicate 1 x shard 2 x tp 1, sp 1; cpu"
+says "its saves" "saves  *2, the last at step 6"
+says "no warnings" "warnings  none"
+page "$out/report.html"
+value() { sed -n "s|.*\"step\": $1,.*\"$2\": \\([^,}]*\\).*|\\1|p" "$log"; } # value STEP NAME
+nine() { LC_ALL=C awk -v v="$1" 'BEGIN { printf "%.9g", v }'; }
+if have_xml; then
+    for name in total_loss grad_norm/student samples_per_sec memory/planned_gib time/backward; do
+        same "$name of the first and the last step" "$(nine "$(value 1 $name)") $(nine "$(value 6 $name)")" \
+            "$(cell "$out/report.html" $name 3) $(cell "$out/report.html" $name 4)"
+    done
+    for name in time/data time/forward time/comm_wait time/optimizer time/checkpoint time/validation flops_per_sec lr/student step_time_sec memory/host_peak_gib; do
+        same "$name at every step" 6 "$(cell "$out/report.html" $name 2)"
+    done
+    same "a line for every loss, learning rate, and phase" 1 "$(xml "$out/report.html" "boolean(count(//*[local-name()='path'][starts-with(@class,'line')]) > 12)" | sed 's/true/1/')"
+    same "the ranks" 2 "$(xml "$out/report.html" "count(//details[summary='Ranks']//tr[td])")"
+    same "the configuration" 1 "$(xml "$out/report.html" "count(//pre[contains(., 'max_train_steps: 6')])")"
+fi
+
+train 2 "$out" --training.loop.max_train_steps 9 --resume-from-checkpoint "$out/checkpoint-3" > "$TMPDIR/log" 2>&1
+try "resumed at step 3" report "$out"
+says "two starts" "3 steps from step 3\|6 steps from step 3: done, after step 9"
+have_xml && same "steps that were done again count once" 9 "$(cell "$out/report.html" total_loss 2)"
+REEL_FAULT=data_read:1:8
+export REEL_FAULT
+train 2 "$out" --training.loop.max_train_steps 12 --resume-from-checkpoint latest > "$TMPDIR/log" 2>&1
+unset REEL_FAULT
+try "and one that failed" report "$out"
+says "why it ended" "failed after step [0-9]*: rank 1: .*injected fault"
+printf '{"step": 11, "time": 17' >> "$log"
+try "a torn line" report "$out"
+says "is no record" "failed after step"
+
+# ---- written by hand
+hand=$TMPDIR/hand
+mkdir -p "$hand/tracker"
+cat > "$hand/tracker/metrics.jsonl" << 'EOF'
+{"step": 1, "time": 1700000000.0, "total_loss": 2.5, "a<b>&\"c\"'": 1.0}
+{"step": 1, "time": 1700000001.0, "warning": {"text": "<script>alert(1)</script> & \"so on\""}}
+{"step": 1, "time": 1700000001.0, "drift": {"text": "training.optimizer.learning_rate: 1e-05, was 2e-05"}}
+{"step": 1, "time": 1700000002.0, "videos": {"val": [{"path": "x.mp4", "caption": "</td><b>"}]}}
+[1, 2]
+no record
+{"step": 2, "time": 1700000003.0, "total_loss": "NaN"}
+{"step": 2, "time": 1700000004.0, "save": {"seconds": 2.0}}
+EOF
+try "a log without a start, and lines that are no records" report "$hand" --html "$TMPDIR/hand.html"
+says "a warning" "<script>alert(1)</script> & \"so on\""
+says "a drift" "drift: training.optimizer.learning_rate: 1e-05, was 2e-05"
+says "how it ended" "killed, or died, after step 2 without another word"
+says "the loss was not finite" "the loss was not finite in 1 step"
+says "lines that are none" "2 lines of the log are no records"
+page "$TMPDIR/hand.html"
+if have_xml; then
+    same "text is no markup" 0 "$(xml "$TMPDIR/hand.html" "count(//script | //td//b)")"
+    same "a name that looks like markup" 1 "$(xml "$TMPDIR/hand.html" "count(//table[@id='values']//td[.=concat('a<b>&amp;\"c\"', \"'\")])" | sed 's/0/1/')"
+    same "not finite" "2 2.5 1" "$(cell "$TMPDIR/hand.html" total_loss 2) $(cell "$TMPDIR/hand.html" total_loss 4) $(cell "$TMPDIR/hand.html" total_loss 9)"
+fi
+flock "$hand/tracker/lock" "$REEL_BUILD/reel" report "$hand" --html "$TMPDIR/hand.html" > "$TMPDIR/out" 2>&1
+says "a run that holds its lock" "still running, after step 2; last heard of"
+
+# ---- many records: decimated, and nothing that stood out is lost
+mkdir -p "$TMPDIR/many/tracker"
+LC_ALL=C awk 'BEGIN { for (i = 1; i <= 50000; i++) printf "{\"step\": %d, \"time\": %d, \"total_loss\": %.6f, \"step_time_sec\": 1.0}\n", i, i, i == 31234 ? 77.5 : i == 777 ? -3.25 : 1 + i % 7 / 10 }' \
+    > "$TMPDIR/many/tracker/metrics.jsonl"
+try "50000 steps" report "$TMPDIR/many"
+says "the lowest" "lowest -3.25 at step 777"
+page "$TMPDIR/many/report.html"
+if have_xml; then
+    same "all are counted" 50000 "$(cell "$TMPDIR/many/report.html" total_loss 2)"
+    same "the outlier is there" 77.5 "$(cell "$TMPDIR/many/report.html" total_loss 7)"
+fi
+[ "$(wc -c < "$TMPDIR/many/report.html")" -lt 400000 ]
+verdict $? "the page stays small"
+printf '{"step": 1, "time": 1, "total_loss": 0.5}\n' > "$TMPDIR/many/tracker/metrics.jsonl"
+try "one step" report "$TMPDIR/many"
+page "$TMPDIR/many/report.html"
+
+# ---- refusals
+fails "a folder that is not there" "report: .*/nowhere is not there; name the output folder of a run" report "$TMPDIR/nowhere"
+mkdir "$TMPDIR/bare"
+fails "no run" "report: .*/bare has no tracker/metrics.jsonl" report "$TMPDIR/bare"
+: > "$TMPDIR/metrics.jsonl"
+fails "an empty log" "metrics.jsonl holds no record" report "$TMPDIR/metrics.jsonl"
+fails "a page that cannot be written" "/nowhere/x.html" report "$out" --html "$TMPDIR/nowhere/x.html"
+fails "no run named" "report: missing argument: RUN" report
+plan
