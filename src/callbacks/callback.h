@@ -23,7 +23,7 @@ struct reel_callback_ops {
     reel_err (*check)(const struct reel_config *cfg, const void *priv, const char *section);
 
     /* Any hook may be NULL: nothing to do. */
-    reel_err (*init)(struct reel_cb *c);                               /* Symmetric: judge the config */
+    reel_err (*init)(struct reel_cb *c); /* Collective(world): judge the config; of the device nothing is taken yet */
     reel_err (*layout)(struct reel_cb *c, struct reel_arena *a);       /* Local: device memory, planned too */
     void (*rehearse)(struct reel_cb *c); /* Local, while planning: what after_step pushes on the method's arena, counted */
     reel_err (*prepare)(struct reel_cb *c); /* weights are there, initial or resumed, and so is state() if any */
@@ -54,6 +54,7 @@ struct reel_cb {
     struct reel_method *method;
     struct reel_mesh *mesh;
     const struct reel_cb_run *run;
+    size_t beside; /* bytes beside the arenas, the host's or a codec's, which layout counts for the plan */
 };
 
 /* The registry, generated from CALLBACKS of local.mk; NULL-terminated. */

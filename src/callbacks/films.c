@@ -13,6 +13,8 @@
 
 static size_t clip_size(const struct reel_val_film *f) { return (size_t)(f->shape[1] * f->shape[2] * f->shape[3] * f->shape[4]); }
 
+static int64_t pictures(const struct reel_val_film *f) { return 4 * f->shape[1] - 3; }
+
 static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
 {
     struct reel_cb *c = ctx;
@@ -33,15 +35,34 @@ static void set_where(struct reel_cb *c, int64_t at, int64_t video)
     v->film.where = (struct reel_where){ .round = (uint32_t)video, .b0 = first, .nb = left < v->batch ? left : v->batch, .b_global = v->n };
 }
 
+/* Bytes of the host's buffers. */
+struct sizes { size_t latent, raw, rows, rgb, grid, written; };
+
+static struct sizes sizes_of(const struct reel_validation *v)
+{
+    const struct reel_val_film *f = &v->film;
+    size_t videos = (size_t)v->num_videos_per_prompt, area = (size_t)(f->shape[3] * f->shape[4]);
+    int height, width;
+
+    reel_grid_size((int)videos, (int)(8 * f->shape[3]), (int)(8 * f->shape[4]), &height, &width);
+    return (struct sizes){ .latent = videos * (size_t)v->batch * clip_size(f) * sizeof(float), .raw = (size_t)f->shape[2] * area * sizeof(float),
+                           .rows = reel_bytes(f->io.text), .rgb = (videos > 1 ? videos * (size_t)pictures(f) : 4) * area * 64 * 3,
+                           .grid = (size_t)height * (size_t)width * 3, .written = (size_t)v->n * sizeof(int64_t) };
+}
+
 void reel_val_films_layout(struct reel_cb *c, struct reel_arena *a)
 {
     struct reel_validation *v = c->priv;
     struct reel_val_film *f = &v->film;
+    struct sizes b;
 
     memcpy(f->shape, c->method->shape, sizeof f->shape);
     f->shape[0] = v->batch;
     if (v->num_frames != REEL_INT_UNSET) f->shape[1] = (v->num_frames - 1) / 4 + 1;
     f->io = reel_sampling_io_make(a, c->method->role[REEL_STUDENT], f->shape);
+    b = sizes_of(v);
+    c->beside = b.latent + b.raw + b.rows + b.rgb + b.grid + b.written;
+    if (f->codec) c->beside += reel_codec_bytes(f->codec, (int)pictures(f), (int)(8 * f->shape[3]), (int)(8 * f->shape[4]));
 }
 
 void reel_val_films_plan(struct reel_cb *c)
@@ -61,7 +82,7 @@ void reel_val_films_plan(struct reel_cb *c)
 
 /* ---- host memory ----------------------------------------------------------------------------- */
 
-static reel_err open_codec(struct reel_cb *c)
+reel_err reel_val_films_codec(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
     const struct reel_model *m = c->method->role[REEL_STUDENT];
@@ -73,25 +94,20 @@ static reel_err open_codec(struct reel_cb *c)
                      reel_codec_family(v->film.codec)->channels, m->channels);
 }
 
-static int64_t pictures(const struct reel_val_film *f) { return 4 * f->shape[1] - 3; }
-
 reel_err reel_val_films_open(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
     struct reel_val_film *f = &v->film;
-    size_t videos = (size_t)v->num_videos_per_prompt, area = (size_t)(f->shape[3] * f->shape[4]), picture = area * 64 * 3;
-    int height, width;
+    struct sizes b = sizes_of(v);
 
-    reel_grid_size((int)videos, (int)(8 * f->shape[3]), (int)(8 * f->shape[4]), &height, &width);
-    f->latent = malloc(videos * (size_t)v->batch * clip_size(f) * sizeof *f->latent);
-    f->raw = malloc((size_t)f->shape[2] * area * sizeof *f->raw);
-    f->rows = malloc(reel_bytes(f->io.text));
-    f->rgb = malloc((videos > 1 ? videos * (size_t)pictures(f) : 4) * picture);
-    f->grid = malloc((size_t)height * (size_t)width * 3);
-    f->written = malloc((size_t)v->n * sizeof *f->written);
-    if (!f->latent || !f->raw || !f->rows || !f->rgb || !f->grid || !f->written)
-        return REEL_FAIL(REEL_ENOMEM, "%s: no host memory for %d films of %d pictures", c->name, (int)videos, (int)pictures(f));
-    return open_codec(c);
+    f->latent = malloc(b.latent);
+    f->raw = malloc(b.raw);
+    f->rows = malloc(b.rows);
+    f->rgb = malloc(b.rgb);
+    f->grid = malloc(b.grid);
+    f->written = malloc(b.written);
+    if (f->latent && f->raw && f->rows && f->rgb && f->grid && f->written) return REEL_OK;
+    return REEL_FAIL(REEL_ENOMEM, "%s: no host memory for %d films of %d pictures", c->name, (int)v->num_videos_per_prompt, (int)pictures(f));
 }
 
 void reel_val_films_close(struct reel_cb *c)
@@ -296,7 +312,7 @@ reel_err reel_val_films_run(struct reel_cb *c, long step, int *whole)
     double began = reel_comm_seconds();
 
     memset(v->film.written, 0, (size_t)v->n * sizeof *v->film.written);
-    REEL_TRY(reel_agree(c->run->world, open_codec(c)));
+    REEL_TRY(reel_agree(c->run->world, reel_val_films_codec(c)));
     for (int64_t at = 0; at < v->per_group; at += v->batch) {
         *whole = !c->run->ends(c->run->ctx);
         if (!*whole) break;

@@ -219,6 +219,53 @@ static void share_prompts(struct reel_cb *c)
     v->per_group = (v->per_group + v->batch - 1) / v->batch * v->batch;
 }
 
+static const char *negative_prompt(const struct reel_cb *c)
+{
+    const struct reel_validation *v = c->priv;
+
+    if (v->negative_prompt) return v->negative_prompt;
+    return reel_encode_builtin(&v->encoders) ? "" : c->method->cfg->pipeline.preset->negative_prompt;
+}
+
+/* The group's prompts and the negative one, once for the whole run. Collective(world). */
+static reel_err encode(struct reel_cb *c)
+{
+    struct reel_validation *v = c->priv;
+    int64_t first = c->mesh->dp_rank * v->per_group;
+    const char **p = malloc((size_t)(v->per_group + 1) * sizeof *p);
+    struct reel_text_rows *rows = calloc((size_t)(v->per_group + 1), sizeof *rows);
+    struct reel_text *t = NULL;
+    reel_err e = reel_agree(c->run->world, p && rows ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the prompts"));
+
+    if (e == REEL_OK) e = reel_text_open(&t, &v->encoders);
+    for (int64_t i = 0; e == REEL_OK && i < v->per_group; i++) p[i] = v->prompts.text[(first + i) % v->n];
+    if (e == REEL_OK) p[v->per_group] = negative_prompt(c);
+    if (e == REEL_OK) e = reel_text_encode(t, p, (int)v->per_group + 1, rows);
+    reel_text_close(t);
+    free(p);
+    v->text = rows;
+    if (rows) v->negative = rows[v->per_group];
+    return e;
+}
+
+/* Before training takes its memory, since the text encoder may be larger than the model. Collective(world). */
+static reel_err open_encoders(struct reel_cb *c)
+{
+    struct reel_validation *v = c->priv;
+    const struct reel_model *m = c->method->role[REEL_STUDENT];
+    reel_err e;
+
+    reel_stream_init(&v->stream, m->s->be, 0, &v->scratch);
+    v->encoders = (struct reel_encode_opts){ .model = reel_config_role(c->method->cfg, "student")->init_from, .hf = *c->run->hf,
+                                             .dtype = m->compute, .s = &v->stream, .comm = c->run->world };
+    e = reel_encode_folder(&v->encoders, m->channels, m->text_dim);
+    if (e == REEL_OK && c->run->world->rank == 0)
+        e = reel_mkdirs(v->output_dir ? v->output_dir : c->method->cfg->training.checkpoint.output_dir);
+    REEL_TRY(reel_agree(c->run->world, e));
+    REEL_TRY(encode(c));
+    return reel_agree(c->run->world, reel_val_films_codec(c));
+}
+
 static reel_err validation_init(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
@@ -232,7 +279,8 @@ static reel_err validation_init(struct reel_cb *c)
     if (c->method->cfg->method.parity) v->film.sampler.context_t = trunc(v->film.sampler.context_t);
     REEL_TRY(read_prompts(c));
     share_prompts(c);
-    return reel_val_levels(c, v->sampling_steps.n ? v->sampling_steps.v[0] : 40);
+    REEL_TRY(reel_val_levels(c, v->sampling_steps.n ? v->sampling_steps.v[0] : 40));
+    return c->run->plan ? REEL_OK : open_encoders(c);
 }
 
 static reel_err validation_layout(struct reel_cb *c, struct reel_arena *a)
@@ -256,51 +304,11 @@ static void validation_rehearse(struct reel_cb *c)
     if (v->validation_loss > 0) reel_held_out_plan(c);
 }
 
-static const char *negative_prompt(const struct reel_cb *c)
-{
-    const struct reel_validation *v = c->priv;
-
-    if (v->negative_prompt) return v->negative_prompt;
-    return reel_encode_builtin(&v->encoders) ? "" : c->method->cfg->pipeline.preset->negative_prompt;
-}
-
-/* The group's prompts and the negative one, once for the whole run. Collective(world). */
-static reel_err encode(struct reel_cb *c)
-{
-    struct reel_validation *v = c->priv;
-    int64_t first = c->mesh->dp_rank * v->per_group;
-    const char **p = malloc((size_t)(v->per_group + 1) * sizeof *p);
-    struct reel_text_rows *rows = calloc((size_t)(v->per_group + 1), sizeof *rows);
-    struct reel_text *t = NULL;
-    reel_err e = reel_agree(c->run->world, p && rows ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the prompts"));
-
-    v->encoders.comm = c->run->world;
-    v->encoders.s = c->method->s;
-    if (e == REEL_OK) e = reel_text_open(&t, &v->encoders);
-    for (int64_t i = 0; e == REEL_OK && i < v->per_group; i++) p[i] = v->prompts.text[(first + i) % v->n];
-    if (e == REEL_OK) p[v->per_group] = negative_prompt(c);
-    if (e == REEL_OK) e = reel_text_encode(t, p, (int)v->per_group + 1, rows);
-    reel_text_close(t);
-    free(p);
-    v->text = rows;
-    if (rows) v->negative = rows[v->per_group];
-    return e;
-}
-
 static reel_err validation_prepare(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
-    const char *dir = v->output_dir ? v->output_dir : c->method->cfg->training.checkpoint.output_dir;
-    const struct reel_model *m = c->method->role[REEL_STUDENT];
-    reel_err e;
 
     if (!runs(v)) return REEL_OK;
-    v->encoders = (struct reel_encode_opts){ .model = reel_config_role(c->method->cfg, "student")->init_from, .hf = *c->run->hf,
-                                             .dtype = m->compute };
-    e = reel_encode_folder(&v->encoders, m->channels, m->text_dim);
-    if (e == REEL_OK && c->run->world->rank == 0) e = reel_mkdirs(dir);
-    REEL_TRY(reel_agree(c->run->world, e));
-    REEL_TRY(encode(c));
     REEL_TRY(reel_agree(c->run->world, reel_val_films_open(c)));
     return v->validation_loss > 0 ? reel_held_out_open(c) : REEL_OK;
 }

@@ -52,15 +52,14 @@ struct reel_validation {
 
     /* made by init */
     struct reel_prompts prompts;
+    struct reel_stream stream;     /* the encoders' own, with nothing in it: they bring their memory */
+    struct reel_arena scratch;
     struct reel_encode_opts encoders;
     int64_t n, per_group, batch;   /* prompts, those of a group (the last are padding), those sampled at once */
     struct reel_val_film film;
     struct reel_held_out held_out;
-    /* made by prepare */
     struct reel_text_rows *text, negative; /* [per_group] of this group's prompts */
 };
-
-/* What a run of them all is called in messages, files and logs: the key of the callback. */
 
 /** reel_val_levels - the sampler of one entry of sampling_steps. Symmetric: few-step lists have their own length. REEL_ECONFIG. */
 reel_err reel_val_levels(struct reel_cb *c, int64_t steps);
@@ -69,6 +68,7 @@ reel_err reel_val_levels(struct reel_cb *c, int64_t steps);
 void reel_val_films_plan(struct reel_cb *c);
 void reel_val_films_layout(struct reel_cb *c, struct reel_arena *a);
 reel_err reel_val_films_open(struct reel_cb *c);
+reel_err reel_val_films_codec(struct reel_cb *c); /* Local: open the codec, if it is not; REEL_ECONFIG it does not fit the student */
 void reel_val_films_close(struct reel_cb *c);
 /** reel_val_films_run - every prompt with the levels that are set, written and logged; *whole 0: the run ends, and what is left
  * was left out. Collective(world). */
