@@ -144,6 +144,37 @@ static void grows(void)
     reel_err_clear();
 }
 
+/* Wide and long: 300 pixels become 150, of 100 pictures every third is left. */
+static void gif(void)
+{
+    struct reel_movie_opts o = { AT("wide.mp4"), 300, 40, 20, NULL, NULL, NULL };
+    uint8_t rgb[150 * 20 * 3];
+    struct reel_video *v;
+    double sum = 0;
+    void *p = NULL;
+    size_t n;
+
+    if (film(&o, 100) || reel_movie_gif(o.path, &p, &n) || reel_file_write(AT("wide.gif"), p, n) || reel_video_open(&v, AT("wide.gif"))) {
+        TAP_OK(0, "a GIF: %s", reel_errrec()->msg);
+        return;
+    }
+    TAP_OK(reel_video_info(v)->width == 150 && reel_video_info(v)->height == 20 && reel_video_info(v)->frames == 34 &&
+               fabs(reel_video_info(v)->duration - 5) < 0.2, "a GIF of %d pictures, %g s", (int)reel_video_info(v)->frames, reel_video_info(v)->duration);
+    for (int i = 0; i < 34; i += 11) {
+        if (reel_video_frame(v, i, rgb)) exit(99);
+        for (int y = 0; y < 20; y++)
+            for (int x = 0; x < 150 * 3; x++) {
+                double d = (double)rgb[y * 450 + x] - level(3 * i, 2 * y, x / 3 * 2, x % 3);
+                sum += d * d / (4 * 20 * 450);
+            }
+    }
+    TAP_OK(sqrt(sum) < 40, "of few colours: error %.1f of 255", sqrt(sum));
+    reel_video_close(v);
+    free(p);
+    TAP_OK(reel_movie_gif(AT("none.mp4"), &p, &n) == REEL_EIO && !p, "%s", reel_errrec()->msg);
+    reel_err_clear();
+}
+
 static void refused(struct reel_movie_opts o, int frames, reel_err want, const char *words)
 {
     reel_err e = film(&o, frames);
@@ -185,6 +216,7 @@ int main(void)
     refused((struct reel_movie_opts){ AT("no/x.mp4"), 64, 64, 16, NULL, NULL, NULL }, 1, REEL_EIO, "no/x.mp4: cannot write: No such file");
     refused((struct reel_movie_opts){ AT(""), 64, 64, 16, NULL, NULL, NULL }, 1, REEL_EIO, "is a folder; name a file");
     refused((struct reel_movie_opts){ AT("x.mp4"), 64, 64, 16, NULL, NULL, NULL }, 0, REEL_EDATA, "x.mp4: a film without pictures");
+    gif();
     full_disk();
     reel_rmtree(scratch("t_movie", ""));
     return tap_done();

@@ -204,13 +204,11 @@ static void open_film(struct reel_cb *c, struct film *m, long step)
 /* Latent frame t of a clip to pictures at rgb. Local: the caller agrees. */
 static reel_err decode(struct reel_val_film *f, const float *clip, int64_t t, uint8_t *rgb)
 {
-    const struct reel_family *k = reel_codec_family(f->codec);
     size_t area = (size_t)(f->shape[3] * f->shape[4]), C = (size_t)f->shape[2];
     const float *z = clip + (size_t)t * C * area;
 
     if (t == 0) REEL_TRY(reel_codec_decode_begin(f->codec, (int)f->shape[3], (int)f->shape[4]));
-    for (size_t i = 0; i < C * area; i++) f->raw[i] = z[i] * k->std[i / area] + k->mean[i / area];
-    return reel_codec_decode(f->codec, rgb, f->raw, 1);
+    return reel_codec_decode_frame(f->codec, rgb, f->raw, z);
 }
 
 /* Pictures of one clip, written as they come where there is one clip, else kept. Collective(world): one agreement a
@@ -283,14 +281,17 @@ static reel_err log_films(struct reel_cb *c, long step, double seconds, int whol
     int steps = v->film.sampler.steps;
     char tag[128], count[128], time[128], (*path)[PATH_MAX] = malloc((size_t)v->n * sizeof *path);
     struct reel_track_film *film = calloc((size_t)v->n, sizeof *film);
+    void **gif = calloc((size_t)v->n, sizeof *gif);
     int n = 0;
     reel_err e = REEL_OK;
 
-    if (!path || !film) e = REEL_FAIL(REEL_ENOMEM, "no memory for the list of %d films", (int)v->n);
+    if (!path || !film || !gif) e = REEL_FAIL(REEL_ENOMEM, "no memory for the list of %d films", (int)v->n);
     for (int64_t i = 0; i < v->n && e == REEL_OK; i++) {
         if (!v->film.written[i]) continue;
         e = name_film(c, step, i, path[n]);
         film[n] = (struct reel_track_film){ .path = path[n], .caption = v->prompts.text[i] };
+        if (reel_track_wants_gif(c->run->track) && reel_movie_gif(path[n], &gif[n], &film[n].gif_bytes)) reel_err_clear(); /* its path is shown */
+        film[n].gif = gif[n];
         n++;
     }
     if (e == REEL_OK && !c->run->quiet)
@@ -301,6 +302,8 @@ static reel_err log_films(struct reel_cb *c, long step, double seconds, int whol
     snprintf(time, sizeof time, "%s/%d_steps_duration_sec", c->name, steps);
     if (e == REEL_OK && n) e = reel_track_videos(c->run->track, step, tag, film, n);
     if (e == REEL_OK) e = reel_track_scalars(c->run->track, step, (const char *const[]){ count, time }, (double[]){ n, seconds }, 2);
+    for (int i = 0; i < n; i++) free(gif[i]);
+    free(gif);
     free(film);
     free(path);
     return e;

@@ -60,4 +60,13 @@ reel_err reel_codec_decode(struct reel_codec *c, uint8_t *rgb, const float *late
     return REEL_OK;
 }
 
+reel_err reel_codec_decode_frame(struct reel_codec *c, uint8_t *rgb, float *raw, const float *z)
+{
+    const struct reel_family *k = reel_codec_family(c);
+    size_t area = (size_t)c->h * (size_t)c->w;
+
+    for (size_t i = 0; i < (size_t)k->channels * area; i++) raw[i] = z[i] * k->std[i / area] + k->mean[i / area];
+    return reel_codec_decode(c, rgb, raw, 1);
+}
+
 size_t reel_codec_bytes(struct reel_codec *c, int frames, int h, int w) { return c->vae ? reel_vae_bytes(c->vae, frames, h, w) : 0; }

@@ -75,6 +75,9 @@ reel_err reel_codec_decode_begin(struct reel_codec *c, int lat_h, int lat_w);
  * @rgb  out [4n-3 at first, later 4n, 8h, 8w, 3]    @latent  in [C,n,h,w] f32 raw
  * Errors: as reel_codec_encode. */
 reel_err reel_codec_decode(struct reel_codec *c, uint8_t *rgb, const float *latent, int n);
+/** reel_codec_decode_frame - the next latent frame as models have it, normalised. Local.
+ * @raw  scratch [C,h,w] f32   @z  in [C,h,w]   Otherwise reel_codec_decode. */
+reel_err reel_codec_decode_frame(struct reel_codec *c, uint8_t *rgb, float *raw, const float *z);
 /** reel_codec_pictures - pictures that the next n latent frames become. Local. */
 int reel_codec_pictures(const struct reel_codec *c, int n);
 

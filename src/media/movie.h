@@ -3,6 +3,7 @@
 
 /* Films that we make: mp4 files that browsers, ffprobe and src/media/video.c open. */
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -44,5 +45,9 @@ void reel_movie_drop(struct reel_movie **m);
 const char *reel_movie_encoder(void);
 /** reel_movie_warning - a sentence for the log when that is not H.264, NULL when it is. Local. */
 const char *reel_movie_warning(void);
+
+/** reel_movie_gif - a film as a small animated GIF, malloc'ed: at most 256 pixels wide and 48 pictures, 256 fixed colours,
+ * the film's speed. Local. REEL_EIO, REEL_EDATA, REEL_ENOMEM; REEL_ECONFIG: libav cannot. *gif is NULL then. */
+reel_err reel_movie_gif(const char *path, void **gif, size_t *bytes);
 
 #endif

@@ -214,6 +214,7 @@ static reel_err tensorboard_close(void *priv, const struct track_at *at, int exi
 const struct track_sink_ops track_tensorboard = {
     .name = "tensorboard",
     .priv_size = sizeof(struct tensorboard),
+    .gif = 1,
     .open = tensorboard_open,
     .scalars = tensorboard_scalars,
     .text = tensorboard_text,

@@ -187,6 +187,14 @@ reel_err reel_track_videos(struct reel_track *t, long step, const char *tag, con
     return e;
 }
 
+int reel_track_wants_gif(const struct reel_track *t)
+{
+    int wants = 0;
+
+    for (int i = 0; t && i < t->n; i++) wants |= t->sink[i].ops->gif;
+    return wants;
+}
+
 reel_err reel_track_close(struct reel_track *t, int exit_code)
 {
     struct track_at at = { 0, wall_s() };

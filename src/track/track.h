@@ -70,6 +70,9 @@ reel_err reel_track_videos(struct reel_track *t, long step, const char *tag, con
  */
 void reel_track_note(struct reel_track *t, long step, const char *kind, json_t *note);
 
+/** reel_track_wants_gif - whether a format shows films as GIFs alone. Local. */
+int reel_track_wants_gif(const struct reel_track *t);
+
 /** reel_track_close - end all records; exit_code is what the run will exit with. Local. REEL_EIO. */
 reel_err reel_track_close(struct reel_track *t, int exit_code);
 

@@ -64,6 +64,7 @@ struct track_png {
 struct track_sink_ops {
     const char *name;
     size_t priv_size;
+    int gif; /* shows films as GIFs */
     reel_err (*open)(void *priv, const struct reel_track_opts *o, double wall_s);
     reel_err (*scalars)(void *priv, const struct track_at *at, const char *const *names,
                         const double *values, int n);
