@@ -278,34 +278,43 @@ static void look(void *ctx, int i, reel_tensor x)
     if (!j->r->s.planning && i) progress(j, 0.98 * i / j->g.sampler.steps); /* decoding is the rest */
 }
 
-static void hold(struct reel_gen *j, reel_err e)
+/* The next n frames [n,C,h,w] of this rank's film, if it has one. Ranks agree after each of them: a slow decoder must not
+ * look like a lost rank. Collective(world). */
+static reel_err show_frames(struct reel_gen *j, int mine, const float *z, int64_t n)
 {
-    if (!j->held) j->held = e;
+    size_t frame = (size_t)(j->shape[2] * j->shape[3] * j->shape[4]);
+
+    for (int64_t k = 0; k < n; k++) REEL_TRY(reel_agree(j->world, mine ? reel_gen_film_frame(j, z + (size_t)k * frame) : REEL_OK));
+    return REEL_OK;
 }
 
-/* A chunk of one film is finished: its pictures are in the file before the next one is sampled. */
+/* A chunk of one film is finished: its pictures are in the file before the next one is sampled. All groups are at the
+ * same chunk. */
 static void chunk(void *ctx, int64_t lo, reel_tensor x)
 {
     struct reel_gen *j = ctx;
     struct reel_stream *s = &j->r->s;
+    int mine = reel_gen_mine(j, 0);
+    reel_err e = REEL_OK;
 
-    if (s->planning) return;
-    if (j->g.batch == 1 && reel_gen_mine(j, 0)) {
-        reel_get(s, j->host, x);
-        if (lo == 0) hold(j, reel_gen_film_begin(j, j->batch_at));
-        if (!j->held) hold(j, reel_gen_film_frames(j, j->host, x.n[1]));
-    }
+    if (s->planning || j->g.batch > 1 || j->held) return;
+    if (mine) reel_get(s, j->host, x);
+    if (mine && lo == 0) e = reel_gen_film_begin(j, j->batch_at);
+    j->held = reel_agree(j->world, e);
+    if (!j->held) j->held = show_frames(j, mine, j->host, x.n[1]);
     if (lo + x.n[1] < j->shape[1]) progress(j, (double)(lo + x.n[1]) / (double)j->shape[1]);
 }
 
-static reel_err finish_batch(struct reel_gen *j, int streamed)
+/* Members of a group take its films in turns. Collective(world). */
+static reel_err show_batch(struct reel_gen *j)
 {
-    if (!streamed) reel_get(&j->r->s, j->host, j->g.io.x);
-    for (int64_t b = 0; b < j->g.batch; b++) {
-        if (!reel_gen_mine(j, b)) continue;
-        if (!streamed) REEL_TRY(reel_gen_film_begin(j, j->batch_at + b));
-        if (!streamed) REEL_TRY(reel_gen_film_frames(j, j->host + (size_t)b * j->latent, j->shape[1]));
-        REEL_TRY(reel_gen_film_end(j));
+    reel_get(&j->r->s, j->host, j->g.io.x);
+    for (int64_t turn = 0; turn < j->g.batch; turn += j->members) {
+        int64_t b = turn + j->me;
+        int mine = b < j->g.batch && reel_gen_mine(j, b);
+        REEL_TRY(reel_agree(j->world, mine ? reel_gen_film_begin(j, j->batch_at + b) : REEL_OK));
+        REEL_TRY(show_frames(j, mine, j->host + (size_t)b * j->latent, j->shape[1]));
+        REEL_TRY(reel_agree(j->world, mine ? reel_gen_film_end(j) : REEL_OK));
     }
     return REEL_OK;
 }
@@ -325,6 +334,7 @@ static reel_err take_real(struct reel_gen *j)
     return REEL_OK;
 }
 
+/* Collective(world). */
 static reel_err make_batch(struct reel_gen *j)
 {
     int64_t i0 = j->r->mesh.dp_rank * j->per_group + j->batch_at, B = j->g.batch;
@@ -332,14 +342,16 @@ static reel_err make_batch(struct reel_gen *j)
 
     j->g.where = (struct reel_where){ .b0 = i0, .nb = B, .b_global = i0 + B };
     if (j->sampler == REEL_GEN_REAL) {
-        REEL_TRY(take_real(j));
+        REEL_TRY(reel_agree(j->world, take_real(j)));
     } else {
         put_texts(j, j->g.io.text, j->batch_at, 0);
         put_texts(j, j->g.io.uncond, j->batch_at, 1);
         reel_sample(&j->g.sampler, &j->g.io);
         streamed = B == 1 && reel_sampler_streams(j->g.sampler.kind);
     }
-    return j->held ? j->held : finish_batch(j, streamed);
+    if (j->held) return j->held;
+    if (!streamed) return show_batch(j);
+    return reel_agree(j->world, reel_gen_mine(j, 0) ? reel_gen_film_end(j) : REEL_OK);
 }
 
 static reel_err run(struct reel_gen *j)
@@ -349,7 +361,7 @@ static reel_err run(struct reel_gen *j)
     REEL_TRY(reel_agree(j->world, reel_gen_open_out(j)));
     j->began = j->said = reel_now();
     for (j->batch_at = 0; j->batch_at < j->per_group; j->batch_at += j->g.batch) {
-        REEL_TRY(reel_agree(j->world, make_batch(j)));
+        REEL_TRY(make_batch(j));
         progress(j, 1);
     }
     return reel_gen_publish(j);

@@ -158,19 +158,13 @@ static void keep_latent(struct reel_gen *j, const float *z, int64_t t)
         memcpy(j->z + (size_t)j->film.local * j->latent + (c * (size_t)j->shape[1] + (size_t)t) * area, z + c * area, area * sizeof *z);
 }
 
-reel_err reel_gen_film_frames(struct reel_gen *j, const float *z, int64_t n)
+reel_err reel_gen_film_frame(struct reel_gen *j, const float *z)
 {
-    const struct reel_family *k = reel_codec_family(j->codec);
-    size_t area = (size_t)(j->shape[3] * j->shape[4]), frame = (size_t)j->shape[2] * area;
+    int made = reel_codec_pictures(j->codec, 1);
 
-    for (; n > 0; n--, z += frame) {
-        int64_t t = (j->film.pictures + 3) / 4;
-        int made = reel_codec_pictures(j->codec, 1);
-        if (j->z) keep_latent(j, z, t);
-        for (size_t i = 0; i < frame; i++) j->raw[i] = z[i] * k->std[i / area] + k->mean[i / area];
-        REEL_TRY(reel_codec_decode(j->codec, j->rgb, j->raw, 1));
-        for (int p = 0; p < made; p++) REEL_TRY(next_picture(j, j->rgb + (size_t)p * j->picture));
-    }
+    if (j->z) keep_latent(j, z, (j->film.pictures + 3) / 4);
+    REEL_TRY(reel_codec_decode_frame(j->codec, j->rgb, j->raw, z));
+    for (int p = 0; p < made; p++) REEL_TRY(next_picture(j, j->rgb + (size_t)p * j->picture));
     return j->film.movie ? reel_movie_flush(j->film.movie) : REEL_OK;
 }
 

@@ -67,9 +67,9 @@ reel_err reel_gen_probe(const struct reel_gen *j);
 reel_err reel_gen_open_out(struct reel_gen *j);
 void reel_gen_close_out(struct reel_gen *j);
 
-/** reel_gen_film_begin, _frames, _end - the film of the group's clip `local`: latents of its next n frames, [n,C,h,w]. Local. */
+/** reel_gen_film_begin, _frame, _end - the film of the group's clip `local`; latents of its next frame, [C,h,w]. Local. */
 reel_err reel_gen_film_begin(struct reel_gen *j, int64_t local);
-reel_err reel_gen_film_frames(struct reel_gen *j, const float *z, int64_t n);
+reel_err reel_gen_film_frame(struct reel_gen *j, const float *z);
 reel_err reel_gen_film_end(struct reel_gen *j);
 
 /** reel_gen_publish - sheet, list of films, measures, by rank 0. Collective(world). */
