@@ -6,6 +6,10 @@ tests_t_encode_np2_SOURCES = tests/t_encode.c
 EXTRA_DIST += tests/golden/umt5
 check_PROGRAMS += tests/t_tokenizer
 tests_t_tokenizer_SOURCES = tests/t_tokenizer.c tests/golden_umt5.c tests/golden.h tests/golden_util.c
+check_PROGRAMS += tests/t_umt5 tests/t_umt5_np2 tests/t_umt5_np3
+tests_t_umt5_SOURCES = tests/t_umt5.c tests/golden_umt5.c tests/golden.h tests/golden_util.c
+tests_t_umt5_np2_SOURCES = $(tests_t_umt5_SOURCES)
+tests_t_umt5_np3_SOURCES = $(tests_t_umt5_SOURCES)
 
 # pictures
 check_PROGRAMS += tests/t_vae
