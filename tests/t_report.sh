@@ -41,9 +41,10 @@ if have_xml; then
     same "the configuration" 1 "$(xml "$out/report.html" "count(//pre[contains(., 'max_train_steps: 6')])")"
 fi
 
-train 2 "$out" --training.loop.max_train_steps 9 --resume-from-checkpoint "$out/checkpoint-3" > "$TMPDIR/log" 2>&1
+train 2 "$out" --training.loop.max_train_steps 9 --training.optimizer.learning_rate 2e-3 --resume-from-checkpoint "$out/checkpoint-3" > "$TMPDIR/log" 2>&1
 try "resumed at step 3" report "$out"
 says "two starts" "3 steps from step 3\|6 steps from step 3: done, after step 9"
+says "what changed" "drift: training.optimizer.learning_rate was .*, is .*"
 have_xml && same "steps that were done again count once" 9 "$(cell "$out/report.html" total_loss 2)"
 REEL_FAULT=data_read:1:8
 export REEL_FAULT
@@ -61,7 +62,7 @@ mkdir -p "$hand/tracker"
 cat > "$hand/tracker/metrics.jsonl" << 'EOF'
 {"step": 1, "time": 1700000000.0, "total_loss": 2.5, "a<b>&\"c\"'": 1.0}
 {"step": 1, "time": 1700000001.0, "warning": {"text": "<script>alert(1)</script> & \"so on\""}}
-{"step": 1, "time": 1700000001.0, "drift": {"text": "training.optimizer.learning_rate: 1e-05, was 2e-05"}}
+{"step": 1, "time": 1700000001.0, "text": {"config_drift": "[{\"key\": \"training.data.seed\", \"was\": \"3\", \"is\": \"4\", \"changes\": \"results\"}]"}}
 {"step": 1, "time": 1700000002.0, "videos": {"val": [{"path": "x.mp4", "caption": "</td><b>"}]}}
 [1, 2]
 no record
@@ -70,7 +71,7 @@ no record
 EOF
 try "a log without a start, and lines that are no records" report "$hand" --html "$TMPDIR/hand.html"
 says "a warning" "<script>alert(1)</script> & \"so on\""
-says "a drift" "drift: training.optimizer.learning_rate: 1e-05, was 2e-05"
+says "a drift" "drift: training.data.seed was 3, is 4, which changes results"
 says "how it ended" "killed, or died, after step 2 without another word"
 says "the loss was not finite" "the loss was not finite in 1 step"
 says "lines that are none" "2 lines of the log are no records"

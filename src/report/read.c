@@ -93,14 +93,37 @@ static void keep(json_t **slot, json_t *note)
     *slot = json_incref(note);
 }
 
+static const char *string(const json_t *o, const char *name)
+{
+    const char *s = json_string_value(json_object_get(o, name));
+
+    return s ? s : "?";
+}
+
+/* What a resume found changed in the configuration: a JSON list of {key, was, is, changes} as a text. */
+static void take_drift(struct run *r, const char *text, double time, long step)
+{
+    json_t *list = json_loads(text, 0, NULL), *d;
+    char say[1024];
+    size_t i;
+
+    json_array_foreach(list, i, d) {
+        snprintf(say, sizeof say, "%s was %s, is %s%s", string(d, "key"), string(d, "was"), string(d, "is"),
+                 strcmp(string(d, "changes"), "results") != 0 ? "" : ", which changes results");
+        add_event(r, time, step, "drift", say);
+    }
+    json_decref(list);
+}
+
 /* Any other note with a text is something that happened: a warning, a drift of the configuration. */
 static void take_note(struct run *r, const char *kind, json_t *note, double time, long step)
 {
     struct start *s = &r->start[r->n_start - 1];
-    const char *text = json_string_value(json_object_get(note, "text"));
+    const char *text = json_string_value(json_object_get(note, "text")), *drift = json_string_value(json_object_get(note, "config_drift"));
     double seconds = json_number_value(json_object_get(note, "seconds"));
 
-    if (!strcmp(kind, "plan")) keep(&s->plan, note);
+    if (drift) take_drift(r, drift, time, step);
+    else if (!strcmp(kind, "plan")) keep(&s->plan, note);
     else if (!strcmp(kind, "ranks")) keep(&s->ranks, note);
     else if (!strcmp(kind, "end")) keep(&s->end, note);
     else if (!strcmp(kind, "resume")) {

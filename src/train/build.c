@@ -571,9 +571,9 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(reel_agree(world, open_output(r)));
     if (cfg->training.checkpoint.output_dir && !flags->quiet) REEL_TRY(reel_ckpt_sweep(cfg->training.checkpoint.output_dir, world));
     REEL_TRY(reel_agree(world, open_track(r)));
-    REEL_TRY(reel_agree(world, reel_drift_log(r)));
     r->cb_run.track = r->track;
     REEL_TRY(reel_resume(r));
+    REEL_TRY(reel_agree(world, reel_drift_log(r)));
     if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
     REEL_TRY(reel_callbacks_prepare(r->cb, r->n_cb));
     REEL_TRY(reel_restarts_check(r));
