@@ -27,6 +27,14 @@ void reel_note(const char **list, int *n, const char *text);
 /* check.c: every rule that spans keys; all sections are filled and resolved */
 reel_err reel_config_check(const struct reel_config *cfg);
 
+/* doc.c: what the reference is made of; a section below models is that of any role, "models.ROLE" */
+struct reel_section {
+    char path[64];
+    const char *help;
+    const struct reel_opt *opts;
+};
+enum { REEL_SECTIONS = 64 };
+int reel_doc_sections(const struct reel_schema *schema, struct reel_section s[REEL_SECTIONS]);
 /* doc.c: "integer, 0 to 9, pixels; default 0", malloc'ed; as a flag: without the obvious */
 char *reel_doc_facts(const struct reel_opt *o, int flag);
 

@@ -94,25 +94,17 @@ char *reel_doc_facts(const struct reel_opt *o, int flag)
 
 /* ---- sections ---- */
 
-struct section {
-    char path[64];
-    const char *help;
-    const struct reel_opt *opts;
-};
-
-#define MAX_SECTIONS 64
-
-static int add(struct section *s, int n, const char *prefix, const char *name, const char *help,
+static int add(struct reel_section *s, int n, const char *prefix, const char *name, const char *help,
                const struct reel_opt *opts)
 {
-    REEL_BUG_IF(n == MAX_SECTIONS, "more sections than the reference holds");
+    REEL_BUG_IF(n == REEL_SECTIONS, "more sections than the reference holds");
     snprintf(s[n].path, sizeof s[n].path, "%s%s%s", prefix, *name ? "." : "", name);
     s[n].help = help;
     s[n].opts = opts;
     return n + 1;
 }
 
-static int sections(const struct reel_schema *schema, struct section *s)
+int reel_doc_sections(const struct reel_schema *schema, struct reel_section s[REEL_SECTIONS])
 {
     int n = add(s, 0, "models", "ROLE", "a role: student, and teacher and critic where the method needs them",
                 reel_role_opts);
@@ -135,7 +127,7 @@ static int below(const char *name, const char *prefix)
     return !strncmp(name, prefix, n) && (!name[n] || name[n] == '.' || !n);
 }
 
-static int reference_section(const struct section *s, const char *topic, FILE *f)
+static int reference_section(const struct reel_section *s, const char *topic, FILE *f)
 {
     size_t n = strlen(s->path);
     int whole = below(s->path, topic), shown = 0;
@@ -157,9 +149,9 @@ static int reference_section(const struct section *s, const char *topic, FILE *f
 
 reel_err reel_doc_reference(const struct reel_schema *schema, const char *topic, FILE *f)
 {
-    struct section s[MAX_SECTIONS];
-    const char *names[MAX_SECTIONS];
-    int n = sections(schema, s), shown = 0, near;
+    struct reel_section s[REEL_SECTIONS];
+    const char *names[REEL_SECTIONS];
+    int n = reel_doc_sections(schema, s), shown = 0, near;
 
     for (int i = 0; i < n; i++) shown += reference_section(&s[i], topic ? topic : "", f);
     if (shown) return REEL_OK;

@@ -27,4 +27,7 @@ void reel_doc_example(const struct reel_schema *schema, FILE *f);
 void reel_doc_man(const struct reel_schema *schema, const struct reel_cmd *const *cmds,
                   const struct reel_opt *run_flags, const char *version, FILE *f);
 
+/** reel_doc_bash - completion for bash: commands, their flags, every key with its choices. */
+void reel_doc_bash(const struct reel_schema *schema, const struct reel_cmd *const *cmds, const struct reel_opt *run_flags, FILE *f);
+
 #endif

@@ -25,4 +25,10 @@ man_MANS = reel.1
 CLEANFILES += reel.1
 reel.1: src/train/mkref$(EXEEXT)
 	$(AM_V_GEN)src/train/mkref$(EXEEXT) man > $@.tmp && mv $@.tmp $@
+# named as the program, as bash looks for it
+bashcompdir = $(datadir)/bash-completion/completions
+bashcomp_DATA = completions/reel
+CLEANFILES += completions/reel
+completions/reel: src/train/mkref$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) completions && src/train/mkref$(EXEEXT) bash > $@.tmp && mv $@.tmp $@
 EXTRA_DIST += src/train/README.md
