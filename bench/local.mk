@@ -21,6 +21,9 @@ EXTRA_PROGRAMS += bench/b_step bench/b_read
 bench_b_read_SOURCES = bench/b_read.c
 bench_b_step_SOURCES = bench/b_step.c
 EXTRA_DIST += bench/gpu_table.sh bench/distill_quality bench/distill_quality.d
+EXTRA_PROGRAMS += bench/b_vae
+bench_b_vae_SOURCES = bench/b_vae.c bench/bench.h
+EXTRA_DIST += bench/vae_torch.py
 EXTRA_DIST += bench/step_torch.py bench/attn_torch.py bench/dmd2_torch.py
 
 # what nvcc made of the kernels; t_gpu_static.sh reads it too

@@ -76,6 +76,38 @@ static void product(const struct reel_cpu_isa *isa, int dt, int ka, int kb)
            ka ? "inner" : "outer", kb ? "inner" : "outer", worst);
 }
 
+/* A convolution's rows gathered while they are packed give the bits of the matrix laid out; c: its channels. */
+static void gathered(const struct reel_cpu_isa *isa, int dt, int c)
+{
+    const struct reel_conv g = { .t = 2, .h = 7, .w = 5, .c = c, .ot = 2, .oh = 14, .ow = 10, .n = 51, .past = 2, .kt = 3, .kh = 3, .kw = 3,
+                                 .st = 1, .ss = 1, .pad = 1, .up = 1 };
+    const int64_t k = reel_conv_k(g), ni = g.ot * g.oh * g.ow;
+    const size_t size = dt == REEL_BF16 ? 2 : 4;
+    const struct reel_gather from = { .g = g, .x = uniform(g.t * g.h * g.w * c, dt), .past = uniform(2 * g.h * g.w * c, dt),
+                                      .zero = memset(mem((size_t)c), 0, (size_t)c * 4) };
+    struct reel_kseg seg[8] = { { .k0 = 0 } };
+    char *rows = mem((size_t)(ni * k)), *at = rows;
+    struct reel_gemm a = { .a = { rows, k, 1, dt }, .b = { uniform(g.n * k, dt), k, 1, dt }, .plan = { seg, (k + 255) / 256, 0 },
+                           .out = { .y = mem((size_t)(ni * g.n)), .ld = g.n, .dt = REEL_F32 } }, b = a;
+
+    for (int64_t s = 0; s < a.plan.nseg; s++)
+        seg[s] = (struct reel_kseg){ .k0 = s * 256, .len = (int32_t)(k - s * 256 < 256 ? k - s * 256 : 256), .first = s == 0, .last = s + 1 == a.plan.nseg };
+    for (int64_t i = 0; i < ni; i++)
+        for (int tap = 0; tap < 27; tap++, at += (size_t)c * size) {
+            const int64_t f = i / 140 + tap / 9 - 2, r = i / 10 % 14 + tap / 3 % 3 - 1, q = i % 10 + tap % 3 - 1;
+            const char *x = f < 0 ? from.past : from.x;
+            if (r < 0 || q < 0 || r >= 14 || q >= 10) memset(at, 0, (size_t)c * size);
+            else memcpy(at, x + (size_t)((((f & 1) * 7 + r / 2) * 5 + q / 2) * c) * size, (size_t)c * size);
+        }
+    b.from = &from;
+    b.out.y = mem((size_t)(ni * g.n));
+    isa->tile(&a, 0, ni, 0, g.n, mem(isa->tile_mem(&a, ni, g.n)));
+    isa->tile(&b, 0, 133, 0, g.n, mem(isa->tile_mem(&b, 133, g.n)));
+    isa->tile(&b, 133, ni, 0, g.n, mem(isa->tile_mem(&b, ni - 133, g.n)));
+    TAP_OK(!memcmp(a.out.y, b.out.y, (size_t)(ni * g.n) * 4), "%s: %s convolution of %d channels, gathered as laid out", isa->name,
+           reel_dtype_name((reel_dtype)dt), c);
+}
+
 enum { SQ = 203, SK = 257, HD = 20 };
 
 /* Borders where no register tile of any set ends; the last one's gradients are those of rows 70..170. */
@@ -171,6 +203,7 @@ int main(void)
     for (int i = 0; i < n; i++)
         for (int dt = REEL_F32; dt <= REEL_BF16; dt++) {
             for (int layout = 0; layout < 4; layout++) product(all[i], dt, layout & 1, layout >> 1);
+            for (int c = 3; c <= 18; c += 5) gathered(all[i], dt, c);
             for (int m = 0; m < MASKS; m++) same_attention(all[i], dt, m);
         }
     any_lanes(&lanes16, &reel_isa_portable);

@@ -294,6 +294,16 @@ static void layernorm(int dt, int64_t b, int64_t s, int64_t frames, int64_t d, i
     }
 }
 
+static void units(int dt, int64_t rows, int64_t d)
+{
+    for (int silu = 0; silu < 2; silu++) {
+        int x = in(dt, rows * d, 2), w = in(REEL_F32, d), y = out(dt, rows * d, tol_of(dt, 2e-6));
+        run(name("unit_fwd", dt, { rows, d, silu }), [=](side p) { p.ops->unit_fwd(p.s, dt, p(y), p(x), p.f(w), rows, d, silu); });
+        x = inout(dt, rows * d, tol_of(dt, 2e-6)), w = in(REEL_F32, d);
+        run(name("unit_fwd in place", dt, { rows, d, silu }), [=](side p) { p.ops->unit_fwd(p.s, dt, p(x), p(x), p.f(w), rows, d, silu); });
+    }
+}
+
 /* which: 1 norm, 2 rotation, 3 both */
 static void rms_rope(int dt, int64_t b, int64_t s, int heads, int64_t hd, int which, int acc)
 {
@@ -603,6 +613,7 @@ int main(void)
         for (int64_t n : { 1, 7, 1027, 4096 }) elementwise(dt, n);
         layernorm(dt, 1, 1, 1, 1, 0), layernorm(dt, 2, 66, 3, 48, 1), layernorm(dt, 3, 70, 5, 129, 0), layernorm(dt, 1, 300, 300, 16, 1), layernorm(dt, 1, 67, 1, 270, 0);
         if (!small) layernorm(dt, 2, 130, 2, 1536, 0), layernorm(dt, 1, 9, 1, 5120, 1);
+        units(dt, 70, 48), units(dt, 9, 5), units(dt, 3, 384);
         for (int which = 1; which <= 3; which++) {
             rms_rope(dt, 2, 67, 3, 16, which, 1), rms_rope(dt, 1, 5, 1, 2, which, 0), rms_rope(dt, 1, 70, 5, 12, which, 0);
             rms_rope(dt, 1, 3, 2, 512, which, 0), rms_rope(dt, 1, 3, 1, 1000, which, 1), rms_rope(dt, 1, 2, 40, 2, which, 0);
