@@ -72,6 +72,24 @@ for model in 1.3b 14b; do
         done
     done
 done
+# what validation takes beside training: with a VAE in the folder its weights, buffers and caches; without one a warning
+cp -R "$REEL_SRC/tests/golden/hf-layout/pipeline" "$TMPDIR/pipeline" && chmod -R u+w "$TMPDIR/pipeline"
+echo '["a prompt"]' > "$TMPDIR/p.json"
+beside() {
+    "$reel" plan --config "$tiny" --models.student.init_from "$TMPDIR/pipeline" --callbacks.validation._target_ validation --callbacks.validation.every_steps 3 \
+        --callbacks.validation.pipeline_target wan --callbacks.validation.dataset_file "$TMPDIR/p.json" "$@" > "$TMPDIR/out" 2>&1
+    sed -n 's/^ *beside them validation *\([0-9.]*\) MiB.*/\1/p' "$TMPDIR/out"
+}
+small=$(beside) large=$(beside --training.data.num_height 256 --training.data.num_width 256)
+rm "$TMPDIR/pipeline/vae/diffusion_pytorch_model.safetensors"
+same "the plan asks the VAE for its memory, without reading its weights" "$small" "$(beside)"
+rm -r "$TMPDIR/pipeline/vae"
+without=$(beside --training.data.num_height 256 --training.data.num_width 256)
+grep -q 'warning: validation: the memory of the codec is not in this plan' "$TMPDIR/out"
+verdict $? "where there is none the plan says so" || show "$TMPDIR/out"
+awk -v a="$small" -v b="$large" -v c="$without" 'BEGIN { exit !(b > 20 * a && b > 10 * c && c > 0) }'
+verdict $? "a VAE's memory grows with the picture: $small MiB, $large MiB, without it $without MiB"
+
 fails "a machine that nobody knows" 'no machine "h900"; h100, a100 and files of' "$reel" plan --config "$REEL_SRC/configs/sft_1.3b.yaml" --machine h900
 
 "$REEL_BUILD/tests/mpirun.sh" -n 2 "$reel" plan --config "$tiny" --training.device cpu --training.threads 1 --measure "$TMPDIR/here" > "$TMPDIR/out" 2>&1

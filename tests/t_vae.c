@@ -187,12 +187,13 @@ static size_t held(const struct vae_film *f) { return f->scratch.cap + f->caches
 static void memory(void)
 {
     struct rig r;
-    struct reel_vae *v;
+    struct reel_vae *v, *p;
+    struct reel_stream planning;
     struct vae_film *f;
     uint8_t *rgb = film(81, H, W);
     float *z = malloc(sizeof *z * Z * 21 * LH * LW), *in;
     void *caches;
-    size_t used, planned;
+    size_t used, planned, known;
 
     for (int tile = 0; tile <= 4; tile += 4) {
         const int h = tile ? 40 : H, w = tile ? 56 : W;
@@ -204,8 +205,14 @@ static void memory(void)
         if (reel_vae_encode(v, y, big, 5, h, w)) exit(1);
         TAP_OK(f->caches.used == f->caches.cap && f->scratch.peak == f->scratch.cap && held(f) == planned,
                "%s: planned to the byte: %zu planned, %zu taken", tile ? "tiles" : "whole pictures", planned, held(f));
-        TAP_OK(reel_vae_bytes(v, 5, h, w) == reel_vae_bytes(v, 81, h, w) && reel_vae_bytes(v, 5, h, w) >= planned,
-               "... which the codec tells, whatever the length");
+        TAP_OK(reel_vae_bytes(v, 5, h, w) == reel_vae_bytes(v, 81, h, w) && reel_vae_bytes(v, 5, h, w) >= planned + v->weights.cap,
+               "... which the codec tells with its weights, whatever the length");
+        known = reel_vae_bytes(v, 5, h, w);
+        reel_stream_init(&planning, r.be, 1, NULL);
+        r.o.s = &planning;
+        if (reel_vae_open(&p, &r.o)) exit(1);
+        TAP_OK(reel_vae_bytes(p, 5, h, w) == known && !p->weights.base, "... and a codec that only plans tells the same without weights");
+        reel_vae_close(p);
         reel_vae_close(v);
         rig_close(&r);
         free(big), free(y);

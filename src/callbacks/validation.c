@@ -248,17 +248,34 @@ static reel_err encode(struct reel_cb *c)
     return e;
 }
 
+/* Which encoders fit the student. Local. */
+static reel_err choose_encoders(struct reel_cb *c, int planning)
+{
+    struct reel_validation *v = c->priv;
+    const struct reel_model *m = c->method->role[REEL_STUDENT];
+
+    reel_stream_init(&v->stream, m->s->be, planning, &v->scratch);
+    v->encoders = (struct reel_encode_opts){ .model = reel_config_role(c->method->cfg, "student")->init_from, .hf = *c->run->hf,
+                                             .dtype = m->compute, .s = &v->stream, .comm = c->run->world };
+    return reel_encode_folder(&v->encoders, m->channels, m->text_dim);
+}
+
+/* A plan asks the codec for its memory, without its weights; where it is not at hand a plan can do without. */
+static reel_err plan_encoders(struct reel_cb *c)
+{
+    if (choose_encoders(c, 1) || reel_val_films_codec(c)) {
+        if (c->run->world->rank == 0 && !c->run->quiet) fprintf(stderr, "reel: warning: %s: the memory of the codec is not in this plan: %s\n", c->name, reel_errrec()->msg);
+        reel_err_clear();
+    }
+    return REEL_OK;
+}
+
 /* Before training takes its memory, since the text encoder may be larger than the model. Collective(world). */
 static reel_err open_encoders(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
-    const struct reel_model *m = c->method->role[REEL_STUDENT];
-    reel_err e;
+    reel_err e = choose_encoders(c, 0);
 
-    reel_stream_init(&v->stream, m->s->be, 0, &v->scratch);
-    v->encoders = (struct reel_encode_opts){ .model = reel_config_role(c->method->cfg, "student")->init_from, .hf = *c->run->hf,
-                                             .dtype = m->compute, .s = &v->stream, .comm = c->run->world };
-    e = reel_encode_folder(&v->encoders, m->channels, m->text_dim);
     if (e == REEL_OK && c->run->world->rank == 0)
         e = reel_mkdirs(v->output_dir ? v->output_dir : c->method->cfg->training.checkpoint.output_dir);
     REEL_TRY(reel_agree(c->run->world, e));
@@ -280,7 +297,7 @@ static reel_err validation_init(struct reel_cb *c)
     REEL_TRY(read_prompts(c));
     share_prompts(c);
     REEL_TRY(reel_val_levels(c, v->sampling_steps.n ? v->sampling_steps.v[0] : 40));
-    return c->run->plan ? REEL_OK : open_encoders(c);
+    return c->run->plan ? plan_encoders(c) : open_encoders(c);
 }
 
 static reel_err validation_layout(struct reel_cb *c, struct reel_arena *a)

@@ -13,7 +13,7 @@
 struct reel_encode_opts {
     const char *model; /* folder or repository with text_encoder/, tokenizer/, vae/; NULL or "builtin": no weights */
     int dtype;         /* reel_dtype of weights and products: REEL_F32, REEL_BF16 */
-    struct reel_stream *s;  /* the built-in encoders use none */
+    struct reel_stream *s;  /* the built-in encoders use none; one that plans: the codec reads its config.json alone, to tell its bytes */
     struct reel_comm *comm; /* ranks that share the weights of the text encoder */
     int tile;               /* side of a tile in latent pixels; 0: whole pictures */
     struct reel_hf_env hf;  /* where repositories are */
@@ -81,7 +81,7 @@ reel_err reel_codec_decode_frame(struct reel_codec *c, uint8_t *rgb, float *raw,
 /** reel_codec_pictures - pictures that the next n latent frames become. Local. */
 int reel_codec_pictures(const struct reel_codec *c, int n);
 
-/** reel_codec_bytes - planned workspace of encoding or decoding, the same whatever the length of the film. Local. */
+/** reel_codec_bytes - memory that it takes with its weights to encode or to decode, whatever the length of the film. Local. */
 size_t reel_codec_bytes(struct reel_codec *c, int frames, int h, int w);
 
 #endif

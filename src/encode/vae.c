@@ -22,9 +22,9 @@ static reel_err open_folder(struct reel_vae *v, const struct reel_encode_opts *o
     v->family.channels = v->cfg.z;
     v->family.mean = v->cfg.mean;
     v->family.std = v->cfg.std;
-    REEL_BUG_IF(!o->s || o->s->planning, "a VAE needs a stream that runs");
+    REEL_BUG_IF(!o->s, "a VAE needs a stream");
     v->s = *o->s;
-    return vae_load(v, dir);
+    return o->s->planning ? vae_plan(v) : vae_load(v, dir);
 }
 
 reel_err reel_vae_open(struct reel_vae **out, const struct reel_encode_opts *o)
@@ -60,7 +60,7 @@ size_t reel_vae_bytes(struct reel_vae *v, int frames, int h, int w)
     const size_t enc = vae_film_bytes(v, VAE_ENCODE, h, w), dec = vae_film_bytes(v, VAE_DECODE, h / v->family.down[1], w / v->family.down[2]);
 
     (void)frames; /* the first chunk is the only one of another size, and it is planned too */
-    return enc > dec ? enc : dec;
+    return v->weight_bytes + (enc > dec ? enc : dec);
 }
 
 /* ---- encoding ---- */

@@ -147,6 +147,15 @@ static size_t largest(const struct load *l)
     return most;
 }
 
+reel_err vae_plan(struct reel_vae *v)
+{
+    struct load l = { .v = v };
+
+    REEL_TRY(each(&l, place));
+    v->weight_bytes = v->weights.used;
+    return REEL_OK;
+}
+
 static reel_err load_all(struct load *l)
 {
     struct reel_vae *v = l->v;
@@ -154,8 +163,8 @@ static reel_err load_all(struct load *l)
 
     REEL_TRY(each(l, look));
     REEL_TRY(judge(l));
-    REEL_TRY(each(l, place)); /* counts */
-    REEL_TRY(reel_arena_open(&v->weights, v->s.be, "vae.weights", v->weights.used));
+    REEL_TRY(vae_plan(v));
+    REEL_TRY(reel_arena_open(&v->weights, v->s.be, "vae.weights", v->weight_bytes));
     REEL_TRY(each(l, place));
     l->raw = malloc(most * sizeof *l->raw);
     l->turned = malloc(most * sizeof *l->turned);

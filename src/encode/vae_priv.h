@@ -74,6 +74,7 @@ struct reel_vae {
     struct vae_film film[2];
     struct reel_stream s;
     struct reel_arena weights;
+    size_t weight_bytes;
     reel_dtype dt;
     int tile;              /* side in latent pixels, 0: whole pictures */
     struct reel_family family;
@@ -84,6 +85,8 @@ struct reel_vae {
 reel_err vae_config_read(struct vae_config *c, const char *path);
 /* Both networks' steps, names and shapes, without weights. */
 void vae_build(struct vae_net *enc, struct vae_net *dec, const struct vae_config *c);
+/* Where weights would lie: their bytes alone. */
+reel_err vae_plan(struct reel_vae *v);
 /* All weights of folder `dir`, and the id. REEL_EIO, REEL_EDATA, REEL_ENOMEM. */
 reel_err vae_load(struct reel_vae *v, const char *dir);
 /* One chunk of a tile: x [t,h,w,c] f32 of the host (NULL while planning) to out, f32 of the host; frames that come out. */
