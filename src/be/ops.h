@@ -164,6 +164,7 @@ void reel_unpatch_bwd(struct reel_stream *s, reel_tensor dy, reel_tensor dx, int
 
 /* y[B,n2,n1,...] = x[B,n1,n2,...] f32: [B,C,T,H,W] <-> [B,T,C,H,W] */
 void reel_swap_tc(struct reel_stream *s, reel_tensor y, reel_tensor x);
+#define REEL_RANDN_MOST ((int64_t)4 << 32) /* elements of a sample that a counter tells apart */
 /* out[nb, ...] f32: normals of the named draw: sample b0+i, elements row-major */
 void reel_randn(struct reel_stream *s, reel_tensor out, uint64_t key, uint32_t step, uint32_t round, uint32_t b0);
 /* y = (x - mean_c) * istd_c on [B,T,C,H,W] f32; mean, istd [C] f32 */

@@ -218,7 +218,7 @@ void reel_randn(struct reel_stream *s, reel_tensor out, uint64_t key, uint32_t s
     int64_t n = reel_numel(out);
 
     check(s, __func__, "out", out, REEL_F32, n);
-    REEL_BUG_IF(n && n / out.n[0] > (int64_t)4 << 32, "reel_randn: %lld elements a sample; a counter holds 2^34", (long long)(n / out.n[0]));
+    REEL_BUG_IF(n && n / out.n[0] > REEL_RANDN_MOST, "reel_randn: %lld elements a sample; a counter holds 2^34", (long long)(n / out.n[0]));
     if (!s->planning && n) s->ops->randn(s, out.p, out.n[0], n / out.n[0], key, step, round, b0);
 }
 

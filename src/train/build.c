@@ -247,7 +247,10 @@ static reel_err batch_shape(struct reel_run *r, const struct reel_model *m, cons
     x[2] = m->channels;
     r->batch.b_global = x[0] * r->mesh.dp_size;
     REEL_TRY(latent_side(r, "training.data.num_height", d->num_height, info ? info->height : 0, m->patch_h, &x[3]));
-    return latent_side(r, "training.data.num_width", d->num_width, info ? info->width : 0, m->patch_w, &x[4]);
+    REEL_TRY(latent_side(r, "training.data.num_width", d->num_width, info ? info->width : 0, m->patch_w, &x[4]));
+    if (x[1] <= REEL_RANDN_MOST / (x[2] * x[3] * x[4])) return REEL_OK;
+    return reel_config_fail(r->cfg, "training.data.num_latent_t", "%ld x %ld x %ld x %ld latents; a film has at most 2^34 of them", (long)x[2],
+                            (long)x[1], (long)x[3], (long)x[4]);
 }
 
 static reel_err open_params(struct reel_run *r, int i)

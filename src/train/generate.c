@@ -206,6 +206,43 @@ static reel_err encode_texts(struct reel_gen *j)
     return e;
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* Bytes that this node can still give, for each of its ranks; 0: it does not say. Collective(world). */
+static double room_of(struct reel_comm *world)
+{
+    FILE *f = fopen("/proc/meminfo", "r");
+    char line[128];
+    long long kib = 0;
+    struct reel_comm node;
+
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %lld kB", &kib) == 1) break;
+    if (f) fclose(f);
+    reel_comm_node(&node, world);
+    reel_comm_close(&node);
+    return 1024.0 * (double)kib / node.size;
+}
+
+/* What the system would only notice by killing a rank. A device says it itself. Collective(world). */
+static reel_err has_room(struct reel_gen *j, struct reel_run *r)
+{
+    struct reel_arena *a[REEL_RUN_ARENAS], *most;
+    int n = reel_run_arenas(r, a);
+    double need = 0, room = room_of(j->world), gib = 1073741824.0;
+
+    most = a[0];
+    for (int i = 0; i < n; i++) {
+        need += (double)a[i]->peak;
+        if (a[i]->peak > most->peak) most = a[i];
+    }
+    if (reel_backend_on_device(r->be) || room <= 0 || need <= room) return reel_agree(j->world, REEL_OK);
+    return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG,
+                                          "generate: a rank needs %.1f GiB, the most for %s (%.1f), and has %.1f: make --height, --width, --frames or "
+                                          "--batch smaller, or share a film between more ranks (training.distributed.sp_size)",
+                                          need / gib, most->name, (double)most->peak / gib, room / gib));
+}
+
 /* The encoders that the model is fit for, and all texts: before the weights of the model take their memory. Collective(world). */
 static reel_err planned(void *ctx, struct reel_run *r)
 {
@@ -224,6 +261,7 @@ static reel_err planned(void *ctx, struct reel_run *r)
     j->fps = !isnan(j->f->fps) ? j->f->fps : reel_encode_builtin(&j->enc) ? REEL_DEMO_FPS : j->cfg->pipeline.preset->fps;
     if (reel_encode_builtin(&j->enc) && isnan(j->f->guidance) && j->g.sampler.guidance != 1) j->g.sampler.guidance = 2; /* no preset's model */
     REEL_TRY(reel_agree(j->world, choose_levels(j, r)));
+    REEL_TRY(has_room(j, r));
     REEL_TRY(reel_agree(j->world, make_captions(j)));
     return encode_texts(j);
 }
