@@ -199,7 +199,8 @@ static reel_err export_checkpoint(struct program *p, const struct reel_naming *n
     char from[4096], base[4096], weights[4096];
     struct reel_hf_source src;
     struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
-                             .naming = naming, .ema = f->ema, .lora = f->lora, .merge = f->merge, .dt = f->dtype ? REEL_BF16 : REEL_F32 };
+                             .naming = naming, .ema = f->ema, .lora = f->lora, .merge = f->merge, .dt = f->dtype ? REEL_BF16 : REEL_F32,
+                             .shard_bytes = f->shard_bytes };
 
     if (!x.base) {
         REEL_TRY(reel_export_key(x.checkpoint, x.role, "init_from", from, sizeof from));
@@ -233,10 +234,16 @@ static reel_err do_report(struct program *p)
     return reel_agree(&p->world, p->world.rank ? REEL_OK : reel_report(p->cli.args[0], f->html, stdout));
 }
 
+static reel_err do_import(struct program *p)
+{
+    reel_schema_init(&p->kinds);
+    return reel_import(p->cli.flags, p->cli.args[0], p->cli.args[1], p->kinds.models, &p->env, &p->world);
+}
+
 static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
     { "train", do_train },       { "plan", do_plan },   { "preprocess", do_preprocess },
     { "trajectories", do_trajectories },
-    { "generate", do_generate }, { "check", do_check }, { "export", do_export }, { "report", do_report },
+    { "generate", do_generate }, { "check", do_check }, { "export", do_export }, { "import", do_import }, { "report", do_report },
 };
 
 /* --help-config takes the target of a plugin, too. */

@@ -1,6 +1,7 @@
 /* What scripts ask of checkpoints.
  *     ckpt_tool hash DIR [PREFIX...]         a digest of all tensors and values whose keys begin so, whatever the layout
  *     ckpt_tool keys DIR PREFIX              these keys, with sizes
+ *     ckpt_tool original SRC DST             a safetensors file of ours under the names of Wan's authors
  *     ckpt_tool ema OUT DECAY START LAST     TAP lines: the averages of OUT/checkpoint-1..LAST against the
  *                                            recurrence in double over the weights of these checkpoints */
 #include <limits.h>
@@ -11,6 +12,8 @@
 
 #include "base/crc.h"
 #include "ckpt/dcp.h"
+#include "models/wan_priv.h"
+#include "tensor/safetensors.h"
 #include "tap.h"
 
 static void die(void)
@@ -139,11 +142,54 @@ static void ema(const char *out, double decay, long start, long last)
     free(a);
 }
 
+/* The authors' name of one of ours: the longest entry of the table that it begins with. */
+static void original_name(char *out, size_t size, const char *name)
+{
+    const struct reel_name_row *row = reel_wan_naming.root, *best = NULL;
+    int block = -1, at = 0, n = reel_wan_naming.n_root;
+    size_t most = 0;
+
+    if (sscanf(name, "blocks.%d.%n", &block, &at) == 1 && at) row = reel_wan_naming.block, n = reel_wan_naming.n_block;
+    for (int i = 0; i < n; i++) {
+        const char *ours = row[i].name[REEL_NAMING_OWN];
+        size_t len = strlen(ours);
+        if (len > most && !strncmp(name + at, ours, len) && (ours[len - 1] == '.' || !name[at + (int)len])) most = len, best = &row[i];
+    }
+    snprintf(out, size, "%.*s%s%s", at, name, best ? best->name[REEL_NAMING_ORIGINAL] : "", name + at + most);
+}
+
+static void original(const char *src, const char *dst)
+{
+    struct reel_st *st;
+    struct reel_st_item *it;
+    char (*name)[200];
+    int n;
+
+    if (reel_st_open(&st, src)) die();
+    n = reel_st_count(st);
+    it = calloc((size_t)n + 1, sizeof *it);
+    name = calloc((size_t)n + 1, sizeof *name);
+    for (int i = 0; i < n; i++) {
+        const struct reel_st_entry *e = reel_st_entry(st, i);
+        void *data = malloc(e->bytes + 1);
+        if (reel_st_read(st, e, 0, e->bytes, data)) die();
+        original_name(name[i], sizeof name[i], e->name);
+        it[i] = (struct reel_st_item){ .name = name[i], .dt = e->dt, .nd = e->nd, .data = data };
+        memcpy(it[i].n, e->n, sizeof it[i].n);
+    }
+    if (reel_st_write(dst, it, n, NULL, 0, NULL, NULL)) die();
+    for (int i = 0; i < n; i++) free((void *)it[i].data);
+    free(name);
+    free(it);
+    reel_st_close(st);
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 3 && !strcmp(argv[1], "hash")) hash(argv[2], argc - 3, argv + 3);
     else if (argc >= 3 && !strcmp(argv[1], "keys")) keys(argv[2], argc - 3, argv + 3);
     else if (argc == 6 && !strcmp(argv[1], "ema")) ema(argv[2], atof(argv[3]), atol(argv[4]), atol(argv[5]));
-    else return fprintf(stderr, "usage: ckpt_tool hash|keys DIR [PREFIX...] | ema OUT DECAY START LAST\n"), 2;
+    else if (argc == 4 && !strcmp(argv[1], "original")) original(argv[2], argv[3]);
+    else return fprintf(stderr, "usage: ckpt_tool hash|keys DIR [PREFIX...] | original SRC DST | ema OUT DECAY START LAST\n"), 2;
     return tap_failed != 0;
 }

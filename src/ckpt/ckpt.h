@@ -132,8 +132,8 @@ reel_err reel_ckpt_verify(const char *dir, struct reel_comm *world);
  * stderr for each. Call it when no other run may write there. Collective(world); rank 0 works. REEL_EIO, agreed: it cannot be listed. */
 reel_err reel_ckpt_sweep(const char *output_dir, struct reel_comm *world);
 
-/** reel_ckpt_has - 1 if the checkpoint has this key, 0 if not, -1 if it cannot be read. Local. */
-int reel_ckpt_has(const char *dir, const char *key);
+/** reel_ckpt_has_below - 1 if a key of the checkpoint begins so, 0 if not, -1 if it cannot be read. Local. */
+int reel_ckpt_has_below(const char *dir, const char *prefix);
 
 /** reel_ckpt_average - who holds the average of a role: "callbacks.<key>", below which are `<role>_ema.<name>`.
  * Local. REEL_ECONFIG if the checkpoint has none, REEL_EIO, REEL_EDATA. */

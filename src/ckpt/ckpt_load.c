@@ -155,14 +155,15 @@ reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_
     return e;
 }
 
-int reel_ckpt_has(const char *dir, const char *key)
+int reel_ckpt_has_below(const char *dir, const char *prefix)
 {
     struct reel_dcp *d;
     char dcp[PATH_MAX];
     int has = -1;
 
     if (!ckpt_dcp_dir(dir, dcp, sizeof dcp) && !reel_dcp_open(&d, dcp)) {
-        has = reel_dcp_find(d, key) != NULL;
+        has = 0;
+        for (int i = 0; i < reel_dcp_count(d) && !has; i++) has = !strncmp(reel_dcp_entry(d, i)->key, prefix, strlen(prefix));
         reel_dcp_close(d);
     }
     reel_err_clear();

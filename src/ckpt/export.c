@@ -55,7 +55,7 @@ static reel_err choose(struct export_job *j)
         if (!e->type || strncmp(e->key, prefix, k) != 0) continue;
         if (e->nd > REEL_MAXDIM || e->type->dt != REEL_F32)
             return REEL_FAIL(REEL_EDATA, "%s: %s is %s; f32 was expected", j->x->checkpoint, e->key, e->type->name);
-        j->t[j->n] = (struct export_one){ .e = e, .nd = e->nd };
+        j->t[j->n] = (struct export_one){ .e = e, .nd = e->nd, .dt = j->x->dt };
         memcpy(j->t[j->n].n, e->n, sizeof j->t[j->n].n);
         reel_name_own(j->x->naming, j->t[j->n++].name, e->key + k);
         if (j->x->ema) REEL_TRY(is_whole(j, e, e->key + k));
@@ -110,7 +110,7 @@ static reel_err check_base(const struct export_job *j)
 
 static int64_t bytes_of(const struct export_job *j, int i)
 {
-    return reel_pt_numel(j->t[i].n, j->t[i].nd) * (int64_t)reel_dtype_size(j->x->dt);
+    return reel_pt_numel(j->t[i].n, j->t[i].nd) * (int64_t)reel_dtype_size(j->t[i].dt);
 }
 
 static void share_out(struct export_job *j)
@@ -140,7 +140,8 @@ static reel_err fill(void *ctx, int item, void *dst)
     float *f;
     reel_err err;
 
-    if (j->x->dt == REEL_F32) return export_read(j, t, dst);
+    if (t->w && !t->a && t->w->dt == t->dt) return reel_st_read(t->from, t->w, 0, t->w->bytes, dst);
+    if (t->dt == REEL_F32) return export_read(j, t, dst);
     f = malloc((size_t)n * sizeof *f + 1);
     if (!f) return REEL_FAIL(REEL_ENOMEM, "export: no memory for %s", t->name);
     err = export_read(j, t, f);
@@ -162,7 +163,7 @@ static reel_err write_file(struct export_job *j, int file)
     if (!it) return REEL_FAIL(REEL_ENOMEM, "export: no memory");
     for (int i = 0; i < n; i++) {
         const struct export_one *t = &j->t[j->first + i];
-        it[i] = (struct reel_st_item){ .name = t->name, .dt = j->x->dt, .nd = t->nd };
+        it[i] = (struct reel_st_item){ .name = t->name, .dt = t->dt, .nd = t->nd };
         memcpy(it[i].n, t->n, sizeof it[i].n);
     }
     file_name(j, file, name, sizeof name);
@@ -255,11 +256,28 @@ static reel_err find_config(const struct reel_export *x, char *path, size_t size
                      x->base, x->role);
 }
 
+reel_err export_files(struct export_job *j, const char *config)
+{
+    char index[PATH_MAX], to[PATH_MAX];
+
+    share_out(j);
+    REEL_TRY(reel_mkdirs(j->dir));
+    for (int f = 0; f < j->n_files; f++) REEL_TRY(write_file(j, f));
+    if (j->n_files > 1) REEL_TRY(write_index(j));
+    REEL_TRY(reel_join(to, sizeof to, j->dir, "config.json"));
+    REEL_TRY(reel_file_write(to, config, strlen(config)));
+    if (!j->x->base) return REEL_OK;
+    REEL_TRY(reel_join(index, sizeof index, j->x->base, "model_index.json"));
+    return reel_is_file(index) ? copy_folder(j->x->base, j->x->out, 1) : REEL_OK;
+}
+
 static reel_err run(struct export_job *j)
 {
-    char dcp[PATH_MAX], index[PATH_MAX], config[PATH_MAX], to[PATH_MAX];
+    char dcp[PATH_MAX], path[PATH_MAX], *config;
+    size_t n;
+    reel_err e;
 
-    if (!j->x->lora) REEL_TRY(find_config(j->x, config, sizeof config));
+    if (!j->x->lora) REEL_TRY(find_config(j->x, path, sizeof path));
     REEL_TRY(ckpt_complete(j->x->checkpoint));
     REEL_TRY(ckpt_dcp_dir(j->x->checkpoint, dcp, sizeof dcp));
     REEL_TRY(reel_dcp_open(&j->d, dcp));
@@ -267,14 +285,26 @@ static reel_err run(struct export_job *j)
     REEL_TRY(export_judge(j));
     if (j->x->lora) return export_lora(j);
     REEL_TRY(j->x->merge ? export_merge(j) : check_base(j));
-    share_out(j);
-    REEL_TRY(reel_mkdirs(j->dir));
-    for (int f = 0; f < j->n_files; f++) REEL_TRY(write_file(j, f));
-    if (j->n_files > 1) REEL_TRY(write_index(j));
-    REEL_TRY(reel_join(to, sizeof to, j->dir, "config.json"));
-    REEL_TRY(copy_bytes(config, to));
-    REEL_TRY(reel_join(index, sizeof index, j->x->base, "model_index.json"));
-    return reel_is_file(index) ? copy_folder(j->x->base, j->x->out, 1) : REEL_OK;
+    REEL_TRY(reel_file_read(path, &config, &n));
+    e = export_files(j, config);
+    free(config);
+    return e;
+}
+
+reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j))
+{
+    reel_err e;
+
+    if (reel_is_dir(j->x->out) || reel_is_file(j->x->out))
+        return REEL_FAIL(REEL_ECONFIG, "%s exists: give a new folder", j->x->out);
+    REEL_TRY(reel_join(j->dir, sizeof j->dir, j->x->out, "transformer"));
+    e = work(j);
+    if (e) { /* a half-made model would load somewhere */
+        struct reel_errrec first = *reel_errrec();
+        (void)!reel_rmtree(j->x->out);
+        *reel_errrec() = first;
+    }
+    return e;
 }
 
 reel_err reel_export(const struct reel_export *x)
@@ -284,15 +314,7 @@ reel_err reel_export(const struct reel_export *x)
     reel_err e;
 
     if (!full.role) full.role = "student";
-    if (reel_is_dir(x->out) || reel_is_file(x->out))
-        return REEL_FAIL(REEL_ECONFIG, "export: %s exists: give a new folder", x->out);
-    REEL_TRY(reel_join(j.dir, sizeof j.dir, x->out, "transformer"));
-    e = run(&j);
-    if (e) { /* a half-made model would load somewhere */
-        struct reel_errrec first = *reel_errrec();
-        (void)!reel_rmtree(x->out);
-        *reel_errrec() = first;
-    }
+    e = export_guard(&j, run);
     reel_dcp_close(j.d);
     reel_weights_close(&j.base);
     free(j.t);

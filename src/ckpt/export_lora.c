@@ -193,7 +193,7 @@ static reel_err take_base(struct export_job *j, struct export_one *t)
             const struct reel_st_entry *w = reel_st_entry(j->base.file[f], i);
             if (w->nd > REEL_MAXDIM)
                 return REEL_FAIL(REEL_EDATA, "%s: %s has %d dimensions", reel_st_path(j->base.file[f]), w->name, w->nd);
-            *t = (struct export_one){ .nd = w->nd, .w = w, .from = j->base.file[f] };
+            *t = (struct export_one){ .nd = w->nd, .dt = j->x->dt, .w = w, .from = j->base.file[f] };
             memcpy(t->n, w->n, sizeof t->n);
             reel_name_own(j->x->naming, t->name, w->name);
             REEL_TRY(find_adapter(j->t, j->n, t));
@@ -207,7 +207,7 @@ static reel_err add_absent(struct export_job *j, struct export_one *t, int *n)
     for (int i = 0; i < j->n; i++) {
         struct export_one *a = &j->t[i], *w = &t[*n];
         if (a->used || !is_a(a->name) || !strstr(a->name, "to_gate_compress") || i + 1 == j->n) continue;
-        *w = (struct export_one){ .nd = 2, .n = { a[1].n[0], a->n[1] } }; /* B stands behind A */
+        *w = (struct export_one){ .nd = 2, .dt = j->x->dt, .n = { a[1].n[0], a->n[1] } }; /* B stands behind A */
         snprintf(w->name, sizeof w->name, "%.*s.weight", (int)(strlen(a->name) - strlen(A_TAIL)), a->name);
         REEL_TRY(find_adapter(j->t, j->n, w));
         ++*n;

@@ -14,6 +14,7 @@
 struct export_one {
     char name[REEL_NAME_MAX]; /* ours */
     int nd, file, used;
+    reel_dtype dt; /* as it is written */
     int64_t n[REEL_MAXDIM];
     const struct reel_dcp_entry *e;    /* of the checkpoint, or NULL: */
     const struct reel_st_entry *w;     /* of the base; NULL too: zero, a layer that the base may lack */
@@ -31,6 +32,13 @@ struct export_job {
     double scale;             /* merge: alpha / rank */
     char dir[PATH_MAX]; /* <out>/transformer */
 };
+
+/** export_files - config.json with this text, the weights in files of at most shard_bytes, an index if there are
+ * several, and the other components of the base if that is a pipeline. Local. REEL_EIO, REEL_ENOMEM, what reading gives. */
+reel_err export_files(struct export_job *j, const char *config);
+
+/** export_guard - run `work` into a new folder x->out; what an error leaves there is removed. REEL_ECONFIG if it exists. */
+reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j));
 
 int export_by_name(const void *a, const void *b);
 

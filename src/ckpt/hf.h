@@ -4,6 +4,7 @@
 /* Models in Diffusers folders and in the Hugging Face cache. */
 
 #include "base/err.h"
+#include "ckpt/names.h"
 #include "comm/comm.h"
 #include "nn/params.h"
 #include "tensor/weights.h"
@@ -51,5 +52,20 @@ reel_err reel_hf_read_config(const struct reel_hf_source *src, struct reel_comm 
  */
 reel_err reel_hf_load(const struct reel_hf_source *src, struct reel_params *ps, struct reel_stream *s,
                       struct reel_comm *world);
+
+/* A tensor of weight files under our name. */
+struct reel_hf_tensor {
+    char name[REEL_NAME_MAX];
+    const struct reel_st_entry *e;
+    struct reel_st *file;
+    int used;
+};
+
+/** reel_hf_index - every tensor of the files, by our names, malloc'ed. Local. REEL_ENOMEM; REEL_EDATA: two for one parameter. */
+reel_err reel_hf_index(const struct reel_weights *w, const struct reel_naming *naming, struct reel_hf_tensor **out, int *n);
+struct reel_hf_tensor *reel_hf_find(struct reel_hf_tensor *f, int n, const char *name); /* or NULL */
+
+/** reel_hf_fit - are these the model's parameters? Local. REEL_EDATA as reel_hf_load; `where` names the files. */
+reel_err reel_hf_fit(const struct reel_params_cfg *model, struct reel_hf_tensor *f, int n, const char *where);
 
 #endif

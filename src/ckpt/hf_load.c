@@ -10,14 +10,6 @@
 
 #define NAMES_SHOWN 6
 
-/* A tensor of the files under our name. */
-struct found {
-    char name[REEL_NAME_MAX];
-    const struct reel_st_entry *e;
-    struct reel_st *file;
-    int used;
-};
-
 /* Names for one message, the first few in full. */
 struct complaint { char text[400]; int n; };
 
@@ -33,12 +25,12 @@ static void complain(struct complaint *c, const char *fmt, const char *name, con
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct found *)a)->name, ((const struct found *)b)->name);
+    return strcmp(((const struct reel_hf_tensor *)a)->name, ((const struct reel_hf_tensor *)b)->name);
 }
 
-static reel_err index_names(const struct reel_weights *w, const struct reel_naming *naming, struct found **out, int *n)
+reel_err reel_hf_index(const struct reel_weights *w, const struct reel_naming *naming, struct reel_hf_tensor **out, int *n)
 {
-    struct found *f;
+    struct reel_hf_tensor *f;
     int total = 0, k = 0;
 
     for (int i = 0; i < w->n_files; i++) total += reel_st_count(w->file[i]);
@@ -59,9 +51,9 @@ static reel_err index_names(const struct reel_weights *w, const struct reel_nami
     return REEL_OK;
 }
 
-static struct found *find(struct found *f, int n, const char *name)
+struct reel_hf_tensor *reel_hf_find(struct reel_hf_tensor *f, int n, const char *name)
 {
-    struct found key = { .e = NULL };
+    struct reel_hf_tensor key = { .e = NULL };
 
     snprintf(key.name, sizeof key.name, "%s", name);
     return bsearch(&key, f, (size_t)n, sizeof key, by_name);
@@ -95,12 +87,12 @@ static void check_shape(struct complaint *c, const struct reel_param_def *d, con
 }
 
 /* Missing, unexpected, mis-shaped: all of them in one message. */
-static reel_err check_set(const struct reel_params_cfg *cfg, struct found *f, int n, const char *where)
+reel_err reel_hf_fit(const struct reel_params_cfg *cfg, struct reel_hf_tensor *f, int n, const char *where)
 {
     struct complaint missing = { "", 0 }, extra = { "", 0 }, shape = { "", 0 };
 
     for (int i = 0; i < cfg->n; i++) {
-        struct found *hit = find(f, n, cfg->def[i].name);
+        struct reel_hf_tensor *hit = reel_hf_find(f, n, cfg->def[i].name);
         if (cfg->def[i].part != REEL_PARAM_OWN) continue; /* adapters are no part of the model's files */
         if (hit) hit->used = 1, check_shape(&shape, &cfg->def[i], hit->e);
         else if (!cfg->def[i].optional) complain(&missing, "%s%s", cfg->def[i].name, "");
@@ -125,7 +117,7 @@ static size_t largest_shard(const struct reel_params *ps, int n)
     return max;
 }
 
-static reel_err read_shards(struct reel_params *ps, struct found *f, int n, struct reel_stream *s)
+static reel_err read_shards(struct reel_params *ps, struct reel_hf_tensor *f, int n, struct reel_stream *s)
 {
     const struct reel_params_cfg *cfg = reel_params_cfg(ps);
     size_t cap = largest_shard(ps, cfg->n);
@@ -135,7 +127,7 @@ static reel_err read_shards(struct reel_params *ps, struct found *f, int n, stru
     if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory for a shard of %zu bytes", cap);
     for (int i = 0; i < cfg->n && !e; i++) {
         struct reel_shard sh = reel_param_shard(ps, i);
-        struct found *hit = find(f, n, cfg->def[i].name);
+        struct reel_hf_tensor *hit = reel_hf_find(f, n, cfg->def[i].name);
         if (!sh.rows || cfg->def[i].part != REEL_PARAM_OWN) continue;
         if (hit) e = reel_st_read_box_f32(hit->file, hit->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
         else memset(buf, 0, reel_bytes(sh.w));
@@ -148,13 +140,13 @@ static reel_err read_shards(struct reel_params *ps, struct found *f, int n, stru
 static reel_err load_files(const char *list, size_t bytes, struct reel_params *ps, struct reel_stream *s)
 {
     struct reel_weights w;
-    struct found *f = NULL;
+    struct reel_hf_tensor *f = NULL;
     int n = 0;
     reel_err e = reel_weights_open(&w, list, bytes);
 
     if (e) return e;
-    e = index_names(&w, reel_params_cfg(ps)->naming, &f, &n);
-    if (!e) e = check_set(reel_params_cfg(ps), f, n, list);
+    e = reel_hf_index(&w, reel_params_cfg(ps)->naming, &f, &n);
+    if (!e) e = reel_hf_fit(reel_params_cfg(ps), f, n, list);
     if (!e) e = read_shards(ps, f, n, s);
     free(f);
     reel_weights_close(&w);

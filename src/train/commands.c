@@ -74,6 +74,8 @@ static const struct reel_opt export_flags[] = {
     { "base", REEL_OPT_STR, F(base), .unit = "DIR",
       .help = "Diffusers folder or repository id that gives config.json and the other components; absent: the role's init_from" },
     { "dtype", REEL_OPT_ENUM, F(dtype), .choices = "f32|bf16", .help = "type of the stored weights" },
+    { "shard-bytes", REEL_OPT_INT, F(shard_bytes), .dflt = 5e9, .min = 1, .max = 9e18, .unit = "bytes",
+      .help = "largest file of weights; a model above it is several files and an index" },
     { .type = REEL_OPT_END },
 };
 #undef F
@@ -81,6 +83,25 @@ static const struct reel_cmd export = {
     .name = "export", .args = "CHECKPOINT DIR", .min_args = 2, .max_args = 2, .flags = export_flags,
     .flags_size = sizeof(struct reel_export_flags),
     .help = "a checkpoint as a Diffusers folder that other tools load",
+};
+
+#define F(field) offsetof(struct reel_import_flags, field)
+static const struct reel_opt import_flags[] = {
+    { "base", REEL_OPT_STR, F(base), .unit = "DIR",
+      .help = "Diffusers folder or repository id that gives config.json and the other components; needed for a single file" },
+    { "model", REEL_OPT_STR, F(model), .sdflt = "wan", .unit = "NAME", .help = "the model whose parameters these are: a registry name" },
+    { "role", REEL_OPT_STR, F(role), .sdflt = "student", .help = "of a checkpoint: whose weights" },
+    { "dtype", REEL_OPT_ENUM, F(dtype), .choices = "keep|f32|bf16", .help = "type of the stored weights of a folder; a checkpoint holds f32" },
+    { "shard-bytes", REEL_OPT_INT, F(shard_bytes), .dflt = 5e9, .min = 1, .max = 9e18, .unit = "bytes",
+      .help = "largest file of weights; a model above it is several files and an index" },
+    { .type = REEL_OPT_END },
+};
+#undef F
+static const struct reel_cmd import = {
+    .name = "import", .args = "MODEL DIR|checkpoint-N", .min_args = 2, .max_args = 2, .flags = import_flags,
+    .flags_size = sizeof(struct reel_import_flags),
+    .help = "a Diffusers folder or repository, the authors' folder, or one safetensors file, checked and renamed: a folder for init_from, "
+            "or a checkpoint that a run goes on from",
 };
 
 #define F(field) offsetof(struct reel_trajectories_flags, field)
@@ -105,4 +126,4 @@ static const struct reel_cmd report = {
     .help = "how a run went and why it ended, also while it runs: a summary, and a page with plots",
 };
 
-const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &trajectories, &check, &generate, &export, &report, NULL };
+const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &trajectories, &check, &generate, &export, &import, &report, NULL };

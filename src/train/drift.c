@@ -17,7 +17,7 @@ static reel_err read_was(const char *dir, char **text, size_t *len, char path[PA
     REEL_TRY(reel_join(path, PATH_MAX, dir, "metadata.json"));
     if (!reel_is_file(path)) return REEL_OK;
     REEL_TRY(reel_json_file(&js, path));
-    if (json_object_size(json_object_get(js, "config")))
+    if (json_object_get(json_object_get(js, "config"), "method"))
         *text = json_dumps(json_object_get(js, "config"), JSON_INDENT(1) | JSON_SORT_KEYS);
     *len = *text ? strlen(*text) : 0;
     json_decref(js);

@@ -97,14 +97,19 @@ static const struct { const char *arch, *json; } built_in[] = {
 #include "train/arch.inc"
 };
 
-/* What stands in for a repository that is not at hand, where no weights are wanted of it. NULL: nothing does. */
-static const char *stand_in(const struct reel_run *r, const struct reel_cfg_role *c)
+const char *reel_arch_config(const char *init_from)
 {
-    const char *arch = r->flags.plan || c->init == REEL_INIT_RANDOM ? reel_preset_arch(c->init_from) : NULL;
+    const char *arch = reel_preset_arch(init_from);
 
     for (size_t i = 0; arch && i < sizeof built_in / sizeof *built_in; i++)
         if (!strcmp(built_in[i].arch, arch)) return built_in[i].json;
     return NULL;
+}
+
+/* What stands in for a repository that is not at hand, where no weights are wanted of it. NULL: nothing does. */
+static const char *stand_in(const struct reel_run *r, const struct reel_cfg_role *c)
+{
+    return r->flags.plan || c->init == REEL_INIT_RANDOM ? reel_arch_config(c->init_from) : NULL;
 }
 
 reel_err reel_role_config(struct reel_run *r, int role, const struct reel_cfg_role *c, char **json, char *where)

@@ -10,6 +10,9 @@
  * environment names (NULL: folders only). Local. */
 struct reel_hf_source reel_model_source(const char *init_from, const struct reel_env *e);
 
+/** reel_arch_config - config.json of a well-known repository, which is compiled in; NULL: it is not known. Local. */
+const char *reel_arch_config(const char *init_from);
+
 /** reel_role_config - the text of the role's transformer/config.json, malloc'ed; read by rank 0 and
  * broadcast. For a plan, or with `init: random`, the built-in text of a well-known model stands in for one that is
  * not at hand (r->stand_in). @where: out [PATH_MAX], the file's name for messages. Collective(world); with one

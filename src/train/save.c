@@ -230,21 +230,43 @@ reel_err reel_save_final(struct reel_run *r)
     return r->saver ? finish(r->saver) : REEL_OK;
 }
 
+/* Bits of the roles of which the checkpoint has weights alone, as imported ones do. Collective(world). */
+static unsigned without_moments(struct reel_run *r, const char *dir)
+{
+    char prefix[128];
+    unsigned roles = 0;
+
+    for (int i = 0; i < REEL_NROLE && r->world->rank == 0; i++) {
+        snprintf(prefix, sizeof prefix, "optimizers.%s.", reel_role_names[i]);
+        if (is_saved(r, i) && reel_ckpt_has_below(dir, prefix) == 0) roles |= REEL_ROLE(i);
+    }
+    reel_comm_bcast(r->world, &roles, sizeof roles, 0);
+    return roles;
+}
+
 static reel_err load(struct reel_run *r, const char *dir)
 {
     struct reel_saver *s = r->saver;
+    unsigned fresh;
     reel_err e = REEL_OK;
 
     REEL_TRY(reel_ckpt_verify(dir, r->world));
+    fresh = without_moments(r, dir);
     reel_tree_rewind(&s->tree);
     for (int i = 0; i < REEL_NROLE && e == REEL_OK; i++)
-        if (is_saved(r, i)) e = reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], NULL);
+        if (is_saved(r, i)) e = reel_tree_role(&s->tree, r->role[i].ps, fresh & REEL_ROLE(i) ? REEL_TREE_WEIGHTS : SAVED, s->host[i], NULL);
     if (e == REEL_OK) e = walk(r, REEL_IO_ASK, dir);
     REEL_TRY(reel_agree(r->world, e));
     REEL_TRY(reel_ckpt_load(dir, &s->tree.set, r->world));
     for (int i = 0; i < REEL_NROLE; i++) {
         int uneven = 0;
         if (!is_saved(r, i)) continue;
+        if (fresh & REEL_ROLE(i)) {
+            reel_tree_put(r->role[i].ps, &r->s, REEL_TREE_WEIGHTS, s->host[i]);
+            if (r->world->rank == 0)
+                reel_note_warning(r, "%s has no optimizer state of the %s: its moments and its schedule start anew", dir, r->role[i].role);
+            continue;
+        }
         reel_tree_put(r->role[i].ps, &r->s, SAVED, s->host[i]);
         r->optim[i].k = reel_tree_k(r->role[i].ps, s->host[i], &uneven);
         if (uneven && r->world->rank == 0)
