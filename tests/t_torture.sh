@@ -46,7 +46,7 @@ out=$TMPDIR/run
 
 start() { # start: one start of the run in $out, with what the environment arms
     # shellcheck disable=SC2086
-    train 2 "$out" $every --training.checkpoint.checkpoints_total_limit 2 --resume-from-checkpoint latest > "$TMPDIR/log" 2>&1
+    train 2 "$out" $every --training.checkpoint.checkpoints_total_limit 2 --resume-from-checkpoint latest < /dev/null > "$TMPDIR/log" 2>&1
 }
 late() { # late SECONDS WHO: as start, and SIGKILL after so long
     start &
@@ -92,7 +92,7 @@ awk -v n=$points -v seed="$REEL_TORTURE_SEED" 'BEGIN {
         print a, rank, 1 + int(rand() * (rank ? 16 : 150))
     }
 }' > "$TMPDIR/points"
-was= bad=0 ends=0 hits=0
+was='' bad=0 ends=0 hits=0 n=0
 finish() { # the run goes to its end undisturbed, and a new one begins
     start
     f_rc=$?
@@ -102,22 +102,22 @@ finish() { # the run goes to its end undisturbed, and a new one begins
         echo "# the end: exit code $f_rc"
         show "$TMPDIR/log" | tail -n 20
     fi
-    ends=$((ends + 1)) was=
+    ends=$((ends + 1)) was=''
     rm -rf "$out"
 }
 while read -r act a b; do
     rm -f "$TMPDIR/pids"
     if [ "$act" = time ]; then
-        late "$a" "$b" < /dev/null
+        late "$a" "$b"
     else
-        LD_PRELOAD=$so INTERPOSE_DIR=$out INTERPOSE_ACT=$act INTERPOSE_RANK=$a INTERPOSE_AT=$b INTERPOSE_PIDS=$TMPDIR/pids start < /dev/null
+        LD_PRELOAD=$so INTERPOSE_DIR=$out INTERPOSE_ACT=$act INTERPOSE_RANK=$a INTERPOSE_AT=$b INTERPOSE_PIDS=$TMPDIR/pids start
     fi
-    rc=$?
+    rc=$? n=$((n + 1))
     [ $rc = 0 ] || hits=$((hits + 1))
     judge $rc "$act $a $b" || bad=$((bad + 1))
     [ "${was:-0}" -lt $((steps - 3)) ] || finish
 done < "$TMPDIR/points"
 finish
-[ $bad = 0 ] && [ $hits -gt 0 ]
-verdict $? "$points starts of whole runs, $hits of them killed or failed: each next one resumed the undisturbed run's bits, $ends ends have its weights"
+[ $bad = 0 ] && [ $hits -gt 0 ] && [ $n = $points ]
+verdict $? "$n starts of whole runs, $hits of them killed or failed: each next one resumed the undisturbed run's bits, $ends ends have its weights"
 plan

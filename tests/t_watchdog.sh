@@ -21,4 +21,37 @@ train 2 "$TMPDIR/well" --training.watchdog_s 60 > "$TMPDIR/out" 2>&1
 verdict $? "a run under watch ends well"
 [ "$(grep -cE '^ *[01] .*, [0-9]' "$TMPDIR/out")" = 2 ] && grep -q 'node, processors' "$TMPDIR/out"
 verdict $? "it begins with a table of ranks, nodes, processors and coordinates"
+
+# a disk that takes longer than the watchdog allows, in one rank's writing, in the commit, when making room: not a stall
+save=--training.checkpoint
+slow() { # slow TEXT RANK CALL [override...]
+    sl_text=$1 sl_rank=$2 sl_at=$3
+    shift 3
+    rm -rf "$TMPDIR/slow"
+    LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$TMPDIR/slow INTERPOSE_ACT=slow INTERPOSE_RANK=$sl_rank INTERPOSE_AT=$sl_at \
+        train 2 "$TMPDIR/slow" --training.watchdog_s 2 $save.training_state_checkpointing_steps 2 $save.checkpoints_total_limit 1 "$@" > "$TMPDIR/out" 2>&1
+    verdict $? "$sl_text"
+    [ -d "$TMPDIR/slow/checkpoint-6" ] || show "$TMPDIR/out" | tail -n 20
+}
+slow "one rank's file is slow" 1 2
+slow "so is the commit of a save that is waited for" 0 22 $save.save sync
+slow "and the removal of an old one" 0 75
+
+# a signal in the middle of a save: that save and the last step's are whole
+rm -rf "$TMPDIR/slow"
+LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$TMPDIR/slow INTERPOSE_ACT=slow INTERPOSE_RANK=0 INTERPOSE_AT=4 \
+    train 2 "$TMPDIR/slow" --training.loop.max_train_steps 100000 $save.training_state_checkpointing_steps 5 > "$TMPDIR/out" 2>&1 &
+pid=$!
+for _ in $(seq 200); do
+    [ ! -d "$TMPDIR/slow/checkpoint-5.tmp" ] || break
+    sleep 0.05
+done
+kill -TERM "$(processes reel cmdline "$TMPDIR/slow" | head -n 1)"
+wait $pid
+rc=$?
+same "a signal during a save: exit code" $rc 75
+last=$(find "$TMPDIR/slow" -maxdepth 1 -name 'checkpoint-*' | sed 's/.*-//' | sort -n | tail -n 1)
+[ "${last:-0}" -gt 5 ] && [ -d "$TMPDIR/slow/checkpoint-5" ]
+verdict $? "the save under way and the last step's are there"
+try "and whole" "$REEL_BUILD/reel" check "$TMPDIR/slow/checkpoint-$last"
 plan
