@@ -10,7 +10,7 @@
  *     power    kill, and what was not synced is gone: data are cut to half, names are undone
  *     slow     the call takes 5 s
  *     short    a write that takes half of its bytes
- *     ENOSPC, EIO, EDQUOT, EINVAL   the call fails and does nothing (close closes)
+ *     ENOSPC, EIO, EDQUOT, EINVAL   the call fails and does nothing; close closes, and like fsync it loses half of the data
  *     swap:EINVAL  every exchange of names fails, whatever k
  * and with "+": from then on. After a short write "+" means ENOSPC, ENOSPC+ and EDQUOT+ spare removing and renaming, EIO+ nothing. */
 #define _GNU_SOURCE
@@ -32,6 +32,7 @@
 
 void interpose_arm(const char *dir, const char *act, long at);
 long interpose_count(void);
+void interpose_cut(void); /* the power, now */
 
 enum { FDS = 1024, FILES = 256, JOURNAL = 1024 };
 enum act { PASS, KILL, ALL, POWER, SLOW, SHORT, FAIL };
@@ -179,13 +180,19 @@ static void unmake(const char *path)
     REAL(int, "remove", (const char *))(path);
 }
 
-static void lose(void)
+/* What a device that fails keeps of a file. */
+static void halve(const char *path)
 {
     struct stat st;
 
+    if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) (void)!REAL(int, "truncate", (const char *, off_t))(path, st.st_size / 2);
+}
+
+static void lose(void)
+{
     pthread_mutex_lock(&I.lock); /* for good */
     for (int i = 0; i < FILES && I.file[i].path; i++)
-        if (I.file[i].dirty && stat(I.file[i].path, &st) == 0) (void)!REAL(int, "truncate", (const char *, off_t))(I.file[i].path, st.st_size / 2);
+        if (I.file[i].dirty) halve(I.file[i].path);
     for (int i = I.n_journal; i--;) {
         const struct entry *e = &I.journal[i];
         if (e->kind == MADE) unmake(e->a);
@@ -207,6 +214,8 @@ static void die(enum act act)
     kill(getpid(), SIGKILL);
     for (;;) pause();
 }
+
+void interpose_cut(void) { die(POWER); }
 
 /* One more call: what becomes of it. */
 static enum act turn(enum op op)
@@ -308,7 +317,7 @@ static int sync_as(const char *name, int fd)
     struct stat st;
     int e;
 
-    if (path && fails(GROWS)) return -1;
+    if (path && fails(GROWS)) return halve(path), errno = I.err, -1;
     e = path && I.lazy ? 0 : REAL(int, name, (int))(fd);
     if (!path || e) return e;
     if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode)) synced(path);
@@ -324,6 +333,7 @@ int close(int fd)
     int bad = path_of(fd) && fails(ENDS), why = errno, e;
 
     if (path_of(fd)) {
+        if (bad) halve(path_of(fd));
         free(I.fd[fd]);
         I.fd[fd] = NULL;
     }

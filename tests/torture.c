@@ -24,6 +24,7 @@
 static struct reel_comm W;
 static void (*arm)(const char *dir, const char *act, long at);
 static long (*count)(void);
+static void (*cut)(void);
 
 static int everyone(int ok)
 {
@@ -107,6 +108,7 @@ static int version_of(const char *ck, long step)
 
 static reel_err act_first(const char *dir) { return save(dir, 30, 0, 0); }
 static reel_err act_next(const char *dir) { return save(dir, 30, 0, 2); } /* removes the oldest */
+static reel_err act_only(const char *dir) { return save(dir, 30, 0, 1); } /* removes all others */
 static reel_err act_again(const char *dir) { return save(dir, 20, 1, 2); }
 static reel_err act_start(const char *dir) { return reel_ckpt_sweep(dir, &W); }
 
@@ -120,6 +122,7 @@ static const struct scene {
 } scenes[] = {
     { "first save", act_first, 0, 0, 0, -1, 30 },
     { "save and retention", act_next, 1, 0, 0, 20, 30 },
+    { "save, and no other is kept", act_only, 1, 0, 0, 20, 30 },
     { "same step again", act_again, 1, 0, 0, 20, 20 },
     { "same step again, no exchange of names", act_again, 1, 0, 1, 20, 20 },
     { "start after a crash", act_start, 1, 1, 0, 20, 20 },
@@ -234,7 +237,7 @@ static int hush(void)
 
 /* ---- one rank: killed at every call ---- */
 
-/* 1: it came to its end. */
+/* 1: it came to its end; which for "power" shows in the number of calls alone. */
 static int child(const char *dir, const struct scene *s, const char *act, long at)
 {
     int status;
@@ -242,10 +245,12 @@ static int child(const char *dir, const struct scene *s, const char *act, long a
 
     if (pid == 0) {
         arm(dir, act_of(s, act), at);
-        _exit(s->act(dir) ? 1 : 0);
+        if (s->act(dir)) _exit(1);
+        if (!strcmp(act, "power")) cut(); /* what it said is done stays done */
+        _exit(0);
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid) abort();
-    return WIFEXITED(status);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 static long calls(const char *dir, const struct scene *s)
@@ -278,7 +283,7 @@ static void kills(const char *dir, long every)
                 set_up(dir, s);
                 end = child(dir, s, acts[a], k);
                 all += !end;
-                if (end == (k > n) && resumes(dir, s, k > n)) continue;
+                if (end == (k > n && a == 0) && resumes(dir, s, k > n)) continue;
                 if (!bad++) printf("# %s at call %ld of %ld: %s\n", acts[a], k, n, why);
             }
             TAP_OK(!bad, "%s: %s at %s of %ld calls: the next start resumes", s->name, a ? "power is cut" : "killed", every > 1 ? "a sample" : "each", n);
@@ -402,8 +407,9 @@ int main(int argc, char **argv)
     if (reel_comm_start(&W, &argc, &argv)) return 1;
     tap_quiet = W.rank != 0;
     *(void **)&arm = dlsym(RTLD_DEFAULT, "interpose_arm");
+    *(void **)&cut = dlsym(RTLD_DEFAULT, "interpose_cut");
     *(void **)&count = dlsym(RTLD_DEFAULT, "interpose_count");
-    if (!arm || !count || argc < 3) return fprintf(stderr, "usage: LD_PRELOAD=interpose.so torture kills|errors DIR [S] | bits DIR SEED\n"), 2;
+    if (!arm || !count || !cut || argc < 3) return fprintf(stderr, "usage: LD_PRELOAD=interpose.so torture kills|errors DIR [S] | bits DIR SEED\n"), 2;
     number = argc > 3 ? atol(argv[3]) : 1;
     if (!strcmp(argv[1], "kills")) kills(argv[2], number);
     else if (!strcmp(argv[1], "errors")) errors(argv[2], number);
