@@ -63,6 +63,31 @@ try "export" "$reel" export "$run/checkpoint-20" "$TMPDIR/folder"
 try "a Diffusers folder alone" on 1 --model "$TMPDIR/folder" --prompt "$prompt" --steps 4 --seed 7 --out "$TMPDIR/alone.mp4"
 verdict "$(cmp -s "$TMPDIR/one.mp4" "$TMPDIR/alone.mp4"; echo $?)" "is the run's film"
 
+# ---- Wan's encoders: a small pipeline as Diffusers writes it, with no configuration beside it ----
+wan() { # wan RANKS OUT [ARGUMENT...]
+    wa_n=$1; wa_out=$2
+    shift 2
+    on "$wa_n" --model tests/golden/hf-layout/pipeline --prompts "$TMPDIR/p.txt" --height 32 --width 48 --frames 9 --steps 3 --out "$wa_out" "$@"
+}
+try "words and pictures through UMT5 and the VAE" wan 1 "$TMPDIR/wan"
+if has_ffprobe; then same "at Wan's rate" "$(probe "$TMPDIR/wan/000-a-red-circle-moves-slowly-up-on-a-white-background.mp4")" "h264,48,32,16/1,9"; else skip "rate" "no ffprobe"; fi
+want=$(digest "$TMPDIR/wan")
+for l in "2" "2 $d.sp_size 1" "2 $d.hsdp_shard_dim 1 $d.tp_size 2" "4"; do
+    # shellcheck disable=SC2086 # a list of arguments
+    set -- $l
+    l_n=$1
+    shift
+    try "on $l" wan "$l_n" "$TMPDIR/l" "$@"
+    same "the same films" "$(digest "$TMPDIR/l")" "$want"
+    rm -r "$TMPDIR/l"
+done
+try "not guided" wan 1 "$TMPDIR/l" --guidance 1
+verdict "$([ "$(digest "$TMPDIR/l")" != "$want" ]; echo $?)" "other films"
+try "away from something else" wan 1 "$TMPDIR/l" --negative-prompt "slow"
+verdict "$([ "$(digest "$TMPDIR/l")" != "$want" ]; echo $?)" "other films"
+cp -r tests/golden/hf-layout/pipeline "$TMPDIR/bare" && chmod -R u+w "$TMPDIR/bare" && rm -r "$TMPDIR/bare/vae"
+fails "a folder without a VAE" "has no vae/" "$reel" generate --model "$TMPDIR/bare" --prompt x
+
 # ---- streaming: the same weights as a causal model ----
 stream() { # stream RANKS OUT FRAMES SAMPLER
     on "$1" --model "$TMPDIR/folder" --prompt "$prompt" --out "$2" --frames "$3" --sampler "$4" --steps 2
