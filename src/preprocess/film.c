@@ -119,7 +119,7 @@ static reel_err take_clips(struct reel_prep *j, int64_t i, struct source *s, con
     const struct reel_video_info *f = reel_video_info(s->v);
     const char *path = j->films.v[i].path, *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     char id[300], note[WHY + 8] = "";
-    int64_t k = 0;
+    int64_t k = j->done[i]; /* of an earlier run */
     reel_err e = REEL_OK;
 
     for (; k < s->clips; k++) {
@@ -128,6 +128,7 @@ static reel_err take_clips(struct reel_prep *j, int64_t i, struct source *s, con
         if ((e = cut_clip(j, s, s->first + k * j->F))) break;
         snprintf(id, sizeof id, "%s#%" PRId64, base, k);
         REEL_TRY(reel_prep_sample(j, &x, text));
+        if (k + 1 < s->clips) REEL_TRY(reel_set_done(j->w, i, REEL_PREP_MORE));
     }
     if (e) { /* the clips before the damage stay */
         snprintf(note, sizeof note, "%d ", e == REEL_EIO ? REEL_SKIP_MISSING : REEL_SKIP_DAMAGED);

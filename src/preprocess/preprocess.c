@@ -120,7 +120,7 @@ static reel_err all_items(struct reel_prep *j)
     reel_err e = reel_agree(j->c, todo ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a list of %" PRId64 " films", j->items));
 
     for (int64_t i = 0; i < j->items && !e; i++)
-        if (!j->done[i]) todo[n++] = i;
+        if (j->done[i] < REEL_PREP_CLOSED) todo[n++] = i;
     for (int64_t base = 0; base < n && !e; base += (int64_t)ROUND * j->c->size) e = one_round(j, todo, n, base);
     free(todo);
     return e;
@@ -132,21 +132,28 @@ static reel_err found(void *ctx, int64_t i, int64_t samples, const char *note)
 {
     struct reel_prep *j = ctx;
     char *why;
-    long kind = strtol(note, &why, 10);
+    long kind = strtol(note, &why, 10); /* "kind reason" */
 
     if (i < 0 || i >= j->items) return REEL_FAIL(REEL_EDATA, "%s: item %" PRId64 " of %" PRId64, j->dir, i, j->items);
-    j->done[i] = 1;
     j->samples += samples;
+    j->done[i] += samples;
+    if (!strcmp(note, REEL_PREP_MORE)) return REEL_OK;
+    j->done[i] += REEL_PREP_CLOSED;
     return *note ? reel_prep_skip(j, i, (enum reel_skip)kind, why + 1) : REEL_OK;
 }
 
 static reel_err take_over(struct reel_prep *j)
 {
+    int64_t before;
+
     REEL_TRY(reel_set_resume(&j->w, j->a.output, &j->d, j->dir, found, j, j->c));
     reel_comm_sum_i64(j->c, j->done, (int)j->items);
-    for (int64_t i = 0; i < j->items; i++) j->finished += j->done[i];
-    if (j->finished && j->c->rank == 0 && !j->a.quiet)
-        fprintf(stderr, "preprocess: %" PRId64 " of %" PRId64 " were finished before, going on\n", j->finished, j->items);
+    for (int64_t i = 0; i < j->items; i++) j->finished += j->done[i] >= REEL_PREP_CLOSED;
+    before = j->samples;
+    reel_comm_sum_i64(j->c, &before, 1);
+    if (before && j->c->rank == 0 && !j->a.quiet)
+        fprintf(stderr, "preprocess: %" PRId64 " samples of an earlier run are kept, %" PRId64 " of %" PRId64 " are done; going on\n", before,
+                j->finished, j->items);
     return REEL_OK;
 }
 

@@ -20,6 +20,9 @@ struct reel_films { /* what is to be read, the same on every rank */
 enum reel_skip { REEL_SKIP_CAPTION, REEL_SKIP_MISSING, REEL_SKIP_DAMAGED, REEL_SKIP_METADATA, REEL_SKIP_SHORT, REEL_SKIP_LONG,
                  REEL_SKIP_SHAPE, REEL_NSKIP };
 
+#define REEL_PREP_CLOSED ((int64_t)1 << 40)
+#define REEL_PREP_MORE   "+" /* note of samples that are not the last of their item; else "" or "kind reason" */
+
 struct reel_prep { /* a run */
     struct reel_preprocess_args a; /* with every default filled in */
     struct reel_comm *c;
@@ -37,7 +40,7 @@ struct reel_prep { /* a run */
     char *skips;                /* of this rank: lines "item kind reason" */
     size_t skips_n, skips_room;
     int64_t items, finished;    /* in all, and before this run began */
-    int64_t *done;              /* [items] samples of an item + 1, 0: to do */
+    int64_t *done;              /* [items] samples of an item, + REEL_PREP_CLOSED when there are no more */
     int64_t samples, skipped[REEL_NSKIP]; /* after reel_prep_tell */
     int useless;                /* after reel_prep_tell: there is no sample at all */
     int shown;                  /* samples of this rank that the sheet may want */
