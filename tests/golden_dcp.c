@@ -244,6 +244,12 @@ static int good_content(struct reel_dcp *d)
                      json_pack("{s:[{s:s},{s:s}]}", "tuple", "float", "0.9", "float", "0.999"));
 }
 
+/* Which file, and where in it: a byte of the file or of its pickle, or the key whose entry is wrong. */
+static int says_where(const char *msg, const char *folder)
+{
+    return strstr(msg, folder) && (strstr(msg, "byte") || strstr(msg, "roles.student") || strstr(msg, "no .metadata"));
+}
+
 static void check_damaged(struct golden *g, const char *dir, const char *name, const char *result)
 {
     char at[PATH_MAX], line[256];
@@ -255,7 +261,7 @@ static void check_damaged(struct golden *g, const char *dir, const char *name, c
     e = reel_dcp_open(&d, at);
     if (!e) e = read_all(d);
     if (!strcmp(result, "ok")) ok = !e && good_content(d);
-    else ok = !strcmp(result, "any") || (e && *reel_errrec()->msg);
+    else ok = !strcmp(result, "any") || (e && says_where(reel_errrec()->msg, name));
     snprintf(line, sizeof line, "malformed/%s: %s", name, result);
     golden_true(g, line, ok);
     if (!ok && g->world->rank == 0) printf("# %s\n", e ? reel_errrec()->msg : "accepted, or other content");

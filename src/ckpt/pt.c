@@ -73,7 +73,7 @@ static reel_err read_pickle(struct reel_pt *pt)
     reel_err e;
 
     if (!r) return bad(pt, "no record data.pkl");
-    snprintf(where, sizeof where, "%s: %s", pt->z.b.path, pt->z.b.what);
+    snprintf(where, sizeof where, "%s: %s: archive at byte %llu", pt->z.b.path, pt->z.b.what, (unsigned long long)pt->z.b.at);
     buf = malloc(r->bytes + 1);
     if (!buf) return REEL_FAIL(REEL_ENOMEM, "%s: no memory", where);
     e = reel_zip_read(&pt->z, r, buf);
