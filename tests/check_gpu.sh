@@ -75,6 +75,7 @@ tests() {
     test_in "eager lazy random:1 random:2 random:3" tests/t_device_np3
     test_in "lazy random:1 random:2" tests/t_params_np4
     test_in "lazy random:1" tests/t_wan_golden_np2
+    test_in "lazy" tests/t_umt5_np2
     for g in wan-dit wan-causal umt5 vsa lora adamw sft tfsft dmd2-data self-forcing; do
         test_in "eager" -n 1 tests/golden "$REEL_SRC/tests/golden/$g"
     done

@@ -17,6 +17,7 @@ struct reel_encode_opts {
     struct reel_comm *comm; /* ranks that share the weights of the text encoder */
     int tile;               /* side of a tile in latent pixels; 0: whole pictures */
     struct reel_hf_env hf;  /* where repositories are */
+    const char *cache;      /* folder where Wan's text rows are kept and looked up; NULL: none */
 };
 
 /** reel_encode_builtin - 1: `model` means the built-in encoders. Local. */
@@ -36,7 +37,7 @@ struct reel_text_rows { int n; float *rows; }; /* [n,dim] f32 without padding, m
 
 /** reel_text_open - Collective(o->comm). Errors: REEL_ECONFIG no such folder, REEL_EIO, REEL_EDATA, REEL_ENOMEM; agreed. */
 reel_err reel_text_open(struct reel_text **t, const struct reel_encode_opts *o);
-void reel_text_close(struct reel_text *t);            /* NULL is fine */
+void reel_text_close(struct reel_text *t);            /* Collective(comm); NULL is fine */
 int reel_text_dim(const struct reel_text *t);         /* columns */
 int reel_text_most(const struct reel_text *t);        /* rows at most: what models are padded to */
 const char *reel_text_id(const struct reel_text *t);  /* key of caches and text_encoder_id of sets: "reel-words", "umt5:<hash>" */

@@ -1,4 +1,4 @@
-libreel_a_SOURCES += src/encode/encode.h src/encode/text.c src/encode/codec.c src/encode/choose.c
+libreel_a_SOURCES += src/encode/encode.h src/encode/text.c src/encode/text_cache.h src/encode/text_cache.c src/encode/codec.c src/encode/choose.c
 libreel_a_SOURCES += src/encode/tokenizer.h src/encode/tokenizer.c src/encode/tokenizer_json.c
 # C++, but nothing that is linked with it is: programs keep the C linker and name libstdc++ (SPM_LIBS)
 libreel_a_SOURCES += src/encode/spm.h src/encode/spm.cc

@@ -17,7 +17,8 @@ static reel_err open_spm(struct reel_tokenizer *t, const char *data, size_t byte
     char why[256];
 
     t->spm = reel_spm_open(data, bytes, why, sizeof why);
-    if (!t->spm) return REEL_FAIL(REEL_EDATA, "%s: not a SentencePiece model: %s", where, why);
+    if (!t->spm) /* what the library says of a file that is no protobuf is a place in its own source */
+        return REEL_FAIL(REEL_EDATA, "%s: not a SentencePiece model: %s", where, strstr(why, ".cc(") ? "damaged or cut off" : why);
     t->pieces = reel_spm_pieces(t->spm);
     t->eos = reel_spm_eos(t->spm);
     if (t->eos < 0) return REEL_FAIL(REEL_EDATA, "%s: the model has no end-of-sequence piece", where);

@@ -112,17 +112,20 @@ static void put_buckets(struct reel_umt5 *u)
 
 /* ---- open and close ---- */
 
-static void place(struct reel_umt5 *u)
+/* A mesh of its own: a card's collectives want communicators that know its memory. Collective(comm). */
+static reel_err place(struct reel_umt5 *u)
 {
     int ranks = u->comm->size;
     struct reel_mesh_dims dims = { ranks, 1, ranks, 1, 1 };
 
-    reel_mesh_place(&u->mesh, &dims, u->comm->rank);
-    u->mesh.shard = *u->comm;
+    REEL_TRY(reel_mesh_open(&u->mesh, u->comm, &dims));
+    u->comm = &u->mesh.shard;
+    REEL_TRY(reel_mesh_attach(&u->mesh, u->be));
     u->cols = (u->dims.d + ranks - 1) / ranks;
     u->chunk = (u->dims.vocab + ranks - 1) / ranks;
     if (u->chunk > REEL_UMT5_ROUND) u->chunk = REEL_UMT5_ROUND;
     u->table_rows = (u->dims.vocab + ranks * u->chunk - 1) / (ranks * u->chunk) * (ranks * u->chunk);
+    return REEL_OK;
 }
 
 static reel_err open_all(struct reel_umt5 *u, const struct reel_encode_opts *o)
@@ -137,7 +140,10 @@ static reel_err open_all(struct reel_umt5 *u, const struct reel_encode_opts *o)
     free(json);
     REEL_TRY(reel_agree(u->comm, e));
     REEL_TRY(open_tokenizer(u, &src, &tokenizer));
-    place(u);
+    REEL_BUG_IF(!o->s, "a text encoder with weights wants a stream");
+    u->be = o->s->be;
+    u->unit = reel_backend_on_device(u->be) ? REEL_UMT5_UNIT_CARD : REEL_UMT5_UNIT_CPU;
+    REEL_TRY(place(u));
     e = reel_umt5_table(u);
     if (!e) e = take_memory(u);
     REEL_TRY(reel_agree(u->comm, e));
@@ -154,7 +160,6 @@ reel_err reel_umt5_open(struct reel_umt5 **out, const struct reel_encode_opts *o
     if (e) return free(u), e;
     u->comm = o->comm;
     u->dt = (reel_dtype)o->dtype;
-    u->be = o->s->be;
     e = open_all(u, o);
     if (e) return reel_umt5_close(u), e;
     *out = u;
@@ -166,6 +171,10 @@ void reel_umt5_close(struct reel_umt5 *u)
     struct reel_arena *a[] = { &u->shards, &u->work, &u->act, &u->scratch };
 
     reel_params_close(u->ps);
+    if (u->comm == &u->mesh.shard) {
+        reel_mesh_detach(&u->mesh, u->be);
+        reel_mesh_close(&u->mesh);
+    }
     for (int i = 0; i < 4; i++)
         if (a[i]->base) reel_arena_close(a[i], u->be);
     reel_tokenizer_close(u->tokenizer);
@@ -182,12 +191,12 @@ const char *reel_umt5_id(const struct reel_umt5 *u) { return u->id; }
 /* ---- prompts ---- */
 
 /* How many of the prompts from `from` on fit into a round, and their tokens in whole units. */
-static int take(const int *len, int from, int n, int *m)
+static int take(const struct reel_umt5 *u, const int *len, int from, int n, int *m)
 {
     int i = from, sum = 0;
 
     while (i < n && sum + len[i] <= REEL_UMT5_ROUND) sum += len[i++];
-    *m = (sum + REEL_UMT5_UNIT - 1) / REEL_UMT5_UNIT * REEL_UMT5_UNIT;
+    *m = (sum + u->unit - 1) / u->unit * u->unit;
     return i - from;
 }
 
@@ -222,7 +231,7 @@ reel_err reel_umt5_encode_ids(struct reel_umt5 *u, const int32_t *const *id, con
     reel_err e = REEL_OK;
 
     for (int at = 0;;) {
-        int m, k = take(len, at, n, &m), most = share_ids(u, id + at, len + at, k, m);
+        int m, k = take(u, len, at, n, &m), most = share_ids(u, id + at, len + at, k, m);
         if (!most) return reel_agree(u->comm, e);
         reel_umt5_round(u, len + at, k, m, most);
         if (!e) e = hand_out(u, len + at, k, out + at);

@@ -18,8 +18,7 @@ static reel_err get_int(int64_t *v, const json_t *o, const char *key, int64_t le
 
     *v = x ? json_integer_value(x) : dflt;
     if ((x || dflt) && (!x || json_is_integer(x)) && *v >= least && *v <= INT32_MAX) return REEL_OK;
-    return REEL_FAIL(REEL_EDATA, "%s: %s is %s, wanted a whole number of at least %" PRId64, where, key,
-                     x ? "no such number" : "missing", least);
+    return REEL_FAIL(REEL_EDATA, "%s: %s is %s a whole number of at least %" PRId64, where, key, x ? "not" : "missing:", least);
 }
 
 static reel_err get_text(const json_t *o, const char *key, const char *want, const char *where)

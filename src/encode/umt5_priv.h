@@ -9,7 +9,10 @@
 
 #define REEL_UMT5_MOST  512  /* tokens of a prompt, the end included */
 #define REEL_UMT5_ROUND 2048 /* most tokens of a rank in a round: bounds memory */
-#define REEL_UMT5_UNIT  16   /* a round's tokens are filled up to whole units: fewer shapes of products */
+/* A round's tokens are filled up to whole units. On a card every product is of one unit of rows: a library's bits depend on
+ * a product's shape, which a round's other prompts must not change. On a CPU units only keep the number of shapes small. */
+#define REEL_UMT5_UNIT_CPU  16
+#define REEL_UMT5_UNIT_CARD 512
 
 /* config.json */
 struct reel_umt5_dims {
@@ -35,6 +38,7 @@ struct reel_umt5 {
     struct reel_params *ps; /* all but the embedding */
     struct reel_param_def *def;
     int n_def;
+    int unit;               /* of this backend */
     struct reel_tokenizer *tokenizer;
     char id[48];
 

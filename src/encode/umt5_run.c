@@ -23,21 +23,26 @@ static void normed(struct reel_umt5 *u, reel_tensor w, int m)
     if (u->dt == REEL_BF16) reel_cast(&u->s, top(u->h, m), top(u->norm, m));
 }
 
-static void product(struct reel_umt5 *u, reel_tensor y, reel_tensor x, reel_tensor w, int m)
+/* y = x w^T, on a card unit by unit */
+static void product(struct reel_umt5 *u, reel_tensor y, reel_tensor x, reel_tensor w, int m, struct reel_cut cut, enum reel_epi epi)
 {
-    reel_linear_fwd(&u->s, top(y, m), none, top(x, m), w, none, reel_rows_make(1, m, m), REEL_UNCUT, REEL_EPI_NONE);
+    int step = reel_backend_on_device(u->be) ? u->unit : m;
+
+    for (int at = 0; at < m; at += step)
+        reel_linear_fwd(&u->s, reel_slice(y, at, at + step), none, reel_slice(x, at, at + step), w, none, reel_rows_make(1, step, step),
+                        cut, epi);
+}
+
+static void make(struct reel_umt5 *u, reel_tensor y, reel_tensor x, reel_tensor w, int m)
+{
+    product(u, y, x, w, m, REEL_UNCUT, REEL_EPI_NONE);
 }
 
 /* x += y w^T: in bf16 the product is rounded to f32, never to bf16 */
 static void residual(struct reel_umt5 *u, reel_tensor y, reel_tensor w, int m)
 {
-    struct reel_rows r = reel_rows_make(1, m, m);
-
-    if (u->dt == REEL_F32) {
-        reel_linear_fwd(&u->s, top(u->x, m), none, top(y, m), w, none, r, REEL_UNCUT, REEL_EPI_ADD);
-        return;
-    }
-    reel_linear_fwd(&u->s, top(u->norm, m), none, top(y, m), w, none, r, (struct reel_cut){ 1, 1, 1 }, REEL_EPI_NONE);
+    if (u->dt == REEL_F32) return product(u, u->x, y, w, m, REEL_UNCUT, REEL_EPI_ADD);
+    product(u, u->norm, y, w, m, (struct reel_cut){ 1, 1, 1 }, REEL_EPI_NONE);
     reel_sum_end(&u->s, top(u->x, m), top(u->norm, m), none, 1);
 }
 
@@ -53,9 +58,9 @@ static void attention(struct reel_umt5 *u, int layer, const int *len, int n, int
     int64_t at = 0, w = 2 * REEL_UMT5_MOST - 1, heads = u->dims.heads;
 
     normed(u, weight(u, layer, REEL_UMT5_NORM1), m);
-    product(u, u->q, u->h, weight(u, layer, REEL_UMT5_Q), m);
-    product(u, u->k, u->h, weight(u, layer, REEL_UMT5_K), m);
-    product(u, u->v, u->h, weight(u, layer, REEL_UMT5_V), m);
+    make(u, u->q, u->h, weight(u, layer, REEL_UMT5_Q), m);
+    make(u, u->k, u->h, weight(u, layer, REEL_UMT5_K), m);
+    make(u, u->v, u->h, weight(u, layer, REEL_UMT5_V), m);
     reel_embed(&u->s, u->near, weight(u, layer, REEL_UMT5_BIAS), u->bucket);
     reel_swap_tc(&u->s, reel_reshape(u->rel, REEL_DIMS(1, heads, w)), reel_reshape(u->near, REEL_DIMS(1, w, heads)));
     for (int i = 0; i < n; at += len[i++]) attend(u, at, len[i]);
@@ -66,8 +71,8 @@ static void attention(struct reel_umt5 *u, int layer, const int *len, int n, int
 static void feed_forward(struct reel_umt5 *u, int layer, int m)
 {
     normed(u, weight(u, layer, REEL_UMT5_NORM2), m);
-    product(u, u->a, u->h, weight(u, layer, REEL_UMT5_GATE), m);
-    product(u, u->b, u->h, weight(u, layer, REEL_UMT5_UP), m);
+    make(u, u->a, u->h, weight(u, layer, REEL_UMT5_GATE), m);
+    make(u, u->b, u->h, weight(u, layer, REEL_UMT5_UP), m);
     reel_geglu_fwd(&u->s, top(u->a, m), top(u->a, m), top(u->b, m));
     residual(u, u->a, weight(u, layer, REEL_UMT5_DOWN), m);
 }
@@ -132,10 +137,10 @@ void reel_umt5_plan(struct reel_umt5 *u)
     reel_tensor wq = reel_view(NULL, u->dt, REEL_DIMS(inner, d)), wo = reel_view(NULL, u->dt, REEL_DIMS(d, inner));
     reel_tensor w0 = reel_view(NULL, u->dt, REEL_DIMS(ff, d)), w2 = reel_view(NULL, u->dt, REEL_DIMS(d, ff));
 
-    for (int m = REEL_UMT5_UNIT; m <= REEL_UMT5_ROUND; m += REEL_UMT5_UNIT) {
-        product(u, u->q, u->h, wq, m);
+    for (int m = u->unit; m <= REEL_UMT5_ROUND; m += u->unit) {
+        make(u, u->q, u->h, wq, m);
         residual(u, u->o, wo, m);
-        product(u, u->a, u->h, w0, m);
+        make(u, u->a, u->h, w0, m);
         residual(u, u->a, w2, m);
     }
     for (int n = 1; n <= REEL_UMT5_MOST; n++) attend(u, 0, n);
