@@ -68,15 +68,16 @@ layouts() {
 }
 
 tests() {
-    for t in ln rms_rope gate elem latent distill sum draws adamw linear attn vsa rel; do
+    for t in ln rms_rope gate elem latent distill sum draws adamw linear attn vsa rel conv; do
         test_in "eager" tests/t_op_$t
     done
+    test_in "eager lazy" tests/t_vae
     test_in "eager lazy random:1 random:2" tests/t_device
     test_in "eager lazy random:1 random:2 random:3" tests/t_device_np3
     test_in "lazy random:1 random:2" tests/t_params_np4
     test_in "lazy random:1" tests/t_wan_golden_np2
     test_in "lazy" tests/t_umt5_np2
-    for g in wan-dit wan-causal umt5 vsa lora adamw sft tfsft dmd2-data self-forcing; do
+    for g in wan-dit wan-causal wan-vae umt5 vsa lora adamw sft tfsft dmd2-data self-forcing; do
         test_in "eager" -n 1 tests/golden "$REEL_SRC/tests/golden/$g"
     done
     test_in "lazy random:1" -n 2 tests/golden "$REEL_SRC/tests/golden/sft"
