@@ -29,5 +29,5 @@ check_PROGRAMS += tests/t_prep_rules tests/t_prep_rules_np2 tests/t_prep_rules_n
 tests_t_prep_rules_SOURCES = tests/t_prep_rules.c
 tests_t_prep_rules_np2_SOURCES = tests/t_prep_rules.c
 tests_t_prep_rules_np3_SOURCES = tests/t_prep_rules.c
-EXTRA_DIST += tests/oracle/h5.py
-dist_check_SCRIPTS += tests/t_h5_reader.sh tests/t_prep_kill.sh
+EXTRA_DIST += tests/oracle/h5.py tests/oracle/parquet.py
+dist_check_SCRIPTS += tests/t_h5_reader.sh tests/t_prep_kill.sh tests/t_parquet.sh

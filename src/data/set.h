@@ -127,8 +127,8 @@ reel_err reel_set_add(struct reel_set_writer *w, const struct reel_set_sample *s
  */
 reel_err reel_set_commit(struct reel_set_writer *w, reel_err mine, int64_t *n);
 
-/** reel_set_from_safetensors - a file with latents [N,C,T,H,W], text [N,L,D], length [N], negative [1,L,D]
- * becomes a set of the family "wan2.1". Collective(c). REEL_EIO, REEL_EDATA. */
+/** reel_set_from_safetensors - a file with latents [N,C,T,H,W] (none: a set of texts), text [N,L,D], length [N] and perhaps
+ * negative [1,L,D], caption and id [N,bytes] u8 becomes a set of the family "wan2.1". Collective(c). REEL_EIO, REEL_EDATA. */
 reel_err reel_set_from_safetensors(const char *path, const char *out, struct reel_comm *c);
 
 /** reel_set_check - read everything; prints one line on rank 0. Collective(c). REEL_EDATA if anything is damaged. */

@@ -10,6 +10,8 @@ const struct reel_opt reel_preprocess_opts[] = {
               "paths are below --videos" },
     { "caption", REEL_OPT_STR, AT(caption), .unit = "TEXT", .help = "one caption for every film of --videos" },
     { "prompts", REEL_OPT_STR, AT(prompts), .unit = "FILE", .help = "no films: a set of texts alone, one prompt a line" },
+    { "tensors", REEL_OPT_STR, AT(tensors), .unit = "FILE",
+      .help = "no encoding: latents and text of Wan's encoders in a safetensors file, as tools/parquet_to_safetensors.py makes it of a Parquet set" },
     { "demo-clips", REEL_OPT_INT, AT(demo_clips), .dflt = 0, .min = 0, .max = 1 << 20, .help = "built-in clips instead of films" },
     { "demo-seed", REEL_OPT_INT, AT(demo_seed), .dflt = 1, .help = "seed of the built-in clips" },
     { "model", REEL_OPT_STR, AT(model), .unit = "FOLDER|owner/name",

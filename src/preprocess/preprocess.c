@@ -185,6 +185,8 @@ static reel_err judge(const struct reel_preprocess_args *a)
 {
     if (a->windows && a->temporal_sample) return REEL_FAIL(REEL_ECONFIG, "--windows and --temporal-sample exclude each other");
     if (a->demo_clips && (a->videos || a->captions)) return REEL_FAIL(REEL_ECONFIG, "--demo-clips and --videos exclude each other");
+    if (a->tensors && (a->prompts || a->videos || a->captions || a->caption || a->demo_clips))
+        return REEL_FAIL(REEL_ECONFIG, "--tensors are encoded already; --prompts, --videos, --captions, --caption and --demo-clips exclude it");
     if (a->prompts && (a->videos || a->captions || a->caption || a->demo_clips))
         return REEL_FAIL(REEL_ECONFIG, "--prompts makes a set of texts alone; --videos, --captions, --caption and --demo-clips exclude it");
     return REEL_OK;
@@ -328,6 +330,14 @@ static reel_err work(struct reel_prep *j, const struct reel_encode_opts *enc)
     return REEL_OK;
 }
 
+static reel_err import(const struct reel_prep *j)
+{
+    REEL_TRY(may_write(j));
+    REEL_TRY(reel_parent_folders(j->a.output, j->c));
+    REEL_TRY(reel_set_from_safetensors(j->a.tensors, j->a.output, j->c));
+    return reel_set_check(j->a.output, j->c);
+}
+
 reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel_encode_opts *enc)
 {
     struct reel_prep j = { .a = *a, .c = enc->comm, .lock = -1, .began = reel_comm_seconds(), .said = reel_comm_seconds() };
@@ -336,6 +346,7 @@ reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel
 
     fill_in(&j.a, enc);
     if (!e) e = names(&j);
+    if (!e && a->tensors) return import(&j);
     if (!e) e = describe(&j, reel_encode_builtin(enc) ? &reel_family_dct : &reel_family_wan, source, sizeof source);
     if (!e) e = work(&j, enc);
     reel_films_close(&j.films);
