@@ -54,5 +54,6 @@ say "a film of each of the prompts in configs/prompts_demo.json; any other: reel
 reel generate --config configs/sft_demo.yaml $two --checkpoint latest --prompts configs/prompts_demo.json --out outputs/quickstart/films
 say "films:   $(find outputs/quickstart/films outputs/film -name '*.mp4' | sort | tr '\n' ' ')"
 say "sheets:  outputs/quickstart/films/sheet.png (a clip a row), outputs/quickstart/clips.png (four clips a row, four frames each)"
+say "what to expect of 2000 steps: colours, grounds and movements follow the words; outlines are soft, and a square is often taken for a circle"
 say "while it learned: outputs/quickstart/validation_step_*.mp4; metrics: outputs/quickstart/tracker"
 say "configuration: outputs/quickstart/config.yaml, weights: outputs/quickstart/checkpoint-2000"
