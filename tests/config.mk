@@ -13,3 +13,5 @@ example: src/train/mkref$(EXEEXT)
 .PHONY: example
 check_PROGRAMS += tests/t_audit
 tests_t_audit_SOURCES = tests/t_audit.c
+check_PROGRAMS += tests/t_drift_keys
+tests_t_drift_keys_SOURCES = tests/t_drift_keys.c

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "config/drift.h"
+#include "train/notes.h"
 
 /* "config" of metadata.json as text, malloc'ed; NULL and no error when it holds none. Rank 0's part. */
 static reel_err read_was(const char *dir, char **text, size_t *len, char path[PATH_MAX])
@@ -64,14 +65,10 @@ static char *as_json(const struct reel_drift *d, int n)
     return text;
 }
 
-static void tell(struct reel_run *r, const char *dir, const struct reel_drift *d, int n)
+static void tell(struct reel_run *r, const struct reel_drift *d, int n)
 {
     char *quiet = list_of(d, n, REEL_DRIFT_FREE);
 
-    for (int i = 0; i < n; i++)
-        if (d[i].kind == REEL_DRIFT_RESULTS)
-            fprintf(stderr, "reel: warning: %s was saved with another %s: it was %s, is %s, and from here on results differ from that run's\n",
-                    dir, d[i].key, d[i].was, d[i].is);
     if (quiet && !r->flags.quiet) printf("reel: resumed with changes that leave results alone: %s\n", quiet);
     free(quiet);
     if (n) r->drift = as_json(d, n);
@@ -89,7 +86,7 @@ static reel_err judge(struct reel_run *r, const char *dir, struct reel_config *w
         e = REEL_FAIL(REEL_ECONFIG, "%s cannot be resumed with this configuration: %s; a new run starts from its weights with reel export and "
                       "models.<role>.init_from", dir, fixed);
     free(fixed);
-    if (e == REEL_OK && r->world->rank == 0) tell(r, dir, d, n);
+    if (e == REEL_OK && r->world->rank == 0) tell(r, d, n);
     return e;
 }
 
@@ -121,10 +118,25 @@ reel_err reel_drift_judge(struct reel_run *r, const char *dir)
     return e;
 }
 
+/* One warning for each key that changes results. */
+static void warn(struct reel_run *r)
+{
+    json_t *all = json_loads(r->drift, 0, NULL), *d;
+    const char *key, *was, *is, *changes;
+    size_t i;
+
+    json_array_foreach(all, i, d)
+        if (!json_unpack(d, "{s:s, s:s, s:s, s:s}", "key", &key, "was", &was, "is", &is, "changes", &changes) && !strcmp(changes, "results"))
+            reel_note_warning(r, "resumed with another %s: it was %s, is %s; from here on results differ from those of the run that was saved",
+                              key, was, is);
+    json_decref(all);
+}
+
 reel_err reel_drift_log(struct reel_run *r)
 {
     reel_err e = r->drift ? reel_track_text(r->track, r->first, "config_drift", r->drift) : REEL_OK;
 
+    if (r->drift) warn(r);
     free(r->drift);
     r->drift = NULL;
     return e;
