@@ -85,6 +85,33 @@ try "weights that do not move" run 1 still $held --training.optimizer.learning_r
 same "have one loss" 1 "$(loss still | sort -u | wc -l)"
 same "the same weights as without" "$(try x run 1 none --callbacks.validation null > /dev/null; "$tool" hash "$TMPDIR/none/checkpoint-3")" "$("$tool" hash "$TMPDIR/loss/checkpoint-3")"
 
+# Wan's encoders, small ones: the films of a run become a set, which another run learns and shows
+g=$REEL_SRC/tests/golden
+mkdir -p "$TMPDIR/wan/transformer"
+sed 's/"text_dim": 64, /"text_dim": 32, /' "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/wan/transformer/config.json"
+cp -r "$g/wan-vae/vae" "$TMPDIR/wan/vae"
+cp -r "$g/umt5/text_encoder" "$TMPDIR/wan/text_encoder"
+cp -r "$g/umt5/tokenizer_identity" "$TMPDIR/wan/tokenizer"
+mkdir "$TMPDIR/clips" && cp "$TMPDIR/lengths/short"/short_step_[12]_*.mp4 "$TMPDIR/lengths"/*_steps_5_*.mp4 "$TMPDIR/clips/"
+try "films become a set with Wan's encoders" "$REEL_BUILD/reel" preprocess --videos "$TMPDIR/clips" --caption "a red circle" --model "$TMPDIR/wan" \
+    --height 32 --width 32 --num-frames 5 --train-fps 8 --sheet none --output "$TMPDIR/wan.h5"
+wan="$v.pipeline_target wan $v.sampling_steps [2] $v.guidance_scale 3 $v.every_steps 1 --models.student.init_from $TMPDIR/wan --training.data.data_path $TMPDIR/wan.h5"
+roles=
+try "a run that validates with them" run 1 enc $wan
+try "on two ranks" run 2 enc2 $wan
+try "sp 2" run 2 encp $wan $d.sp_size 2 --training.data.train_batch_size 4
+same "nine films" 9 "$(count enc)"
+same "the same on two ranks" "$(films enc 3)" "$(films enc2 3)"
+same "and with sp 2" "$(films enc 3)" "$(films encp 3)"
+grep -q 'beside them validation .* MiB of host memory and codec' "$TMPDIR/out"
+verdict $? "the plan says what the codec takes"
+try "another negative prompt" run 1 neg $wan $v.negative_prompt "a blue square"
+[ "$(films enc 3)" != "$(films neg 3)" ]
+verdict $? "is another film"
+rm -rf "$TMPDIR/wan/vae"
+fails "a folder without a VAE" "wan has no vae/, and the model (16 latent channels, text of 32 columns) does not fit the built-in encoders (16, 64)" run 2 x $wan
+roles=student
+
 # what goes wrong
 fails "no prompt file" "nowhere.json: cannot" run 2 x $v.pipeline_target wan $v.dataset_file "$TMPDIR/nowhere.json"
 printf '{"data": [{"prompt": "a"}]}' > "$TMPDIR/bad.json"

@@ -55,6 +55,7 @@ struct reel_cb {
     struct reel_mesh *mesh;
     const struct reel_cb_run *run;
     size_t beside; /* bytes beside the arenas, the host's or a codec's, which layout counts for the plan */
+    const char *beside_lacks; /* what that does not count, or NULL */
 };
 
 /* The registry, generated from CALLBACKS of local.mk; NULL-terminated. */

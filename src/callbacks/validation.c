@@ -256,17 +256,21 @@ static reel_err choose_encoders(struct reel_cb *c, int planning)
 
     reel_stream_init(&v->stream, m->s->be, planning, &v->scratch);
     v->encoders = (struct reel_encode_opts){ .model = reel_config_role(c->method->cfg, "student")->init_from, .hf = *c->run->hf,
-                                             .dtype = m->compute, .s = &v->stream, .comm = c->run->world };
+                                             .dtype = m->compute, .tile = c->method->cfg->pipeline.vae_tiling ? REEL_TILE : 0,
+                                             .s = &v->stream, .comm = c->run->world };
     return reel_encode_folder(&v->encoders, m->channels, m->text_dim);
 }
 
-/* A plan asks the codec for its memory, without its weights; where it is not at hand a plan can do without. */
+/* A plan asks the codec for its memory, without its weights; where it is not at hand the plan does without and says so. */
 static reel_err plan_encoders(struct reel_cb *c)
 {
-    if (choose_encoders(c, 1) || reel_val_films_codec(c)) {
-        if (c->run->world->rank == 0 && !c->run->quiet) fprintf(stderr, "reel: warning: %s: the memory of the codec is not in this plan: %s\n", c->name, reel_errrec()->msg);
-        reel_err_clear();
-    }
+    struct reel_validation *v = c->priv;
+
+    c->beside_lacks = NULL;
+    if (choose_encoders(c, 1) == REEL_OK && reel_val_films_codec(c) == REEL_OK) return REEL_OK;
+    snprintf(v->lacks, sizeof v->lacks, "a codec: %s", reel_errrec()->msg);
+    c->beside_lacks = v->lacks;
+    reel_err_clear();
     return REEL_OK;
 }
 

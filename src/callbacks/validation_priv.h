@@ -54,6 +54,7 @@ struct reel_validation {
     struct reel_prompts prompts;
     struct reel_stream stream;     /* the encoders' own, with nothing in it: they bring their memory */
     struct reel_arena scratch;
+    char lacks[REEL_ERR_MSG + 16]; /* why a plan does without the codec */
     struct reel_encode_opts encoders;
     int64_t n, per_group, batch;   /* prompts, those of a group (the last are padding), those sampled at once */
     struct reel_val_film film;

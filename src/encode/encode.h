@@ -10,6 +10,8 @@
 #include "kernels/kernels.h"
 #include "media/family.h"
 
+#define REEL_TILE 32 /* side of a tile in latent pixels where tiles are asked for without a size: Wan's 256 pixels */
+
 struct reel_encode_opts {
     const char *model; /* folder or repository with text_encoder/, tokenizer/, vae/; NULL or "builtin": no weights */
     int dtype;         /* reel_dtype of weights and products: REEL_F32, REEL_BF16 */

@@ -141,7 +141,9 @@ static void print_arenas(struct reel_run *r)
     }
     printf("  %-22s %12.1f MiB per rank\n", "total", total / MIB);
     for (int i = 0; i < r->n_cb; i++)
-        if (r->cb[i].beside) printf("  beside them %-10s %12.1f MiB of host memory and codec\n", r->cb[i].name, (double)r->cb[i].beside / MIB);
+        if (r->cb[i].beside)
+            printf("  beside them %-10s %12.1f MiB of host memory and codec%s%s\n", r->cb[i].name, (double)r->cb[i].beside / MIB,
+                   r->cb[i].beside_lacks ? ", without " : "", r->cb[i].beside_lacks ? r->cb[i].beside_lacks : "");
     if (r->save_mem.peak)
         printf("  %-22s %12.1f MiB of the host's memory beside these: the copy that a save writes\n", r->save_mem.name, (double)r->save_mem.peak / MIB);
 }
