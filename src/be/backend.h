@@ -13,6 +13,7 @@ struct reel_backend {
     struct reel_pool *pool; /* NULL on a device */
     int threads;
     char describe[160];
+    char bus[20]; /* of the device */
     const struct reel_device_ops *dev; /* NULL: memory is the host's */
     struct reel_accel *device;        /* NULL while only planning for one */
 };

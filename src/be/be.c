@@ -106,6 +106,7 @@ reel_err reel_backend_open_device(struct reel_backend **be, const struct reel_mo
     b->dev = m->device;
     b->threads = 1;
     snprintf(b->describe, sizeof b->describe, "%s: %s%s%s", m->ops->name, info.name, i < 0 ? "" : ", ", info.bus);
+    snprintf(b->bus, sizeof b->bus, "%s", info.bus);
     *be = b;
     return REEL_OK;
 }
@@ -117,6 +118,8 @@ void reel_backend_close(struct reel_backend *be)
     reel_pool_close(be->pool);
     free(be);
 }
+
+const char *reel_backend_bus(const struct reel_backend *be) { return be->bus; }
 
 const char *reel_backend_describe(const struct reel_backend *be)
 {

@@ -19,6 +19,7 @@ struct reel_backend;
 reel_err reel_backend_open(struct reel_backend **be, const char *device, int threads);
 void reel_backend_close(struct reel_backend *be);
 const char *reel_backend_describe(const struct reel_backend *be); /* "cpu: AMD EPYC..., avx2, 2 threads" */
+const char *reel_backend_bus(const struct reel_backend *be); /* PCI address of its GPU, "" of none */
 /** reel_backend_cores - cores this process may run on; *unbound = 1 if that is every core of the node. Local. */
 int reel_backend_cores(int *unbound);
 int reel_backend_threads(const struct reel_backend *be);

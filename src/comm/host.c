@@ -27,9 +27,11 @@ static void cores(char *out, size_t size)
     }
 }
 
-void reel_host_here(struct reel_host *h)
+void reel_host_here(struct reel_host *h, const struct reel_backend *be)
 {
     memset(h, 0, sizeof *h);
     gethostname(h->node, sizeof h->node - 1);
     cores(h->cores, sizeof h->cores);
+    snprintf(h->gpu, sizeof h->gpu, "%s", reel_backend_bus(be));
+    h->threads = reel_backend_threads(be);
 }

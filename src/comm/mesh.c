@@ -251,7 +251,7 @@ void reel_mesh_print(const struct reel_mesh_dims *d, const struct reel_host *hos
 
     fprintf(f, "mesh: %d ranks = replicate %d x shard %d x tp %d; sp %d, %d data-parallel groups\n", d->world,
             d->replicate, d->shard, d->tp, d->sp, d->replicate * d->shard / d->sp);
-    fprintf(f, "%8s %10s %7s %5s %5s %5s%s\n", "rank", "replicate", "shard", "dp", "sp", "tp", host ? "  node, processors" : "");
+    fprintf(f, "%8s %10s %7s %5s %5s %5s%s\n", "rank", "replicate", "shard", "dp", "sp", "tp", host ? "  node, processors, threads, GPU" : "");
     for (int r = 0; r < d->world; r++) {
         if (r == HEAD_ROWS && d->world > HEAD_ROWS + TAIL_ROWS) {
             fprintf(f, "%8s\n", "...");
@@ -259,7 +259,7 @@ void reel_mesh_print(const struct reel_mesh_dims *d, const struct reel_host *hos
         }
         reel_mesh_place(&m, d, r);
         fprintf(f, "%8d %10d %7d %5d %5d %5d", r, m.replicate.rank, m.shard.rank, m.dp_rank, m.sp.rank, m.tp.rank);
-        if (host) fprintf(f, "  %s, %s", host[r].node, host[r].cores);
+        if (host) fprintf(f, "  %s, %s, %d%s%s", host[r].node, host[r].cores, host[r].threads, *host[r].gpu ? ", " : "", host[r].gpu);
         fputc('\n', f);
     }
 }

@@ -84,7 +84,8 @@ void reel_note_ranks(struct reel_run *r, const struct reel_host *host)
     json_t *list = json_array();
 
     for (int i = 0; r->track && i < r->world->size; i++)
-        json_array_append_new(list, json_pack("{s:o, s:s}", "node", reel_json_text(host[i].node), "cores", host[i].cores));
+        json_array_append_new(list, json_pack("{s:o, s:s, s:i, s:s}", "node", reel_json_text(host[i].node), "cores", host[i].cores, "threads",
+                                                     host[i].threads, "gpu", host[i].gpu));
     reel_track_note(r->track, r->first, "ranks", json_pack("{s:o}", "rank", list));
 }
 

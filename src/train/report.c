@@ -192,7 +192,7 @@ static void print_mesh(struct reel_run *r)
 {
     struct reel_host mine, *all = NULL;
 
-    reel_host_here(&mine);
+    reel_host_here(&mine, r->be);
     if (r->world->rank == 0) all = calloc((size_t)r->world->size, sizeof *all);
     REEL_BUG_IF(r->world->rank == 0 && !all, "no memory for the table of ranks");
     reel_comm_gather(r->world, &mine, sizeof mine, all, 0);
