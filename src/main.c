@@ -158,7 +158,7 @@ static reel_err do_preprocess(struct program *p)
     struct reel_stream s = { 0 };
     struct reel_backend *be;
     struct reel_encode_opts enc = { .model = a->model, .dtype = a->encode_dtype ? REEL_BF16 : REEL_F32, .s = &s, .comm = &p->world,
-                                    .tile = (int)a->tile, .hf = reel_model_source(NULL, &p->env).env };
+                                    .tile = (int)a->tile, .cache = a->text_cache, .hf = reel_model_source(NULL, &p->env).env };
     reel_err e;
 
     if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc);

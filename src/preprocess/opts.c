@@ -40,6 +40,8 @@ const struct reel_opt reel_preprocess_opts[] = {
       .help = "P(the caption is stored as the empty one); training.data.training_cfg_rate draws anew each epoch instead" },
     { "dtype", REEL_OPT_ENUM, AT(dtype), .dflt = 0, .choices = "f32|bf16", .help = "how numbers are stored" },
     { "encode-dtype", REEL_OPT_ENUM, AT(encode_dtype), .dflt = 0, .choices = "f32|bf16", .help = "what Wan's encoders compute in" },
+    { "text-cache", REEL_OPT_STR, AT(text_cache), .unit = "DIR",
+      .help = "rows of Wan's text encoder are kept here, by encoder and prompt, and looked up; jobs may share it" },
     { "tile", REEL_OPT_INT, AT(tile), .dflt = 0, .min = 0, .max = 1024, .unit = "latent pixels",
       .help = "Wan's VAE sees tiles of this side, for pictures that do not fit memory; 0 = whole" },
     { "device", REEL_OPT_ENUM, AT(device), .dflt = 0, .choices = "auto|cpu|cuda", .help = "where Wan's encoders run" },

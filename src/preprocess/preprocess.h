@@ -7,7 +7,7 @@
 #include "encode/encode.h"
 
 struct reel_preprocess_args { /* filled from reel_preprocess_opts; strings are the caller's */
-    const char *output, *videos, *captions, *caption, *prompts, *tensors, *sheet, *model, *negative_prompt;
+    const char *output, *videos, *captions, *caption, *prompts, *tensors, *sheet, *model, *negative_prompt, *text_cache;
     int64_t demo_clips, demo_seed, seed, threads, tile;
     int64_t height, width, num_frames; /* REEL_INT_UNSET: what suits the encoders */
     double train_fps;                  /* NAN: the same */
