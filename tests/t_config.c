@@ -248,8 +248,9 @@ static void command_line(void)
     reel_cli_free(&c);
     TAP_OK(!cli(&c, &pre), "flags of a command of its own");
     a = c.flags;
-    TAP_OK(!strcmp(a->videos, "none") && a->train_fps == 12 && a->num_frames == 17 && a->windows && a->width == 48,
-           "given, with _ for -, as a switch, default, and text as it is");
+    TAP_OK(!strcmp(a->videos, "none") && a->train_fps == 12 && a->num_frames == 17 && a->windows && a->demo_seed == 1 &&
+               a->width == REEL_INT_UNSET,
+           "given, with _ for -, as a switch, default, absent, and text as it is");
     reel_cli_free(&c);
     for (size_t i = 0; i < sizeof bad_lines / sizeof *bad_lines; i++) {
         reel_err e = cli(&c, &bad_lines[i]);
