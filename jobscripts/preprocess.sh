@@ -8,8 +8,9 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 # Films and captions to one data set, MPI-parallel: sbatch jobscripts/preprocess.sh --videos DIR --captions FILE --output SET
-# [ARGUMENT...] (reel preprocess --help). As an array (sbatch --array=0-7 ...) each task takes every eighth line of the captions
-# and writes SET-K.h5; training.data.data_path then names their folder.
+# [ARGUMENT...] (reel preprocess --help). A job that is preempted or loses a node goes on with what is finished (SET.unfinished).
+# As an array (sbatch --array=0-7 ...) each task takes every eighth line of the captions (or of --prompts) and writes SET-K.h5;
+# training.data.data_path then names their folder.
 set -u
 script=preprocess.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
@@ -18,12 +19,18 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 . "$here/lib.sh"
 in_job || submit "$@"
 program
-out='' captions='' args=()
+out='' captions='' videos='' flag=--captions args=()
 while [ $# -gt 0 ]; do
     case $1 in
     --output) out=${2-} && shift ;;
     --captions) captions=$(resolve captions "${2-}") && shift || exit 1 ;;
-    --videos) args+=(--videos "$(resolve videos "${2-}")") && shift ;;
+    --prompts) captions=$(resolve prompts "${2-}") && flag=--prompts && shift || exit 1 ;;
+    --tensors) args+=(--tensors "$(resolve tensors "${2-}")") && shift ;;
+    --model) # a folder, or a repository id
+        if [ -e "$caller/${2-}" ]; then args+=(--model "$caller/$2"); else args+=(--model "${2-}"); fi
+        shift
+        ;;
+    --videos) videos=$(resolve videos "${2-}") && args+=(--videos "$videos") && shift || exit 1 ;;
     *) args+=("$1") ;;
     esac
     shift
@@ -31,15 +38,20 @@ done
 [ -n "$out" ] || die "--output SET is missing: sbatch jobscripts/$script --videos DIR --captions FILE --output SET"
 [ "${out#/}" != "$out" ] || out=$caller/$out
 if [ -n "${SLURM_ARRAY_TASK_ID-}" ]; then
-    [ -n "$captions" ] || die "an array is cut by the lines of --captions FILE"
-    case $captions in *.json) die "an array is cut by lines: give captions as lines of path<TAB>caption" ;; esac
+    [ -n "$captions" ] || die "an array is cut by the lines of --captions FILE or --prompts FILE"
+    end=captions # the pieces lie elsewhere; paths in them are still below the whole's folder
+    [ -n "$videos" ] || [ $flag = --prompts ] || args+=(--videos "$(dirname "$captions")")
+    case $captions in
+    *.json | *.csv) die "an array is cut by lines: give captions as .jsonl or as lines of path<TAB>caption" ;;
+    *.jsonl) end=captions.jsonl ;;
+    esac
     out=${out%.h5}-$SLURM_ARRAY_TASK_ID.h5
     mkdir -p "$(dirname "$out")" || die "cannot make the folder of $out"
     # shellcheck disable=SC2153 # set by Slurm
     awk -v n="$SLURM_ARRAY_TASK_COUNT" -v k=$((SLURM_ARRAY_TASK_ID - SLURM_ARRAY_TASK_MIN)) '(NR - 1) % n == k' \
-        "$captions" > "${out%.h5}.captions" || die "cannot write ${out%.h5}.captions"
-    captions=${out%.h5}.captions
+        "$captions" > "${out%.h5}.$end" || die "cannot write ${out%.h5}.$end"
+    captions=${out%.h5}.$end
 fi
-[ -z "$captions" ] || args+=(--captions "$captions")
+[ -z "$captions" ] || args+=("$flag" "$captions")
 run_ranks preprocess --output "$out" "${args[@]}"
 conclude $?
