@@ -24,7 +24,7 @@ EXTRA_DIST += bench/gpu_table.sh bench/distill_quality bench/distill_quality.d
 EXTRA_PROGRAMS += bench/b_vae
 bench_b_vae_SOURCES = bench/b_vae.c bench/bench.h
 EXTRA_DIST += bench/vae_torch.py
-EXTRA_DIST += bench/step_torch.py bench/attn_torch.py bench/dmd2_torch.py bench/umt5_torch.py
+EXTRA_DIST += bench/step_torch.py bench/attn_torch.py bench/dmd2_torch.py bench/umt5_torch.py bench/ckpt_torch.py
 EXTRA_PROGRAMS += bench/b_umt5
 bench_b_umt5_SOURCES = bench/b_umt5.c bench/bench.h
 

@@ -38,6 +38,16 @@ layout 2
 layout 4 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 2
 layout 4 $d.sp_size 2 --training.data.train_batch_size 1
 
+# The host's copy that a save writes is planned, is what a run uses, and is not there where nothing is saved.
+ema="--callbacks.ema.decay 0.9"
+# shellcheck disable=SC2086 # words
+"$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu $d.num_gpus 2 $d.hsdp_shard_dim 2 $ema > "$TMPDIR/plan" 2>&1
+# shellcheck disable=SC2086
+train 2 "$TMPDIR/copy" $ema > "$TMPDIR/run" 2>&1
+want=$(awk '$1 == "save" && $3 == "MiB" { print $2 }' "$TMPDIR/plan")
+same "the copy of a save: planned" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $3 }' "$TMPDIR/run")"
+same "and no more is taken" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $6 }' "$TMPDIR/run")"
+
 # The large ones: 80 GB a rank, from 8 to 512 ranks.
 plan_of() { # plan_of MODEL RANKS HEIGHT WIDTH [override...]
     p_model=$1 p_n=$2 p_h=$3 p_w=$4
