@@ -69,13 +69,13 @@ def main():
         version, t_sync, t_held, t_whole = re.search(r"TORCH (\S+) (\S+) (\S+) (\S+)", text).groups()
         for s in (".warm", ".sync", ".async"):
             shutil.rmtree(out + s, ignore_errors=True)
-        rows.append([raw, ours, float(held), float(whole), float(t_sync), float(t_held), float(t_whole)])
+        rows.append([raw, ours, float(held), float(whole), float(t_sync), float(t_held), float(t_whole), float(ratio)])
         print("round", r, " ".join(f"{v:.3f}" for v in rows[-1]), flush=True)
     m = [statistics.median(c) for c in zip(*rows)]
     print(head, f"(each of {rounds} rounds), torch {version}")
     print(f"raw write + fsync {m[0]:.3f} s")
-    print(f"reel   save {m[1]:.3f} s (raw/save {m[0] / m[1]:.2f})  asynchronous holds up {m[2]:.3f} s, ends after {m[3]:.3f} s")
-    print(f"torch  save {m[4]:.3f} s (raw/save {m[0] / m[4]:.2f})  asynchronous holds up {m[5]:.3f} s, ends after {m[6]:.3f} s")
+    print(f"reel   save {m[1]:.3f} s (raw/save {m[0] / m[1]:.2f})  asynchronous holds up {m[2]:.3f} s, ends after {m[3]:.3f} s; asynchronous/synchronous stall {m[7]:.2f}")
+    print(f"torch  save {m[4]:.3f} s (raw/save {m[0] / m[4]:.2f})  asynchronous holds up {m[5]:.3f} s, ends after {m[6]:.3f} s; {m[5] / m[4]:.2f}")
 
 
 if __name__ == "__main__":

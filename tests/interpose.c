@@ -140,19 +140,37 @@ static void dirty(const char *path, int is)
     pthread_mutex_unlock(&I.lock);
 }
 
+/* A path at or below a, as one at or below b. */
+static char *follow(char *path, const char *a, const char *b)
+{
+    size_t n = strlen(a);
+    char to[2 * PATH_MAX];
+
+    if (!path || strncmp(path, a, n) != 0 || (path[n] && path[n] != '/')) return path;
+    snprintf(to, sizeof to, "%s%s", b, path + n);
+    return strdup(to);
+}
+
 /* Files below a follow it to b. */
 static void moved(const char *a, const char *b)
 {
-    size_t n = strlen(a);
-    char path[2 * PATH_MAX];
-
     pthread_mutex_lock(&I.lock);
-    for (int i = 0; i < FILES && I.file[i].path; i++) {
-        if (strncmp(I.file[i].path, a, n) != 0 || (I.file[i].path[n] && I.file[i].path[n] != '/')) continue;
-        snprintf(path, sizeof path, "%s%s", b, I.file[i].path + n);
-        I.file[i].path = strdup(path);
-    }
+    for (int i = 0; i < FILES && I.file[i].path; i++) I.file[i].path = follow(I.file[i].path, a, b);
     pthread_mutex_unlock(&I.lock);
+}
+
+/* A folder has its new name for good: what was done in it before is undone there. */
+static void settle(const struct entry *move, int n)
+{
+    for (int i = 0; i < n; i++) {
+        struct entry *e = &I.journal[i];
+        char **path[] = { &e->a, &e->b, &e->parent };
+        for (int k = 0; k < 3; k++) {
+            char *was = *path[k];
+            *path[k] = follow(was, move->a, move->b);
+            if (move->kind == SWAPPED && *path[k] == was) *path[k] = follow(was, move->b, move->a);
+        }
+    }
 }
 
 static void synced(const char *dir)
@@ -160,8 +178,11 @@ static void synced(const char *dir)
     int n = 0;
 
     pthread_mutex_lock(&I.lock);
-    for (int i = 0; i < I.n_journal; i++)
-        if (strcmp(I.journal[i].parent, dir) != 0) I.journal[n++] = I.journal[i];
+    for (int i = 0; i < I.n_journal; i++) {
+        struct entry e = I.journal[i];
+        if (strcmp(e.parent, dir) != 0) I.journal[n++] = e;
+        else if (e.kind != MADE) settle(&e, n);
+    }
     I.n_journal = n;
     pthread_mutex_unlock(&I.lock);
 }
