@@ -85,6 +85,10 @@ try "not guided" wan 1 "$TMPDIR/l" --guidance 1
 verdict "$([ "$(digest "$TMPDIR/l")" != "$want" ]; echo $?)" "other films"
 try "away from something else" wan 1 "$TMPDIR/l" --negative-prompt "slow"
 verdict "$([ "$(digest "$TMPDIR/l")" != "$want" ]; echo $?)" "other films"
+try "decoded in tiles" on 1 --model tests/golden/hf-layout/pipeline --prompt cat --steps 1 --frames 1 --height 384 --width 416 --pipeline.vae_tiling true \
+    --out "$TMPDIR/tiles.mp4"
+try "decoded whole" on 1 --model tests/golden/hf-layout/pipeline --prompt cat --steps 1 --frames 1 --height 384 --width 416 --out "$TMPDIR/whole.mp4"
+verdict "$(cmp -s "$TMPDIR/tiles.mp4" "$TMPDIR/whole.mp4"; [ $? = 1 ]; echo $?)" "tiles are blended at their borders"
 cp -r tests/golden/hf-layout/pipeline "$TMPDIR/bare" && chmod -R u+w "$TMPDIR/bare" && rm -r "$TMPDIR/bare/vae"
 fails "a folder without a VAE" "has no vae/" "$reel" generate --model "$TMPDIR/bare" --prompt x
 

@@ -256,7 +256,8 @@ static reel_err planned(void *ctx, struct reel_run *r)
     j->me = r->mesh.sp.rank * r->mesh.dims.tp + r->mesh.tp.rank;
     reel_stream_init(&s, r->be, 0, &scratch);
     j->enc = (struct reel_encode_opts){ .model = reel_config_role(j->cfg, "student")->init_from, .dtype = m->compute, .s = &s,
-                                        .comm = j->world, .hf = reel_model_source(NULL, r->flags.env).env };
+                                        .comm = j->world, .tile = j->cfg->pipeline.vae_tiling ? REEL_TILE : 0,
+                                        .hf = reel_model_source(NULL, r->flags.env).env };
     REEL_TRY(reel_agree(j->world, reel_encode_folder(&j->enc, m->channels, m->text_dim)));
     j->fps = !isnan(j->f->fps) ? j->f->fps : reel_encode_builtin(&j->enc) ? REEL_DEMO_FPS : j->cfg->pipeline.preset->fps;
     if (reel_encode_builtin(&j->enc) && isnan(j->f->guidance) && j->g.sampler.guidance != 1) j->g.sampler.guidance = 2; /* no preset's model */
