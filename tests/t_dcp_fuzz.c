@@ -122,12 +122,30 @@ static void damage_pickle(struct bytes *b, uint64_t at, uint64_t n)
     free(pkl.p);
 }
 
+/* The elements, too, if it says that it is a tensor. */
+static reel_err elements(const struct reel_pt *pt)
+{
+    const struct reel_pv *root = reel_pickle_root(pt->pkl);
+    struct reel_pt_tensor t;
+    void *p;
+    reel_err e;
+
+    if (root->kind != REEL_PV_OBJ || strncmp(reel_pv_class(root), "_rebuild_tensor_v", 17) != 0) return REEL_OK;
+    REEL_TRY(reel_pt_tensor_of(pt, root, &t));
+    if (t.numel > LARGEST) return REEL_OK; /* strides of 0 */
+    p = malloc((size_t)t.numel * (size_t)t.type->size + 1);
+    e = reel_pt_data(pt, &t, p);
+    free(p);
+    return e;
+}
+
 static reel_err open_archive(struct reel_blob *b)
 {
     struct reel_pt pt = { .pkl = NULL };
     reel_err e = reel_pt_verify(b);
 
     if (!e) e = reel_pt_open(&pt, b);
+    if (!e) e = elements(&pt);
     reel_pt_close(&pt);
     return e;
 }
