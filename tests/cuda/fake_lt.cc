@@ -155,7 +155,7 @@ static void compute(const Op &o, const Product &q, int batch)
 
     touch(o, a, at(q, 0, batch), false);
     touch(o, b, at(q, 1, batch), false);
-    if (q.beta != 0) touch(o, c, at(q, 2, batch), false);
+    if (q.beta != 0 && at(q, 2, batch) != at(q, 3, batch)) touch(o, c, at(q, 2, batch), false); /* D may be C, and nothing else */
     if (q.d.epilogue == CUBLASLT_EPILOGUE_BIAS) range(o, bias, (size_t)q.m * bytes_of(d.type), false);
     touch(o, d, at(q, 3, batch), true);
     fake_gemm(sum.data(), q.m, q.n, q.k, { alias(at(q, 0, batch)), a.ld, q.d.op[0], a.type != CUDA_R_32F },

@@ -289,6 +289,7 @@ void run(Launch &l)
     }
     cur = NULL;
     in_kernel = false;
+    running_launch = NULL;
 }
 
 /* ---- accesses that the primitives make known in every build ---- */
