@@ -238,14 +238,15 @@ static reel_err load_shards(struct reel_umt5 *u, const struct source *src, uint6
 /* Rows of the table [n,d] as columns for each rank: [ranks][chunk][cols] of the table's dtype, zeros where there are none. */
 static void deal_out(const struct reel_umt5 *u, void *to, const float *rows, int64_t n)
 {
-    int64_t d = u->dims.d, cols = u->cols;
+    int64_t d = u->dims.d, k = 0;
 
-    for (int64_t k = 0; k < u->comm->size * u->chunk * cols; k++) {
-        int64_t col = k / (u->chunk * cols) * cols + k % cols, row = k / cols % u->chunk;
-        float x = row < n && col < d ? rows[row * d + col] : 0;
-        if (u->dt == REEL_BF16) ((uint16_t *)to)[k] = reel_f32_bf16(x);
-        else ((float *)to)[k] = x;
-    }
+    for (int64_t first = 0; first < u->comm->size * u->cols; first += u->cols)
+        for (int64_t row = 0; row < u->chunk; row++)
+            for (int64_t col = first; col < first + u->cols; col++, k++) {
+                float x = row < n && col < d ? rows[row * d + col] : 0;
+                if (u->dt == REEL_BF16) ((uint16_t *)to)[k] = reel_f32_bf16(x);
+                else ((float *)to)[k] = x;
+            }
 }
 
 /* Every rank reads whole rows, and sends each of the others its columns. An error is held: the others wait. Collective(comm). */
