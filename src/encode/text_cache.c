@@ -13,21 +13,18 @@
 
 #include "base/crc.h"
 #include "base/file.h"
+#include "base/hash.h"
 
 #define MAGIC "reeltxt1"
 
 struct head { char magic[8]; uint32_t id_bytes, text_bytes, n, dim; };
 
-static uint64_t fnv(uint64_t h, const char *s)
-{
-    do h = (h ^ (unsigned char)*s) * 0x100000001b3u;
-    while (*s++);
-    return h;
-}
+/* Its NUL too: where one string ends and the next begins matters. */
+static uint64_t fnv(uint64_t h, const char *s) { return reel_fnv(h, s, strlen(s) + 1); }
 
 static void path_of(char path[PATH_MAX], const char *dir, const char *id, const char *text)
 {
-    uint64_t a = fnv(fnv(0xcbf29ce484222325u, id), text), b = fnv(fnv(0x6c62272e07bb0142u, text), id);
+    uint64_t a = fnv(fnv(REEL_FNV, id), text), b = fnv(fnv(0x6c62272e07bb0142u, text), id);
 
     snprintf(path, PATH_MAX, "%s/%02x/%016" PRIx64 "%016" PRIx64 ".rows", dir, (unsigned)(a >> 56), a, b);
 }

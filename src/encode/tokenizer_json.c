@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "encode/tokenizer.h"
 
@@ -68,9 +69,8 @@ static int is_white(const char *s, size_t left)
 
 static uint64_t hash_of(const char *s, size_t n)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = reel_fnv(REEL_FNV, s, n);
 
-    for (size_t i = 0; i < n; i++) h = (h ^ (unsigned char)s[i]) * 0x100000001b3u;
     return h ^ h >> 29;
 }
 

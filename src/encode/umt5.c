@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "be/be.h"
 #include "encode/umt5_priv.h"
 
@@ -42,7 +43,7 @@ static reel_err open_tokenizer(struct reel_umt5 *u, const struct reel_hf_source 
     if (!e && u->comm->rank == 0 && reel_tokenizer_has_bytes(u->tokenizer))
         fprintf(stderr, "reel: note: %s has byte fallback: an unknown character becomes its bytes, where tokenizer.json gives one "
                         "unknown token\n", path);
-    *hash = reel_umt5_fnv(REEL_UMT5_FNV, data, bytes);
+    *hash = reel_fnv(REEL_FNV, data, bytes);
     free(data);
     return reel_agree(u->comm, e);
 }

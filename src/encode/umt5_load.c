@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 #include "encode/umt5_priv.h"
 #include "tensor/half.h"
@@ -125,12 +126,6 @@ reel_err reel_umt5_table(struct reel_umt5 *u)
 
 /* ---- hash ---- */
 
-uint64_t reel_umt5_fnv(uint64_t h, const void *p, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) h = (h ^ ((const unsigned char *)p)[i]) * 0x100000001b3u;
-    return h;
-}
-
 /* Element i of a tensor, as a random-looking number; those of all elements are added up, so the sum does not depend on who
  * holds which. (splitmix64's finaliser; Steele, Lea and Flood 2014) */
 static uint64_t mixed(uint64_t key, uint64_t i, uint32_t bits)
@@ -144,7 +139,7 @@ static uint64_t mixed(uint64_t key, uint64_t i, uint32_t bits)
 
 static uint64_t hash_rows(const char *name, int64_t first, const float *x, int64_t n)
 {
-    uint64_t key = reel_umt5_fnv(REEL_UMT5_FNV, name, strlen(name)), sum = 0;
+    uint64_t key = reel_fnv(REEL_FNV, name, strlen(name)), sum = 0;
 
     for (int64_t i = 0; i < n; i++) sum += mixed(key, (uint64_t)(first + i), reel_f32_bits(x[i]));
     return sum;
@@ -287,9 +282,9 @@ static void name_it(struct reel_umt5 *u, uint64_t weights, uint64_t tokenizer)
 {
     const struct reel_umt5_dims *d = &u->dims;
     int64_t all[] = { (int64_t)weights, (int64_t)tokenizer, d->d, d->kv, d->heads, d->ff, d->layers, d->vocab, d->buckets, d->reach };
-    uint64_t h = reel_umt5_fnv(REEL_UMT5_FNV, all, sizeof all);
+    uint64_t h = reel_fnv(REEL_FNV, all, sizeof all);
 
-    h = reel_umt5_fnv(h, &d->eps, sizeof d->eps);
+    h = reel_fnv(h, &d->eps, sizeof d->eps);
     snprintf(u->id, sizeof u->id, "umt5:%016" PRIx64 "%s", h, u->dt == REEL_BF16 ? "-bf16" : "");
 }
 

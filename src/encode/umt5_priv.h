@@ -67,9 +67,6 @@ reel_err reel_umt5_table(struct reel_umt5 *u);
 reel_err reel_umt5_load(struct reel_umt5 *u, const struct reel_hf_source *src, uint64_t tokenizer);
 /** reel_umt5_bucket - of key position - query position. Local. Source: transformers models/umt5/modeling_umt5.py. */
 int reel_umt5_bucket(const struct reel_umt5_dims *d, int64_t relative);
-/** reel_umt5_fnv - FNV-1a of bytes, continued from h. Local. */
-#define REEL_UMT5_FNV 0xcbf29ce484222325u
-uint64_t reel_umt5_fnv(uint64_t h, const void *p, size_t bytes);
 
 /* umt5_run.c */
 /** reel_umt5_plan - everything that reel_umt5_round may ask of scratch. Local, on a planning stream. */

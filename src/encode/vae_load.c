@@ -1,8 +1,8 @@
 /* The weights of a VAE: from [n,c,kt,kh,kw] of the files to [n,kt,kh,kw,c]. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/hash.h"
 #include "encode/vae_priv.h"
 #include "tensor/half.h"
 
@@ -88,12 +88,7 @@ static void turn(float *out, const float *in, int64_t n, int64_t c, int64_t taps
 
 static void hash_words(uint64_t *h, const float *x, int64_t n)
 {
-    uint32_t u;
-
-    for (int64_t i = 0; i < n; i++) {
-        memcpy(&u, &x[i], sizeof u);
-        *h = (*h ^ u) * 0x100000001b3u;
-    }
+    for (int64_t i = 0; i < n; i++) *h = (*h ^ reel_f32_bits(x[i])) * 0x100000001b3u;
 }
 
 static reel_err fetch(struct load *l, const char *name, reel_tensor *t, const int64_t *n, int nd)
@@ -177,7 +172,7 @@ static reel_err load_all(struct load *l)
 
 reel_err vae_load(struct reel_vae *v, const char *dir)
 {
-    struct load l = { .v = v, .dir = dir, .hash = 0xcbf29ce484222325u };
+    struct load l = { .v = v, .dir = dir, .hash = REEL_FNV };
     char *list;
     size_t bytes;
     reel_err e;
