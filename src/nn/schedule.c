@@ -157,11 +157,11 @@ static struct unipc_step unipc_step(const float *sigma, int i, int order)
     return (struct unipc_step){ .h = h, .e = expm1(-h), .r = order > 1 ? (lambda(sigma[i - 1]) - l) / h : 0 };
 }
 
-int reel_unipc_order(int n, int i) { return i > 0 && i < n - 1 ? 2 : 1; }
+static int unipc_order(int n, int i) { return i > 0 && i < n - 1 ? 2 : 1; }
 
 struct reel_unipc_predict reel_unipc_predict(const float *sigma, int n, int i)
 {
-    int order = reel_unipc_order(n, i);
+    int order = unipc_order(n, i);
     struct unipc_step u = unipc_step(sigma, i, order);
     double a = -(1 - (double)sigma[i + 1]) * u.e, d = order > 1 ? a * 0.5 / u.r : 0;
 
@@ -170,7 +170,7 @@ struct reel_unipc_predict reel_unipc_predict(const float *sigma, int n, int i)
 
 struct reel_unipc_correct reel_unipc_correct(const float *sigma, int n, int i)
 {
-    int order = reel_unipc_order(n, i - 1);
+    int order = unipc_order(n, i - 1);
     struct unipc_step u = unipc_step(sigma, i - 1, order);
     double a = -(1 - (double)sigma[i]) * u.e, rho1 = 0, rho2 = 0.5, hh = -u.h, k1, b1, b2;
 

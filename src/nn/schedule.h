@@ -86,7 +86,6 @@ void reel_sched_unipc_diffusers(float *sigma, float *t, int n, float shift);
  */
 struct reel_unipc_predict { double x, m, m1; };
 struct reel_unipc_correct { double last, m, m1, m2; };
-int reel_unipc_order(int n, int i);
 struct reel_unipc_predict reel_unipc_predict(const float *sigma, int n, int i);
 struct reel_unipc_correct reel_unipc_correct(const float *sigma, int n, int i);
 
