@@ -11,11 +11,7 @@ int vae_out(const struct reel_vae *v, enum vae_way way) { return way == VAE_ENCO
 
 static int most_in(enum vae_way way) { return way == VAE_ENCODE ? VAE_GROUP : 1; }
 static int most_out(enum vae_way way) { return way == VAE_ENCODE ? 1 : VAE_GROUP; }
-static int size_out(enum vae_way way, int n)
-{
-    for (int i = 0; i < VAE_LEVELS - 1; i++) n = way == VAE_ENCODE ? n / 2 : n * 2;
-    return n;
-}
+static int size_out(enum vae_way way, int n) { return way == VAE_ENCODE ? n / PIXELS : n * PIXELS; }
 static int lesser(int a, int b) { return a < b ? a : b; }
 
 /* ---- tiles ---- */
@@ -65,13 +61,15 @@ static void plan(const struct reel_vae *v, struct vae_film *f)
         for (int i = 0; i < f->rows * f->cols; i++) vae_run(v, f, &f->tile[i], NULL, f->chunk ? most_in(f->way) : 1, NULL);
 }
 
-static size_t work_bytes(const struct vae_film *f)
+size_t vae_buffer_at(const struct vae_film *f, int i)
 {
-    size_t n = 0;
+    size_t at = 0;
 
-    for (int i = 0; i < 3; i++) n += (f->need[i] + 255) / 256 * 256;
-    return n;
+    for (int k = 0; k < i; k++) at += vae_aligned(f->need[k]);
+    return at;
 }
+
+static size_t work_bytes(const struct vae_film *f) { return vae_buffer_at(f, 3); }
 
 static float *numbers(struct vae_film *f, int64_t t, int64_t h, int64_t w, int64_t c)
 {
@@ -103,7 +101,7 @@ static reel_err host_memory(const struct reel_vae *v, struct vae_film *f)
     return ok || f->s.planning ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for pictures of %d x %d", f->h, f->w);
 }
 
-void vae_film_end(struct reel_vae *v, struct vae_film *f)
+void vae_film_end(const struct reel_vae *v, struct vae_film *f)
 {
     struct reel_arena *const arena[] = { &f->scratch, &f->caches, &f->work };
 
@@ -156,8 +154,7 @@ size_t vae_film_bytes(const struct reel_vae *v, enum vae_way way, int h, int w)
     struct vae_film f = { 0 };
     size_t n = planned(v, &f, way, h, w) ? 0 : planned_bytes(&f);
 
-    free(f.part);
-    free(f.tile);
+    vae_film_end(v, &f);
     return n;
 }
 

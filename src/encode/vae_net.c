@@ -24,8 +24,7 @@ static reel_tensor buffer(struct run *r, int i, reel_dtype dt, const int64_t *n,
         return t;
     }
     REEL_BUG_IF(bytes > r->f->need[slot], "buffer %d: %zu bytes of %zu", slot, bytes, r->f->need[slot]);
-    t.p = r->f->work.base;
-    for (int k = 0; k < slot; k++) t.p = (char *)t.p + (r->f->need[k] + 255) / 256 * 256;
+    t.p = (char *)r->f->work.base + vae_buffer_at(r->f, slot);
     return t;
 }
 
@@ -121,7 +120,7 @@ static struct vae_conv part(const struct vae_conv *c, int i, int n)
 
 static void run_attn(struct run *r, const struct vae_step *p)
 {
-    const int64_t t = r->x.n[0], hw = r->x.n[1] * r->x.n[2], c = r->x.n[3], n = t * hw * c, row = (n * (int64_t)reel_dtype_size(r->dt) + 255) / 256 * 256;
+    const int64_t t = r->x.n[0], hw = r->x.n[1] * r->x.n[2], c = r->x.n[3], row = (int64_t)vae_aligned((size_t)(t * hw * c) * reel_dtype_size(r->dt));
     reel_tensor a = like(r, 1, r->x, c), all = buffer(r, 2, REEL_U8, REEL_DIMS(3 * row + t * hw * 4)), v[3], lse = reel_slice(all, 3 * row, all.n[0]);
 
     reel_unit_fwd(&r->f->s, a, r->x, p->norm[0].w, 0);

@@ -96,7 +96,10 @@ int vae_run(const struct reel_vae *v, struct vae_film *f, struct vae_tile *tile,
 reel_err vae_film_begin(struct reel_vae *v, enum vae_way way, int h, int w);
 /* The next chunk, in f->in, to f->out; frames that come out. */
 int vae_film_chunk(const struct reel_vae *v, struct vae_film *f, int t);
-void vae_film_end(struct reel_vae *v, struct vae_film *f);
+void vae_film_end(const struct reel_vae *v, struct vae_film *f);
+/* Where buffer i of the three begins in f->work; i 3: where they end. */
+size_t vae_buffer_at(const struct vae_film *f, int i);
+static inline size_t vae_aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 /* Bytes that a film of that size takes. */
 size_t vae_film_bytes(const struct reel_vae *v, enum vae_way way, int h, int w);
 /* Channels that go in and come out. */
