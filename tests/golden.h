@@ -6,6 +6,7 @@
  * Names, counts and sizes come from the folder: a tensor that no check knows counts as a failure. */
 
 #include <jansson.h>
+#include <limits.h>
 #include <stdint.h>
 
 #include "comm/comm.h"
@@ -73,6 +74,9 @@ int golden_few_step(struct golden *g, const struct reel_st *st, const struct ree
 
 /** golden_umt5_tokenizers - the part of golden/umt5 that needs no encoder: three lines. */
 void golden_umt5_tokenizers(struct golden *g, const char *dir);
+/** golden_umt5_pipeline - a pipeline's folder made of golden/umt5's parts, links in a new temporary folder; not 0: it could
+ * not be made. Collective(world). @to  out, the same everywhere; to be removed by rank 0 */
+int golden_umt5_pipeline(struct reel_comm *world, const char *dir, char to[PATH_MAX]);
 
 #define GOLDEN_LATER 2 /* what a kind's function returns for a folder that is for a later version */
 

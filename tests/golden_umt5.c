@@ -86,11 +86,11 @@ void golden_umt5_tokenizers(struct golden *g, const char *dir)
 /* ---- the encoder ---- */
 
 /* A pipeline's folder of the golden's parts: links in a folder that is removed at the end. */
-static int make_pipeline(const char *dir, char *to, size_t size)
+static int link_parts(const char *dir, char to[PATH_MAX])
 {
     char from[2 * PATH_MAX], link[2 * PATH_MAX], real[PATH_MAX];
 
-    snprintf(to, size, "%s/reel-umt5-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    snprintf(to, PATH_MAX, "%s/reel-umt5-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
     if (!mkdtemp(to) || !realpath(dir, real)) return -1;
     snprintf(from, sizeof from, "%s/text_encoder", real);
     snprintf(link, sizeof link, "%s/text_encoder", to);
@@ -98,6 +98,15 @@ static int make_pipeline(const char *dir, char *to, size_t size)
     snprintf(from, sizeof from, "%s/tokenizer_identity", real);
     snprintf(link, sizeof link, "%s/tokenizer", to);
     return symlink(from, link);
+}
+
+int golden_umt5_pipeline(struct reel_comm *world, const char *dir, char to[PATH_MAX])
+{
+    int bad = world->rank == 0 && link_parts(dir, to);
+
+    reel_comm_bcast(world, to, PATH_MAX, 0);
+    reel_comm_bcast(world, &bad, sizeof bad, 0);
+    return bad;
 }
 
 /* Largest error over the root mean square of what is wanted. */
@@ -186,7 +195,8 @@ static void encoder(struct golden *g, const char *dir, const char *pipeline)
     o.s = &s;
     golden_true(g, "text_encoder: opened", reel_umt5_open(&u, &o) == REEL_OK);
     if (!u) reel_err_print(reel_errrec());
-    if (u && !golden_open(&st, dir, "encoder.safetensors")) {
+    golden_true(g, "encoder.safetensors", !golden_open(&st, dir, "encoder.safetensors"));
+    if (u && st) {
         buckets(g, dir, &u->dims);
         samples(g, u, st);
     }
@@ -198,12 +208,9 @@ static void encoder(struct golden *g, const char *dir, const char *pipeline)
 int golden_umt5(struct golden *g, const char *dir)
 {
     char pipeline[PATH_MAX] = "";
-    int bad = 0;
 
     golden_umt5_tokenizers(g, dir);
-    if (g->world->rank == 0) bad = make_pipeline(dir, pipeline, sizeof pipeline);
-    reel_comm_bcast(g->world, pipeline, sizeof pipeline, 0);
-    golden_true(g, "a pipeline of links", !bad);
+    golden_true(g, "a pipeline of links", !golden_umt5_pipeline(g->world, dir, pipeline));
     encoder(g, dir, pipeline);
     reel_comm_barrier(g->world);
     if (g->world->rank == 0) reel_rmtree(pipeline);
