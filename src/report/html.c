@@ -72,19 +72,10 @@ static void number_card(const struct run *r, FILE *f, const char *name, const ch
     if (s && series_extent(s).count) card(f, label, say_number(series_median(s) * scale, v, sizeof v), unit);
 }
 
-static const struct series *main_loss(const struct run *r)
-{
-    const struct series *s = run_series(r, "total_loss");
-
-    for (int i = 0; !s && i < r->n_series; i++)
-        if (in_group(&groups[0], r->series[i].name)) s = &r->series[i];
-    return s;
-}
-
 static void cards(const struct run *r, FILE *f)
 {
     const struct start *s = run_last(r);
-    const struct series *loss = main_loss(r);
+    const struct series *loss = run_loss(r);
     char v[64], of[48];
     const char *unit;
     double wall = 0, scale;
@@ -109,7 +100,7 @@ static int went_wrong(const struct run *r, int i)
 {
     const json_t *end = r->start[i].end;
 
-    return end ? json_integer_value(json_object_get(end, "code")) == 1 : !(i + 1 == r->n_start && r->running);
+    return end ? json_integer_value(json_object_get(end, "code")) == 1 : !run_goes_on(r, i);
 }
 
 static void starts(const struct run *r, FILE *f)
@@ -136,10 +127,10 @@ static void starts(const struct run *r, FILE *f)
 
 static void phases(const struct run *r, FILE *f)
 {
-    double total;
+    double total = phase_seconds(r);
     int k = 0;
 
-    if (phase_seconds(r, &total) <= 0) return;
+    if (total <= 0) return;
     fputs("<h2>Where the time went <small>rank 0, all starts</small></h2>\n<div class=\"bar\">", f);
     for (int i = 0; i < r->n_series; i++)
         if (!strncmp(r->series[i].name, "time/", 5)) fprintf(f, "<span class=\"c%d\" style=\"width:%.2f%%\"></span>", k++ % 8, 100 * r->series[i].total / total);

@@ -18,7 +18,18 @@ const struct series *run_series(const struct run *r, const char *name)
     return NULL;
 }
 
+const struct series *run_loss(const struct run *r)
+{
+    const struct series *s = run_series(r, "total_loss");
+
+    for (int i = 0; !s && i < r->n_series; i++)
+        if (in_group(&groups[0], r->series[i].name)) s = &r->series[i];
+    return s;
+}
+
 const struct start *run_last(const struct run *r) { return &r->start[r->n_start - 1]; }
+
+int run_goes_on(const struct run *r, int i) { return !r->start[i].end && i + 1 == r->n_start && r->running; }
 
 /* The next element of a growing array of n, zeroed. */
 static void *grow(void *array, int n, size_t size)

@@ -29,7 +29,7 @@ struct extent {
 reel_err series_add(struct series *s, long step, double v);
 void series_cut(struct series *s, long step); /* forget this step and later ones: they are done again */
 struct extent series_extent(const struct series *s);
-double series_median(const struct series *s); /* of the bucket means, each counted with its records */
+double series_median(const struct series *s); /* of the bucket means, each counted with its records; NAN: NULL, or none is finite */
 void series_free(struct series *s);
 
 /* One start of the run: it ends where the next one begins. */
@@ -65,7 +65,9 @@ struct run {
 reel_err run_read(struct run *r, const char *where);
 void run_free(struct run *r);
 const struct series *run_series(const struct run *r, const char *name); /* NULL: there is none */
+const struct series *run_loss(const struct run *r); /* total_loss, else the first of its group; NULL: there is none */
 const struct start *run_last(const struct run *r);
+int run_goes_on(const struct run *r, int i); /* start i did not end: a process is at it */
 /* The i-th event that was kept, in the order of the file; NULL behind the last one. */
 const struct event *run_event(const struct run *r, int i);
 
@@ -75,7 +77,7 @@ const char *say_layout(const struct start *s, char *buf, size_t size);     /* ra
 const char *say_time(double t, char *buf, size_t size);                    /* "2026-11-27 11:29:24" */
 const char *say_span(double s, char *buf, size_t size);                    /* "1:02:03", "0.35 s" */
 const char *say_number(double v, char *buf, size_t size);                  /* four digits */
-double phase_seconds(const struct run *r, double *total);                  /* of all time/ series; 0: none */
+double phase_seconds(const struct run *r);                                 /* of all time/ series; 0: none */
 /* What slows the run or makes it worse, as sentences; returns their number. */
 enum { HINTS = 8, HINT_TEXT = 256 };
 int find_hints(const struct run *r, char hint[HINTS][HINT_TEXT]);

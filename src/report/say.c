@@ -22,8 +22,7 @@ const struct group groups[] = {
 double flops_unit(const struct run *r, const char **unit)
 {
     static const char *const names[] = { "MFLOP/s", "GFLOP/s", "TFLOP/s", "PFLOP/s" };
-    const struct series *s = run_series(r, "flops_per_sec");
-    double v = s ? series_median(s) : 0, scale = 1e-6;
+    double v = series_median(run_series(r, "flops_per_sec")), scale = 1e-6;
     int i = 0;
 
     for (; i < 3 && v * scale >= 2000; i++) scale *= 1e-3;
@@ -89,8 +88,7 @@ const char *say_layout(const struct start *s, char *buf, size_t size)
 /* A run that holds its lock lives; one that is silent for very long may hang. */
 static const char *say_alive(const struct run *r, const struct start *s, char *buf, size_t size)
 {
-    double step = series_median(run_series(r, "step_time_sec") ? run_series(r, "step_time_sec") : &(struct series){ 0 });
-    double silent = r->now - s->last_time;
+    double step = series_median(run_series(r, "step_time_sec")), silent = r->now - s->last_time;
     char span[32];
 
     say_span(silent > 0 ? silent : 0, span, sizeof span);
@@ -107,7 +105,7 @@ const char *say_end(const struct run *r, int i, char *buf, size_t size)
     const char *why = json_string_value(json_object_get(s->end, "why"));
     int code = field(s->end, "code"), rank = field(s->end, "rank");
 
-    if (!s->end && i + 1 == r->n_start && r->running) return say_alive(r, s, buf, size);
+    if (run_goes_on(r, i)) return say_alive(r, s, buf, size);
     if (!s->end)
         snprintf(buf, size, "killed, or died, after step %ld without another word (memory, a node, SIGKILL, a fault: see the job's log)", s->last);
     else if (code == 0) snprintf(buf, size, "done, after step %ld", s->last);
@@ -117,12 +115,13 @@ const char *say_end(const struct run *r, int i, char *buf, size_t size)
     return buf;
 }
 
-double phase_seconds(const struct run *r, double *total)
+double phase_seconds(const struct run *r)
 {
-    *total = 0;
+    double total = 0;
+
     for (int i = 0; i < r->n_series; i++)
-        if (!strncmp(r->series[i].name, "time/", 5)) *total += r->series[i].total;
-    return *total;
+        if (!strncmp(r->series[i].name, "time/", 5)) total += r->series[i].total;
+    return total;
 }
 
 static double share(const struct run *r, const char *phase, double total)
@@ -150,10 +149,9 @@ static double end_mean(const struct series *s, int last)
 int find_hints(const struct run *r, char hint[HINTS][HINT_TEXT])
 {
     const struct series *rate = run_series(r, "samples_per_sec"), *loss = run_series(r, "total_loss");
-    double total, now, then;
+    double total = phase_seconds(r), now, then;
     int n = 0, silent = 0;
 
-    phase_seconds(r, &total);
     if (share(r, "time/data", total) > 0.1)
         snprintf(hint[n++], HINT_TEXT, "%.0f%% of the time goes to waiting for data: put the data set on faster storage (STAGE in jobscripts/lib.sh copies it to the nodes), or give a rank more samples a step",
                  100 * share(r, "time/data", total));
@@ -167,7 +165,7 @@ int find_hints(const struct run *r, char hint[HINTS][HINT_TEXT])
     if (rate && rate->n >= 20 && (now = end_mean(rate, 1)) < 0.8 * (then = end_mean(rate, 0)))
         snprintf(hint[n++], HINT_TEXT, "the last tenth of the steps runs at %.3g samples/s, the first ran at %.3g", now, then);
     if (loss && series_extent(loss).bad) snprintf(hint[n++], HINT_TEXT, "the loss was not finite in %ld step%s", series_extent(loss).bad, series_extent(loss).bad > 1 ? "s" : "");
-    for (int i = 0; i < r->n_start; i++) silent += !r->start[i].end && !(i + 1 == r->n_start && r->running);
+    for (int i = 0; i < r->n_start; i++) silent += !r->start[i].end && !run_goes_on(r, i);
     if (silent > 1) snprintf(hint[n++], HINT_TEXT, "%d starts ended without a word: look for out-of-memory kills and node failures in their jobs' logs", silent);
     if (r->torn > 1) snprintf(hint[n++], HINT_TEXT, "%ld lines of the log are no records and were left out", r->torn);
     return n;

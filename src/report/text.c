@@ -55,11 +55,9 @@ static void print_curve(const struct series *s, FILE *f)
 
 static void print_loss(const struct run *r, FILE *f)
 {
-    const struct series *s = run_series(r, "total_loss");
+    const struct series *s = run_loss(r);
     struct extent e;
 
-    for (int i = 0; !s && i < r->n_series; i++)
-        if (in_group(&groups[0], r->series[i].name)) s = &r->series[i];
     if (!s) return;
     e = series_extent(s);
     head(f, "loss");
@@ -72,12 +70,7 @@ static void print_loss(const struct run *r, FILE *f)
     fputc('\n', f);
 }
 
-static double median(const struct run *r, const char *name)
-{
-    const struct series *s = run_series(r, name);
-
-    return s ? series_median(s) : (double)NAN;
-}
+static double median(const struct run *r, const char *name) { return series_median(run_series(r, name)); }
 
 static void print_speed(const struct run *r, FILE *f)
 {
@@ -97,10 +90,10 @@ static void print_speed(const struct run *r, FILE *f)
 
 static void print_phases(const struct run *r, FILE *f)
 {
-    double total;
+    double total = phase_seconds(r);
     int first = 1;
 
-    if (phase_seconds(r, &total) <= 0) return;
+    if (total <= 0) return;
     head(f, "phases");
     for (int i = 0; i < r->n_series; i++) {
         const struct series *s = &r->series[i];
