@@ -44,7 +44,7 @@ fi
 
 train 2 "$out" --training.loop.max_train_steps 9 --training.optimizer.learning_rate 2e-3 --resume-from-checkpoint "$out/checkpoint-3" > "$TMPDIR/log" 2>&1
 try "resumed at step 3" report "$out"
-says "two starts" "3 steps from step 3\|6 steps from step 3: done, after step 9"
+says "two starts" "6 steps from step 3: done, after step 9"
 says "what changed" "drift: training.optimizer.learning_rate was .*, is .*"
 have_xml && same "steps that were done again count once" 9 "$(cell "$out/report.html" total_loss 2)"
 REEL_FAULT=data_read:1:8
@@ -79,7 +79,7 @@ says "lines that are none" "2 lines of the log are no records"
 page "$TMPDIR/hand.html"
 if have_xml; then
     same "text is no markup" 0 "$(xml "$TMPDIR/hand.html" "count(//script | //td//b)")"
-    same "a name that looks like markup" 1 "$(xml "$TMPDIR/hand.html" "count(//table[@id='values']//td[.=concat('a<b>&amp;\"c\"', \"'\")])" | sed 's/0/1/')"
+    same "a name that looks like markup" 1 "$(xml "$TMPDIR/hand.html" "count(//table[@id='values']//td[.=concat('a<b>&\"c\"', \"'\")])")"
     same "not finite" "2 2.5 1" "$(cell "$TMPDIR/hand.html" total_loss 2) $(cell "$TMPDIR/hand.html" total_loss 4) $(cell "$TMPDIR/hand.html" total_loss 9)"
 fi
 flock "$hand/tracker/lock" "$REEL_BUILD/reel" report "$hand" --html "$TMPDIR/hand.html" > "$TMPDIR/out" 2>&1
