@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
     --output) out=${2-} && shift ;;
     --captions) captions=$(resolve captions "${2-}") && shift || exit 1 ;;
     --prompts) captions=$(resolve prompts "${2-}") && flag=--prompts && shift || exit 1 ;;
-    --tensors) args+=(--tensors "$(resolve tensors "${2-}")") && shift ;;
+    --tensors) tensors=$(resolve tensors "${2-}") && args+=(--tensors "$tensors") && shift || exit 1 ;;
     --model) # a folder, or a repository id
         if [ -e "$caller/${2-}" ]; then args+=(--model "$caller/$2"); else args+=(--model "${2-}"); fi
         shift
