@@ -30,9 +30,9 @@ static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
 static void set_where(struct reel_cb *c, int64_t at, int64_t video)
 {
     struct reel_validation *v = c->priv;
-    int64_t first = c->mesh->dp_rank * v->per_group + at, left = first < v->n ? v->n - first : 0;
 
-    v->film.where = (struct reel_where){ .round = (uint32_t)video, .b0 = first, .nb = left < v->batch ? left : v->batch, .b_global = v->n };
+    v->film.where = reel_val_where(c, v->per_group, at, v->batch, v->n);
+    v->film.where.round = (uint32_t)video;
 }
 
 /* Bytes of the host's buffers. */

@@ -145,12 +145,11 @@ static const double *evaluate(struct reel_cb *c, struct reel_where w, double spa
     return out;
 }
 
-/* Samples of a batch; what is past the last is padding. */
 static struct reel_where place(const struct reel_cb *c, int64_t at)
 {
-    int64_t n = ((struct reel_validation *)c->priv)->validation_loss, first = c->mesh->dp_rank * per_group(c) + at, left = first < n ? n - first : 0;
+    const struct reel_validation *v = c->priv;
 
-    return (struct reel_where){ .b0 = first, .nb = left < batch(c) ? left : batch(c), .b_global = n };
+    return reel_val_where(c, per_group(c), at, batch(c), v->validation_loss);
 }
 
 void reel_held_out_plan(struct reel_cb *c)

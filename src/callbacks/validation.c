@@ -219,6 +219,13 @@ static void share_prompts(struct reel_cb *c)
     v->per_group = (v->per_group + v->batch - 1) / v->batch * v->batch;
 }
 
+struct reel_where reel_val_where(const struct reel_cb *c, int64_t per_group, int64_t at, int64_t batch, int64_t n)
+{
+    int64_t first = c->mesh->dp_rank * per_group + at, left = first < n ? n - first : 0;
+
+    return (struct reel_where){ .b0 = first, .nb = left < batch ? left : batch, .b_global = n };
+}
+
 static const char *negative_prompt(const struct reel_cb *c)
 {
     const struct reel_validation *v = c->priv;

@@ -65,6 +65,10 @@ struct reel_validation {
 /** reel_val_levels - the sampler of one entry of sampling_steps. Symmetric: few-step lists have their own length. REEL_ECONFIG. */
 reel_err reel_val_levels(struct reel_cb *c, int64_t steps);
 
+/** reel_val_where - the batch at `at` of this group's run of per_group, of n in all: coordinates of its draws. Local. What is past
+ * the last is padding, which nb does not count. */
+struct reel_where reel_val_where(const struct reel_cb *c, int64_t per_group, int64_t at, int64_t batch, int64_t n);
+
 /** reel_val_films_plan, _layout, _open - the sampling pass on a planning stream; its tensors; host memory and codec. Local. */
 void reel_val_films_plan(struct reel_cb *c);
 void reel_val_films_layout(struct reel_cb *c, struct reel_arena *a);
