@@ -14,12 +14,6 @@ cat > "$TMPDIR/p.json" <<'END'
 END
 common="$v.pipeline_target wan $v.dataset_file $TMPDIR/p.json $v.every_steps 3 $v.sampling_steps [3]"
 bits() { "$tool" hash "$TMPDIR/$1/checkpoint-6"; }
-# films OUT STEP [NAME]: a digest of the films of a step in the order of their prompts
-films() {
-    fi_list=$(cd "$TMPDIR/$1" && ls "${3:-validation}"_step_"$2"_*.mp4 2> /dev/null | sort -t_ -k8,8n -k10,10V)
-    [ -n "$fi_list" ] || return 0
-    (cd "$TMPDIR/$1" && for f in $fi_list; do sha256sum < "$f"; done) | sha256sum | cut -d' ' -f1
-}
 count() { find "$TMPDIR/$1" -maxdepth 1 -name '*.mp4' | wc -l; }
 
 # shellcheck disable=SC2086 # several overrides

@@ -12,12 +12,6 @@ id,caption
 3,a green triangle moves slowly down
 END
 bits() { "$tool" hash "$TMPDIR/$1/checkpoint-6"; }
-# films OUT STEP [PATTERN]: a digest of the films of a step in the order of their prompts
-films() {
-    fi_list=$(cd "$TMPDIR/$1" && ls validation_step_"$2"_"$3"*.mp4 2> /dev/null | sort -t_ -k8,8n -k10,10V)
-    [ -n "$fi_list" ] || return 0
-    (cd "$TMPDIR/$1" && for f in $fi_list; do sha256sum < "$f"; done) | sha256sum | cut -d' ' -f1
-}
 count() { find "$TMPDIR/$1" -maxdepth 1 -name "${2:-*}.mp4" | wc -l; }
 common="$v.dataset_file $TMPDIR/p.csv $v.every_steps 3 $v.run_at_start false --training.loop.max_train_steps 3"
 

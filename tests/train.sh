@@ -18,6 +18,14 @@ train() {
 # state DIR: a digest of every shard file of a checkpoint
 state() { cat "$1"/dcp/*.distcp 2> /dev/null | sha256sum | cut -d' ' -f1; }
 
+# films OUT STEP [PATTERN]: a digest of the films of a validation in the order of their prompts; where there is none, a word that
+# no other OUT has
+films() {
+    fi_list=$(cd "$TMPDIR/$1" && ls validation_step_"$2"_"${3-}"*.mp4 2> /dev/null | sort -t_ -k8,8n -k10,10V)
+    [ -n "$fi_list" ] || { echo "no film in $1" && return; }
+    (cd "$TMPDIR/$1" && for f in $fi_list; do sha256sum < "$f"; done) | sha256sum | cut -d' ' -f1
+}
+
 # suite [override...]: what a method shows on $tiny: the same bits in every layout and after a resume in another one,
 # from recorded draws, in bf16; six steps with a checkpoint at 3.
 suite() {
