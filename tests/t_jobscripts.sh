@@ -46,4 +46,8 @@ if command -v gdb > /dev/null; then
 fi
 fails "a rank that does not exist" "a rank from 0 to 1" "$jobs/debug.sh" --gdb 2 tiny.yaml
 fails "a chain of nothing" "which job?" "$jobs/chain.sh"
+for what in videos captions prompts tensors; do
+    SLURM_JOB_ID=1 fails "no such $what" "$what none does not exist" "$jobs/preprocess.sh" --output x.h5 --$what none
+    same "and nothing is launched" 0 "$(grep -c 'srun --mpi' "$TMPDIR/out")"
+done
 plan
