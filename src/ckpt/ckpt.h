@@ -132,6 +132,9 @@ reel_err reel_ckpt_verify(const char *dir, struct reel_comm *world);
  * stderr for each. Call it when no other run may write there. Collective(world); rank 0 works. REEL_EIO, agreed: it cannot be listed. */
 reel_err reel_ckpt_sweep(const char *output_dir, struct reel_comm *world);
 
+/** reel_ckpt_step_in_name - N of a path that ends in checkpoint-N, else -1. Local. */
+long reel_ckpt_step_in_name(const char *path);
+
 /** reel_ckpt_has_below - 1 if a key of the checkpoint begins so, 0 if not, -1 if it cannot be read. Local. */
 int reel_ckpt_has_below(const char *dir, const char *prefix);
 

@@ -10,8 +10,7 @@
 #include "base/json.h"
 #include "ckpt/ckpt_priv.h"
 
-/* Step in the last component of a path "checkpoint-<digits>"; -1 if it has another form. */
-static long step_in_name(const char *path)
+long reel_ckpt_step_in_name(const char *path)
 {
     const char *name = strrchr(path, '/');
     size_t digits;
@@ -38,7 +37,7 @@ reel_err ckpt_list(const char *output_dir, long **step, int *n)
     *n = 0;
     *step = malloc((all + 1) * sizeof **step);
     for (size_t i = 0; *step && i < all; i++) {
-        long s = step_in_name(names[i]);
+        long s = reel_ckpt_step_in_name(names[i]);
         if (s >= 0) (*step)[(*n)++] = s;
     }
     reel_list_free(names, all);
@@ -115,7 +114,7 @@ static reel_err step_of(const char *dir, long *step)
     char path[PATH_MAX];
     json_t *js, *v;
 
-    *step = step_in_name(dir);
+    *step = reel_ckpt_step_in_name(dir);
     REEL_TRY(reel_join(path, sizeof path, dir, "metadata.json"));
     if (reel_is_file(path)) {
         REEL_TRY(reel_json_file(&js, path));
@@ -188,7 +187,7 @@ static reel_err resolve(const char *output_dir, const char *what, char *dir, siz
         REEL_TRY(ckpt_complete(dir));
         return judged(dir, step);
     }
-    if (step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: %s is incomplete: no dcp/ in it", dir);
+    if (reel_ckpt_step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: %s is incomplete: no dcp/ in it", dir);
     char parent[PATH_MAX];
     snprintf(parent, sizeof parent, "%s", dir);
     REEL_TRY(newest(parent, dir, size, step));

@@ -1,6 +1,5 @@
 #include "ckpt/import.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,17 +79,6 @@ reel_err reel_import_folder(const struct reel_import *x)
 
 /* ---- a checkpoint ---- */
 
-long reel_import_step(const char *path)
-{
-    const char *slash = strrchr(path, '/'), *s = slash ? slash + 1 : path, *digit = s + strlen("checkpoint-");
-    char *end;
-    long step;
-
-    if (strncmp(s, "checkpoint-", strlen("checkpoint-")) != 0 || !isdigit((unsigned char)*digit)) return -1;
-    step = strtol(digit, &end, 10);
-    return *end ? -1 : step;
-}
-
 /* This rank's rows of every parameter. */
 static struct reel_ckpt_tensor share(const struct reel_param_def *d, const struct reel_comm *world)
 {
@@ -168,7 +156,9 @@ reel_err reel_import_checkpoint(const struct reel_import *x, const char *meta, s
     e = open_source(&s, x, list, bytes);
     if (!e) e = read_shares(x, &s, world, &tree, &buf);
     e = reel_agree(world, e);
-    if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ .output_dir = dir, .step = reel_import_step(x->out), .set = tree.set, .config_json = meta }, world);
+    if (!e)
+        e = reel_ckpt_save(&(struct reel_ckpt_req){ .output_dir = dir, .step = reel_ckpt_step_in_name(x->out), .set = tree.set, .config_json = meta },
+                           world);
     reel_tree_free(&tree);
     free(buf);
     free(list);

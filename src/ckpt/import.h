@@ -30,7 +30,4 @@ reel_err reel_import_folder(const struct reel_import *x);
  */
 reel_err reel_import_checkpoint(const struct reel_import *x, const char *meta, struct reel_comm *world);
 
-/** reel_import_step - N of a path that ends in checkpoint-N, else -1. Local. */
-long reel_import_step(const char *path);
-
 #endif

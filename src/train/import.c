@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "ckpt/ckpt.h"
 #include "ckpt/import.h"
 #include "models/model.h"
 #include "train/init.h"
@@ -153,7 +154,7 @@ static reel_err convert(const struct what *w, const struct reel_import_flags *f,
     char *meta;
     reel_err e;
 
-    if (reel_import_step(out) < 0) return reel_agree(world, world->rank ? REEL_OK : reel_import_folder(&x));
+    if (reel_ckpt_step_in_name(out) < 0) return reel_agree(world, world->rank ? REEL_OK : reel_import_folder(&x));
     meta = origin(f, k, from);
     e = reel_agree(world, meta ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "import: no memory"));
     if (e == REEL_OK) e = reel_import_checkpoint(&x, meta, world);
@@ -185,7 +186,7 @@ reel_err reel_import(const struct reel_import_flags *f, const char *from, const 
     reel_err e;
 
     if (!k) return REEL_FAIL(REEL_ECONFIG, "import: --model %s is not a model of this program", f->model);
-    if (reel_import_step(out) >= 0 && f->dtype == 2)
+    if (reel_ckpt_step_in_name(out) >= 0 && f->dtype == 2)
         return REEL_FAIL(REEL_ECONFIG, "import: a checkpoint holds f32 weights, which keep every bit of others; leave --dtype out");
     w = calloc(1, sizeof *w);
     REEL_TRY(reel_agree(world, w ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "import: no memory")));
@@ -194,7 +195,7 @@ reel_err reel_import(const struct reel_import_flags *f, const char *from, const 
     if (e == REEL_OK) e = with_model(w, f, k, from, out, world);
     if (e == REEL_OK && world->rank == 0)
         printf("%s: the weights of %s, %s\n", out, w->weights,
-               reel_import_step(out) < 0 ? "ready for init_from" : "ready for --resume-from-checkpoint and reel export");
+               reel_ckpt_step_in_name(out) < 0 ? "ready for init_from" : "ready for --resume-from-checkpoint and reel export");
     free(w->config);
     free(w);
     return e;
