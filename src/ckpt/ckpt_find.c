@@ -82,26 +82,15 @@ static reel_err check_foreign(const char *dir)
     return e;
 }
 
+static reel_err has_all(const struct ckpt_marker *m, const char *dir) { return m->files ? ckpt_marker_sizes(m, dir) : check_foreign(dir); }
+
 reel_err ckpt_complete(const char *dir)
 {
     struct ckpt_marker m;
     reel_err e;
 
     REEL_TRY(ckpt_marker_read(&m, dir));
-    if (!m.files) return check_foreign(dir);
-    e = ckpt_marker_sizes(&m, dir);
-    ckpt_marker_free(&m);
-    return e;
-}
-
-/* The small files, which are read before anything else is. */
-static reel_err check_texts(const char *dir)
-{
-    struct ckpt_marker m;
-    reel_err e;
-
-    REEL_TRY(ckpt_marker_read(&m, dir));
-    e = ckpt_marker_sums(&m, dir, 1, 0, 1);
+    e = has_all(&m, dir);
     ckpt_marker_free(&m);
     return e;
 }
@@ -126,21 +115,27 @@ static reel_err step_of(const char *dir, long *step)
     return REEL_OK;
 }
 
-/* A complete one is not passed over when it is damaged: that is not what a killed run leaves, and is told. */
-static reel_err judged(const char *dir, long *step)
-{
-    REEL_TRY(check_texts(dir));
-    return step_of(dir, step);
-}
-
-/* A marker comes whole or not at all, so one that cannot be read is damaged too. */
-static reel_err marked(const char *dir)
+/* Whether the run can go on from it: an incomplete one is passed over if that is asked, *step stays -1. One that is damaged
+ * never is: that is not what a killed run leaves. A marker comes whole or not at all, so one that cannot be read is damaged too;
+ * texts are read before anything else is. */
+static reel_err judge(const char *dir, int pass_over, long *step)
 {
     struct ckpt_marker m;
+    reel_err e;
 
+    *step = -1;
     REEL_TRY(ckpt_marker_read(&m, dir));
+    e = has_all(&m, dir);
+    if (e && pass_over) {
+        fprintf(stderr, "reel: skipping %s, which is incomplete: %s\n", dir, reel_errrec()->msg);
+        reel_err_clear();
+        e = REEL_OK;
+    } else if (!e) {
+        e = ckpt_marker_sums(&m, dir, 1, 0, 1);
+        if (!e) e = step_of(dir, step);
+    }
     ckpt_marker_free(&m);
-    return REEL_OK;
+    return e;
 }
 
 static reel_err newest(const char *output_dir, char *dir, size_t size, long *step)
@@ -154,14 +149,7 @@ static reel_err newest(const char *output_dir, char *dir, size_t size, long *ste
     REEL_TRY(ckpt_list(output_dir, &all, &n));
     while (n-- > 0 && *step < 0 && !e) {
         snprintf(dir, size, "%s/checkpoint-%ld", output_dir, all[n]);
-        e = marked(dir);
-        if (e) break;
-        if (ckpt_complete(dir) == REEL_OK) {
-            e = judged(dir, step);
-            break;
-        }
-        fprintf(stderr, "reel: skipping %s, which is incomplete: %s\n", dir, reel_errrec()->msg);
-        reel_err_clear();
+        e = judge(dir, 1, step);
     }
     free(all);
     return e;
@@ -183,10 +171,7 @@ static reel_err resolve(const char *output_dir, const char *what, char *dir, siz
     if (snprintf(dir, size, "%s", what) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", what);
     strip(dir);
     if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: no folder %s", what);
-    if (reel_ckpt_is_dir(dir)) {
-        REEL_TRY(ckpt_complete(dir));
-        return judged(dir, step);
-    }
+    if (reel_ckpt_is_dir(dir)) return judge(dir, 0, step);
     if (reel_ckpt_step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: %s is incomplete: no dcp/ in it", dir);
     char parent[PATH_MAX];
     snprintf(parent, sizeof parent, "%s", dir);
