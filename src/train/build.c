@@ -537,20 +537,19 @@ static reel_err open_output(struct reel_run *r)
 static reel_err open_track(struct reel_run *r)
 {
     const struct reel_cfg_training *t = &r->cfg->training;
-    char dir[PATH_MAX], *yaml, *json;
+    char dir[PATH_MAX], *yaml;
     struct reel_track_opts o = { .dir = dir, .trackers = t->tracker.trackers, .project = t->tracker.project_name,
                                  .entity = t->tracker.entity, .run_name = t->tracker.run_name };
     reel_err e;
 
     if (r->world->rank || r->flags.quiet || !t->checkpoint.output_dir) return REEL_OK;
     REEL_TRY(reel_join(dir, sizeof dir, t->checkpoint.output_dir, "tracker"));
-    REEL_TRY(reel_write_config(r, &yaml, &json));
-    o.config_json = json;
+    REEL_TRY(reel_write_config(r, &yaml));
+    o.config_json = reel_save_config(r);
     e = reel_track_open(&r->track, &o);
     if (e == REEL_OK) e = reel_track_text(r->track, 0, "run.yaml", yaml);
     free(yaml);
-    free(json);
-    if (e == REEL_OK) reel_note_start(r);
+    if (e == REEL_OK) reel_note_start(r, o.config_json);
     return e;
 }
 

@@ -20,21 +20,6 @@ json_t *reel_json_text(const char *s)
     return j;
 }
 
-static json_t *config_of(const struct reel_run *r)
-{
-    char *text = NULL;
-    size_t n;
-    FILE *f = open_memstream(&text, &n);
-    json_t *j;
-
-    if (!f) return json_null();
-    reel_node_json(r->cfg->root, f);
-    fclose(f);
-    j = json_loadb(text, n, 0, NULL);
-    free(text);
-    return j ? j : json_null();
-}
-
 static json_t *variable(const struct reel_run *r, enum reel_env_name key)
 {
     const char *v = r->flags.env ? reel_env_get(r->flags.env, key) : NULL;
@@ -47,12 +32,14 @@ static void note_warning(struct reel_run *r, const char *text)
     if (r->track) reel_track_note(r->track, r->step, "warning", json_pack("{s:o}", "text", reel_json_text(text)));
 }
 
-void reel_note_start(struct reel_run *r)
+void reel_note_start(struct reel_run *r, const char *config)
 {
     const struct reel_mesh_dims *d = &r->mesh.dims;
     char host[64] = "";
+    json_t *cfg;
 
     if (!r->track) return;
+    cfg = json_loads(config, 0, NULL);
     gethostname(host, sizeof host - 1);
     reel_track_note(r->track, r->first, "start",
                     json_pack("{s:s, s:o, s:i, s:o, s:o, s:i, s:{s:i, s:i, s:i, s:i}, s:s, s:i, s:i, s:o}", "version", PACKAGE_VERSION,
@@ -60,7 +47,7 @@ void reel_note_start(struct reel_run *r)
                               "restarts", variable(r, REEL_ENV_SLURM_RESTART_COUNT), "ranks", d->world, "mesh", "replicate",
                               d->replicate, "shard", d->shard, "tp", d->tp, "sp", d->sp, "method", r->cfg->method.kind->name,
                               "steps", (int)r->last, "samples_per_step",
-                              (int)(r->batch.b_global * r->cfg->training.loop.gradient_accumulation_steps), "config", config_of(r)));
+                              (int)(r->batch.b_global * r->cfg->training.loop.gradient_accumulation_steps), "config", cfg ? cfg : json_null()));
     for (int i = 0; i < r->cfg->n_warnings; i++) note_warning(r, r->cfg->warning[i]); /* printed when it was read */
 }
 

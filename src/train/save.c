@@ -42,19 +42,17 @@ static char *text_of(void (*write)(const struct reel_run *r, FILE *f), const str
 static void as_json(const struct reel_run *r, FILE *f) { reel_node_json(r->cfg->root, f); }
 static void as_yaml(const struct reel_run *r, FILE *f) { reel_config_dump(r->cfg, r->flags.env, f); }
 
-reel_err reel_write_config(struct reel_run *r, char **yaml, char **json)
+reel_err reel_write_config(struct reel_run *r, char **yaml)
 {
     char path[PATH_MAX];
     reel_err e = REEL_OK;
 
     *yaml = text_of(as_yaml, r);
-    *json = text_of(as_json, r);
-    if (!*yaml || !*json) e = REEL_FAIL(REEL_ENOMEM, "no memory for the resolved configuration");
-    if (e == REEL_OK) e = reel_join(path, sizeof path, r->cfg->training.checkpoint.output_dir, "config.yaml");
+    if (!*yaml) return REEL_FAIL(REEL_ENOMEM, "no memory for the resolved configuration");
+    e = reel_join(path, sizeof path, r->cfg->training.checkpoint.output_dir, "config.yaml");
     if (e == REEL_OK) e = reel_file_write(path, *yaml, strlen(*yaml));
     if (e == REEL_OK) return REEL_OK;
     free(*yaml);
-    free(*json);
     return e;
 }
 
@@ -221,6 +219,8 @@ reel_err reel_save_now(struct reel_run *r)
     if (!r->cfg->training.checkpoint.output_dir || r->flags.quiet) return REEL_OK;
     return r->step > r->first && r->saver->last != r->step ? save(r, r->step) : REEL_OK;
 }
+
+const char *reel_save_config(const struct reel_run *r) { return r->saver->config; }
 
 double reel_save_seconds(const struct reel_run *r) { return r->saver ? r->saver->longest : 0; }
 

@@ -40,8 +40,11 @@ reel_err reel_load_student(struct reel_run *r, const char *from, int ema);
 /** reel_save_close - wait for what is being written and release the saver. Collective(world). */
 reel_err reel_save_close(struct reel_run *r);
 
-/** reel_write_config - the resolved configuration into <output_dir>/config.yaml; its text, and the same as JSON, which the
- * caller frees. Local. REEL_EIO, REEL_ENOMEM. */
-reel_err reel_write_config(struct reel_run *r, char **yaml, char **json);
+/** reel_save_config - the configuration as JSON, once reel_save_open has taken its memory. Local. */
+const char *reel_save_config(const struct reel_run *r);
+
+/** reel_write_config - the resolved configuration into <output_dir>/config.yaml; its text, which the caller frees. Local.
+ * REEL_EIO, REEL_ENOMEM. */
+reel_err reel_write_config(struct reel_run *r, char **yaml);
 
 #endif
