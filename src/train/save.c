@@ -65,7 +65,6 @@ static int comes_back(struct reel_run *r, const char *prefix, const char *dir)
     enum reel_io_have have = reel_io_owner(r->saver->io, prefix, &lacks);
 
     if (have == REEL_IO_ALL) return 1;
-    if (r->world->rank) return 0;
     if (have == REEL_IO_NONE)
         reel_note_warning(r, "%s was made without %s, which starts anew", dir, prefix);
     else
@@ -263,13 +262,12 @@ static reel_err load(struct reel_run *r, const char *dir)
         if (!is_saved(r, i)) continue;
         if (fresh & REEL_ROLE(i)) {
             reel_tree_put(r->role[i].ps, &r->s, REEL_TREE_WEIGHTS, s->host[i]);
-            if (r->world->rank == 0)
-                reel_note_warning(r, "%s has no optimizer state of the %s: its moments and its schedule start anew", dir, r->role[i].role);
+            reel_note_warning(r, "%s has no optimizer state of the %s: its moments and its schedule start anew", dir, r->role[i].role);
             continue;
         }
         reel_tree_put(r->role[i].ps, &r->s, SAVED, s->host[i]);
         r->optim[i].k = reel_tree_k(r->role[i].ps, s->host[i], &uneven);
-        if (uneven && r->world->rank == 0)
+        if (uneven)
             reel_note_warning(r, "%s: the parameters of the %s have different step counts; the largest, %ld, is taken", dir,
                               r->role[i].role, r->optim[i].k);
     }
