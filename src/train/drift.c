@@ -42,27 +42,15 @@ static char *list_of(const struct reel_drift *d, int n, enum reel_drift_kind kin
     return NULL;
 }
 
-static char *as_json(const struct reel_drift *d, int n)
+static json_t *as_json(const struct reel_drift *d, int n)
 {
     static const char *const name[] = { "free", "results", "fixed" };
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
+    json_t *all = json_array();
 
-    REEL_BUG_IF(!f, "out of memory");
-    fputc('[', f);
-    for (int i = 0; i < n; i++) {
-        fputs(i ? ", {\"key\": " : "{\"key\": ", f);
-        reel_json_str(f, d[i].key);
-        fputs(", \"was\": ", f);
-        reel_json_str(f, d[i].was);
-        fputs(", \"is\": ", f);
-        reel_json_str(f, d[i].is);
-        fprintf(f, ", \"changes\": \"%s\"}", name[d[i].kind]);
-    }
-    fputc(']', f);
-    fclose(f);
-    return text;
+    for (int i = 0; i < n; i++)
+        json_array_append_new(all, json_pack("{s:o, s:o, s:o, s:s}", "key", reel_json_text(d[i].key), "was", reel_json_text(d[i].was), "is",
+                                             reel_json_text(d[i].is), "changes", name[d[i].kind]));
+    return all;
 }
 
 static void tell(struct reel_run *r, const struct reel_drift *d, int n)
@@ -121,23 +109,27 @@ reel_err reel_drift_judge(struct reel_run *r, const char *dir)
 /* One warning for each key that changes results. */
 static void warn(struct reel_run *r)
 {
-    json_t *all = json_loads(r->drift, 0, NULL), *d;
     const char *key, *was, *is, *changes;
+    json_t *d;
     size_t i;
 
-    json_array_foreach(all, i, d)
+    json_array_foreach(r->drift, i, d)
         if (!json_unpack(d, "{s:s, s:s, s:s, s:s}", "key", &key, "was", &was, "is", &is, "changes", &changes) && !strcmp(changes, "results"))
             reel_note_warning(r, "resumed with another %s: it was %s, is %s; from here on results differ from those of the run that was saved",
                               key, was, is);
-    json_decref(all);
 }
 
 reel_err reel_drift_log(struct reel_run *r)
 {
-    reel_err e = r->drift ? reel_track_text(r->track, r->first, "config_drift", r->drift) : REEL_OK;
+    char *text;
+    reel_err e;
 
-    if (r->drift) warn(r);
-    free(r->drift);
+    if (!r->drift) return REEL_OK;
+    text = json_dumps(r->drift, 0);
+    e = text ? reel_track_text(r->track, r->first, "config_drift", text) : REEL_FAIL(REEL_ENOMEM, "no memory for the list of changes");
+    warn(r);
+    free(text);
+    json_decref(r->drift);
     r->drift = NULL;
     return e;
 }

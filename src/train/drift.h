@@ -11,8 +11,8 @@
  */
 reel_err reel_drift_judge(struct reel_run *r, const char *dir);
 
-/** reel_drift_log - when the tracker is open: what reel_drift_judge found, as the text "config_drift", and a warning for each key
- * that changes results. Local. REEL_EIO. */
+/** reel_drift_log - when the run has resumed: what reel_drift_judge found, as the text "config_drift", and a warning for each key
+ * that changes results. Local. REEL_EIO, REEL_ENOMEM. */
 reel_err reel_drift_log(struct reel_run *r);
 
 #endif

@@ -32,7 +32,7 @@ struct reel_run {
     struct reel_run_flags flags;
     struct reel_comm *world;
     struct reel_watch *watch;
-    char *drift; /* rank 0: what the configuration of a resumed run changes, JSON, until the log is open; or NULL */
+    json_t *drift; /* rank 0: what the configuration of a resumed run changes, until it has resumed; or NULL */
     struct reel_mesh mesh;
     struct reel_backend *be;
     struct reel_stream s;
