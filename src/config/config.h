@@ -258,6 +258,8 @@ reel_err reel_opt_set(struct reel_config *cfg, const struct reel_opt *o, const s
                       const char *where, void *dst);
 /** reel_opt_default - the option's default. Local. */
 void reel_opt_default(struct reel_config *cfg, const struct reel_opt *o, void *dst);
+/** reel_choice_name - canonical name number i of choices "a,alias|b" into buf, which is returned; "" beyond them. Local. */
+const char *reel_choice_name(const char *choices, int i, char *buf, size_t size);
 /** reel_opt_write - the value as YAML flow text that parses back to it. Local. */
 void reel_opt_write(const struct reel_opt *o, const void *src, FILE *f);
 

@@ -18,8 +18,6 @@ int reel_next_choice(const char **s, char *buf, size_t size);
 const char *reel_choice_list(struct reel_pool *p, const char *choices);
 /* index in "a,alias|b" ignoring case, -1 */
 int reel_choice_index(const char *choices, const char *word);
-/* canonical name number i of "a,alias|b" */
-const char *reel_choice_name(const char *choices, int i, char *buf, size_t size);
 
 /* remembers a warning or a "later" key; drops it silently when the array is full */
 void reel_note(const char **list, int *n, const char *text);

@@ -45,7 +45,7 @@ static const struct reel_opt generate_flags[] = {
     { "width", REEL_OPT_INT, F(width), .min = 16, .max = 16384, .flags = REEL_OPT_NULLABLE, .unit = "pixels", .help = "absent: training.data.num_width" },
     { "frames", REEL_OPT_INT, F(frames), .min = 1, .max = 262144, .flags = REEL_OPT_NULLABLE, .unit = "pictures", .help = "4k+1; absent: training.data.num_frames" },
     { "fps", REEL_OPT_F64, F(fps), .min = 0.1, .max = 1000, .flags = REEL_OPT_NULLABLE, .unit = "pictures a second", .help = "absent: the preset's, 16; with the built-in codec 8" },
-    { "sampler", REEL_OPT_ENUM, F(sampler), .choices = "auto|" REEL_SAMPLER_NAMES "|real",
+    { "sampler", REEL_OPT_ENUM, F(sampler), .choices = "auto|" REEL_GENERATE_SAMPLERS,
       .help = "unipc, euler: many steps, guided; fewstep: a distilled student's; streaming, causal: a causal student's few or many "
               "steps, chunk by chunk; real: no model, other clips of the captions through the codec, the best that measures can be" },
     { "steps", REEL_OPT_INT, F(steps), .min = 1, .max = REEL_GENERATE_MAX_STEPS, .flags = REEL_OPT_NULLABLE,

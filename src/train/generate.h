@@ -9,6 +9,7 @@
 #include "train/run.h"
 
 #define REEL_GENERATE_MAX_STEPS 1000
+#define REEL_GENERATE_SAMPLERS  REEL_SAMPLER_NAMES "|real"
 
 struct reel_generate_flags {
     const char *prompt, *prompts; /* one film of this text; a file of them */

@@ -10,8 +10,6 @@
 #include "media/picture.h"
 #include "train/generate_priv.h"
 
-static const char *const samplers[] = { "euler", "fewstep", "streaming", "unipc", "causal", "real" };
-
 static int ends_with(const char *s, const char *end)
 {
     size_t n = strlen(s), m = strlen(end);
@@ -22,6 +20,8 @@ static int ends_with(const char *s, const char *end)
 static int sheet_alone(const struct reel_gen *j) { return ends_with(j->f->out, ".png"); }
 static int one_film(const struct reel_gen *j) { return ends_with(j->f->out, ".mp4"); }
 static int folder(const struct reel_gen *j) { return !sheet_alone(j) && !one_film(j); }
+
+static const char *sampler(const struct reel_gen *j, char buf[16]) { return reel_choice_name(REEL_GENERATE_SAMPLERS, j->sampler, buf, 16); }
 
 #define WORDS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 #define NAME  64 /* bytes of a film's file name */
@@ -111,13 +111,13 @@ reel_err reel_gen_film_begin(struct reel_gen *j, int64_t local)
 {
     struct reel_gen_film *m = &j->film;
     struct reel_movie_opts o = { .path = m->path, .width = j->width, .height = j->height, .fps = j->fps };
-    char comment[200];
+    char comment[200], buf[16];
 
     *m = (struct reel_gen_film){ .i = reel_gen_clip(j, local), .local = local };
     REEL_TRY(reel_codec_decode_begin(j->codec, (int)j->shape[3], (int)j->shape[4]));
     if (sheet_alone(j)) return REEL_OK;
     REEL_TRY(film_path(j, m->i, m->path));
-    snprintf(comment, sizeof comment, "reel: %s, %d steps, guidance %g, seed %ld, film %ld", samplers[j->sampler], j->g.sampler.steps,
+    snprintf(comment, sizeof comment, "reel: %s, %d steps, guidance %g, seed %ld, film %ld", sampler(j, buf), j->g.sampler.steps,
              j->g.sampler.guidance, (long)j->g.seed, (long)m->i);
     o.caption = j->caption[m->i];
     o.comment = comment;
@@ -197,9 +197,10 @@ static reel_err measure(struct reel_gen *j)
 {
     static const char *const names[] = { "shape", "colour", "ground", "direction", "speed" };
     struct reel_score s;
+    char buf[16];
 
     REEL_TRY(reel_benchmark_score(&j->bench, j->z, j->all, &s));
-    printf("measures of %ld clips, benchmark %d, %s, %d steps, guidance %g:", (long)j->n, j->bench.number, samplers[j->sampler],
+    printf("measures of %ld clips, benchmark %d, %s, %d steps, guidance %g:", (long)j->n, j->bench.number, sampler(j, buf),
            j->g.sampler.steps, j->g.sampler.guidance);
     for (int k = 0; k < 5; k++) printf(" %s %.4f", names[k], s.right[k]);
     printf(" all %.4f good %.4f residual %.2f swd %.4f swd_patch %.4f\n", s.all, s.good, s.residual, s.swd, s.patch);
@@ -222,7 +223,8 @@ static reel_err write_sheet(struct reel_gen *j, const char *path)
 /* films.json: which file shows what; --prompts takes it again. */
 static reel_err write_list(struct reel_gen *j, const char *path)
 {
-    json_t *list = json_array(), *root = json_pack("{s:o, s:s, s:i, s:f, s:I, s:f}", "data", list, "sampler", samplers[j->sampler], "steps",
+    char buf[16];
+    json_t *list = json_array(), *root = json_pack("{s:o, s:s, s:i, s:f, s:I, s:f}", "data", list, "sampler", sampler(j, buf), "steps",
                                                    j->g.sampler.steps, "guidance", j->g.sampler.guidance, "seed", (json_int_t)j->g.seed, "fps", j->fps);
     char *text, name[NAME];
     reel_err e;
