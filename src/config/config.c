@@ -246,13 +246,19 @@ static void resolve_training(struct reel_config *cfg)
     if (!t->model_path && student) t->model_path = student->init_from;
 }
 
+int reel_kind_uses(const struct reel_kind *method, const char *role)
+{
+    for (int i = 0; reel_role_names[i]; i++)
+        if (!strcmp(reel_role_names[i], role)) return (method->roles_needed | method->roles_optional) >> i & 1;
+    return 0;
+}
+
 /* A role that the method does not use is no error: files are passed from method to method. */
 static void note_unused(struct reel_config *cfg, const struct reel_cfg_role *r)
 {
     char where[256];
 
-    for (int i = 0; reel_role_names[i]; i++)
-        if (!strcmp(reel_role_names[i], r->name) && (cfg->method.kind->roles_needed | cfg->method.kind->roles_optional) >> i & 1) return;
+    if (reel_kind_uses(cfg->method.kind, r->name)) return;
     reel_note(cfg->warning, &cfg->n_warnings,
               reel_pool_printf(&cfg->pool, "%s: models.%s: the method %s does not use this role",
                                reel_node_where(r->node, where, sizeof where), r->name, cfg->method.kind->name));

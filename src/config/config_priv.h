@@ -22,6 +22,9 @@ int reel_choice_index(const char *choices, const char *word);
 /* remembers a warning or a "later" key; drops it silently when the array is full */
 void reel_note(const char **list, int *n, const char *text);
 
+/* config.c: whether the method needs or takes a role of this name */
+int reel_kind_uses(const struct reel_kind *method, const char *role);
+
 /* check.c: every rule that spans keys; all sections are filled and resolved */
 reel_err reel_config_check(const struct reel_config *cfg);
 

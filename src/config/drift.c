@@ -71,12 +71,7 @@ static int same_kind(struct walk *w, const struct reel_kind *was, const struct r
 }
 
 /* Whether the role's weights are in checkpoints. */
-static int trains(const struct reel_config *c, const struct reel_cfg_role *r)
-{
-    for (int i = 0; r && r->trainable && reel_role_names[i]; i++)
-        if (!strcmp(reel_role_names[i], r->name)) return (c->method.kind->roles_needed | c->method.kind->roles_optional) >> i & 1;
-    return 0;
-}
+static int trains(const struct reel_config *c, const struct reel_cfg_role *r) { return r && r->trainable && reel_kind_uses(c->method.kind, r->name); }
 
 static int is_whole(const struct reel_cfg_role *r) { return r->trainable && !r->lora.enable; }
 
