@@ -291,12 +291,16 @@ static reel_err run(struct export_job *j)
     return e;
 }
 
+reel_err export_is_new(const char *out)
+{
+    return reel_is_dir(out) || reel_is_file(out) ? REEL_FAIL(REEL_ECONFIG, "%s exists: give a new folder", out) : REEL_OK;
+}
+
 reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j))
 {
     reel_err e;
 
-    if (reel_is_dir(j->x->out) || reel_is_file(j->x->out))
-        return REEL_FAIL(REEL_ECONFIG, "%s exists: give a new folder", j->x->out);
+    REEL_TRY(export_is_new(j->x->out));
     REEL_TRY(reel_join(j->dir, sizeof j->dir, j->x->out, "transformer"));
     e = work(j);
     if (e) { /* a half-made model would load somewhere */

@@ -37,6 +37,8 @@ struct export_job {
  * several, and the other components of the base if that is a pipeline. Local. REEL_EIO, REEL_ENOMEM, what reading gives. */
 reel_err export_files(struct export_job *j, const char *config);
 
+reel_err export_is_new(const char *out); /* REEL_ECONFIG: it exists. Local. */
+
 /** export_guard - run `work` into a new folder x->out; what an error leaves there is removed. REEL_ECONFIG if it exists. */
 reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j));
 

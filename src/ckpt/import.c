@@ -131,7 +131,7 @@ static reel_err new_place(const struct reel_import *x, char *dir, size_t size, c
     const char *slash = strrchr(x->out, '/');
     size_t n = slash ? (size_t)(slash - x->out) : 1;
 
-    if (reel_is_dir(x->out) || reel_is_file(x->out)) return REEL_FAIL(REEL_ECONFIG, "%s exists: give a new folder", x->out);
+    REEL_TRY(export_is_new(x->out));
     if (n + 1 > size) return REEL_FAIL(REEL_ECONFIG, "%s: too long a path", x->out);
     memcpy(dir, slash ? x->out : ".", n);
     dir[n] = 0;
