@@ -128,13 +128,10 @@ void reel_val_films_close(struct reel_cb *c)
 static void put_texts(struct reel_cb *c, reel_tensor dst, const struct reel_text_rows *text)
 {
     struct reel_validation *v = c->priv;
-    size_t L = (size_t)dst.n[1], D = (size_t)dst.n[2];
 
-    memset(v->film.rows, 0, reel_bytes(dst));
     for (int64_t b = 0; b < dst.n[0]; b++) {
         const struct reel_text_rows *r = text ? text + b : &v->negative;
-        size_t n = (size_t)r->n < L ? (size_t)r->n : L;
-        if (n) memcpy(v->film.rows + (size_t)b * L * D, r->rows, n * D * sizeof(float));
+        reel_set_pad(v->film.rows + b * dst.n[1] * dst.n[2], dst.n[1], dst.n[2], r->rows, r->n);
     }
     reel_put(c->method->s, dst, v->film.rows);
 }

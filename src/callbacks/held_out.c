@@ -89,12 +89,11 @@ static reel_err read_sample(struct reel_cb *c, int64_t b, int64_t index)
     const struct reel_set_info *info = reel_set_info(h->set);
     const int64_t *d = c->method->shape;
     size_t T = (size_t)d[1], C = (size_t)d[2], area = (size_t)(d[3] * d[4]), L = (size_t)h->text.n[1], D = (size_t)h->text.n[2];
-    float *text = h->rows + (size_t)h->text.n[0] * L * D, *row = h->rows + (size_t)b * L * D, *z = h->latent + (size_t)b * T * C * area;
+    float *text = h->rows + (size_t)h->text.n[0] * L * D, *z = h->latent + (size_t)b * T * C * area;
     int rows;
 
     REEL_TRY(reel_set_read(h->set, index, (int)T, h->raw, text, &rows));
-    memset(row, 0, L * D * sizeof *row);
-    memcpy(row, text, ((size_t)rows < L ? (size_t)rows : L) * D * sizeof *row);
+    reel_set_pad(h->rows + (size_t)b * L * D, h->text.n[1], h->text.n[2], text, rows);
     for (size_t t = 0; t < T; t++)
         for (size_t k = 0; k < C; k++) {
             float mean = info->mean[k], istd = 1.0f / info->std[k], *to = z + (t * C + k) * area, *from = h->raw + (k * T + t) * area;

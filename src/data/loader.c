@@ -110,14 +110,6 @@ static void latents_into(const struct reel_loader *l, float *x) /* [C,T,H,W] -> 
         for (size_t c = 0; c < C; c++) memcpy(x + (t * C + c) * hw, l->cthw + (c * T + t) * hw, hw * sizeof *x);
 }
 
-static void text_into(const struct reel_loader *l, float *text, const float *rows, int n)
-{
-    size_t dim = (size_t)l->info->text_dim, use = (size_t)(n < l->cfg.text_len ? n : l->cfg.text_len) * dim;
-
-    if (use) memcpy(text, rows, use * sizeof *text);
-    memset(text + use, 0, (l->ntext - use) * sizeof *text);
-}
-
 static reel_err read_sample(struct reel_loader *l, struct slot *s, int j)
 {
     int rows;
@@ -130,8 +122,8 @@ static reel_err read_sample(struct reel_loader *l, struct slot *s, int j)
     REEL_TRY(reel_set_read(l->set, s->id[j], l->cfg.num_latent_t, l->cfg.latents ? l->cthw : NULL,
                            s->drop[j] ? NULL : l->rows, &rows));
     if (l->cfg.latents) latents_into(l, s->x + (size_t)j * l->nx);
-    if (s->drop[j]) text_into(l, s->text + (size_t)j * l->ntext, l->instead, l->instead_rows);
-    else text_into(l, s->text + (size_t)j * l->ntext, l->rows, rows);
+    reel_set_pad(s->text + (size_t)j * l->ntext, l->cfg.text_len, l->info->text_dim, s->drop[j] ? l->instead : l->rows,
+                 s->drop[j] ? l->instead_rows : rows);
     return REEL_OK;
 }
 

@@ -415,6 +415,14 @@ reel_err reel_set_read(struct reel_set *s, int64_t index, int n_frames, float *l
     return REEL_OK;
 }
 
+void reel_set_pad(float *out, int64_t most, int64_t dim, const float *text, int rows)
+{
+    size_t use = (size_t)((rows < most ? rows : most) * dim);
+
+    if (use) memcpy(out, text, use * sizeof *out);
+    memset(out + use, 0, ((size_t)(most * dim) - use) * sizeof *out);
+}
+
 const float *reel_set_negative(const struct reel_set *s, int *rows)
 {
     *rows = s->part[0].negative_rows;

@@ -60,6 +60,8 @@ const char *reel_set_where(const struct reel_set *set, int64_t index, int64_t *l
  * Errors: REEL_EIO, REEL_EDATA (checksum; the message names file and sample).
  */
 reel_err reel_set_read(struct reel_set *set, int64_t index, int n_frames, float *latent, float *text, int *rows);
+/** reel_set_pad - a text of `rows` rows as a model takes it: out [most,dim], cut, or padded with zeros. Local. */
+void reel_set_pad(float *out, int64_t most, int64_t dim, const float *text, int rows);
 /** reel_set_sample_bytes - bytes on disk of one sample. Local. */
 int64_t reel_set_sample_bytes(const struct reel_set *set, int64_t index);
 
