@@ -140,7 +140,16 @@ fails "many films, one name" "is one film, 3 are asked for; name a folder" "$ree
 fails "no folder to write to" "cannot make the folder" "$reel" generate --checkpoint "$run" --prompt x --out "$TMPDIR/p.txt/x"
 fails "guided few steps" "few-step samplers are not guided" "$reel" generate --checkpoint "$run" --prompt x --sampler fewstep --guidance 3
 fails "a model that cannot stream" "streaming needs a causal model" "$reel" generate --checkpoint "$run" --prompt x --sampler causal
-fails "no such run" "no config.yaml of a run in or above" "$reel" generate --checkpoint "$TMPDIR/none" --prompt x
+fails "no such run" "none: there is no such checkpoint" "$reel" generate --checkpoint "$TMPDIR/none" --prompt x
+fails "no such checkpoint" "checkpoint-99: there is no such checkpoint" "$reel" generate --checkpoint "$run/checkpoint-99" --prompt x
+fails "a folder of something else" "no config.yaml of a run in or above" "$reel" generate --checkpoint "$TMPDIR/data" --prompt x
+weights=$TMPDIR/folder/transformer/diffusion_pytorch_model.safetensors
+end() { printf "$1$1$1$1" | dd of="$weights" bs=1 seek=$(($(stat -c %s "$weights") - 16)) conv=notrunc 2> /dev/null; }
+end '\377\377\177\177' # the largest numbers there are
+fails "latents that are not finite" "generate: film 0: .* in latent frame 0" on 2 --model "$TMPDIR/folder" --prompt x --steps 2 --out "$TMPDIR/blown"
+same "leave no film" "$(ls "$TMPDIR/blown")" ""
+end '\000\000\300\177'
+fails "a weight that is not a number" "a weight of row [0-9]* is -*nan" on 2 --model "$TMPDIR/folder" --prompt x --steps 2
 fails "latest of nothing" "the latest of which run?" "$reel" generate --checkpoint latest --prompt x
 fails "no such prompts" "none.txt: cannot open" "$reel" generate --checkpoint "$run" --prompts "$TMPDIR/none.txt"
 printf '[\n {"caption": 1}]' > "$TMPDIR/bad.json"

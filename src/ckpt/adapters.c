@@ -182,7 +182,7 @@ static reel_err read_shards(const struct files *x, struct reel_params *ps, struc
         if (!f) continue;
         buf = malloc(reel_bytes(sh.w));
         if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory for %s", f->name);
-        e = reel_st_read_box_f32(f->file, f->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
+        e = reel_weights_read(f->file, f->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
         if (!e) reel_put(s, sh.w, buf);
         free(buf);
         REEL_TRY(e);

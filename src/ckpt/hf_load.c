@@ -129,7 +129,7 @@ static reel_err read_shards(struct reel_params *ps, struct reel_hf_tensor *f, in
         struct reel_shard sh = reel_param_shard(ps, i);
         struct reel_hf_tensor *hit = reel_hf_find(f, n, cfg->def[i].name);
         if (!sh.rows || cfg->def[i].part != REEL_PARAM_OWN) continue;
-        if (hit) e = reel_st_read_box_f32(hit->file, hit->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
+        if (hit) e = reel_weights_read(hit->file, hit->e, sh.row0, sh.rows, sh.col0, sh.cols, buf);
         else memset(buf, 0, reel_bytes(sh.w));
         if (!e) reel_put(s, sh.w, buf);
     }

@@ -118,7 +118,7 @@ static reel_err read_shares(const struct reel_import *x, struct source *s, const
         const struct reel_hf_tensor *h = reel_hf_find(s->t, s->n, m->def[i].name);
         char name[REEL_NAME_MAX];
         t.host = *buf + at;
-        if (h && t.rows) REEL_TRY(reel_st_read_f32(h->file, h->e, t.row0, t.rows, t.host));
+        if (h && t.rows) REEL_TRY(reel_weights_read(h->file, h->e, t.row0, t.rows, 0, 0, t.host));
         reel_name_ckpt(m->naming, name, m->def[i].name);
         REEL_TRY(reel_tree_tensor(tree, &t, "roles.%s.transformer.%s", m->role, name));
         at += share_len(&t);

@@ -221,7 +221,7 @@ static reel_err load_shards(struct reel_umt5 *u, const struct source *src, uint6
         struct reel_shard sh = reel_param_shard(u->ps, i);
         int64_t row = u->def[i].nd > 1 ? u->def[i].n[1] : 1;
         if (!sh.rows) continue;
-        e = reel_st_read_f32(src[i].file, src[i].e, sh.row0, sh.rows, buf);
+        e = reel_weights_read(src[i].file, src[i].e, sh.row0, sh.rows, 0, 0, buf);
         if (e) break;
         *hash += hash_rows(u->def[i].name, sh.row0 * row, buf, sh.rows * row);
         reel_put(&u->s, sh.w, buf);
@@ -259,7 +259,7 @@ static reel_err load_table(struct reel_umt5 *u, struct source src, uint64_t *has
     for (int64_t at = 0; at < u->table_rows; at += per) {
         int64_t first = at + u->comm->rank * u->chunk, n = u->dims.vocab - first;
         n = n < 0 || e ? 0 : n < u->chunk ? n : u->chunk;
-        if (n) e = reel_st_read_f32(src.file, src.e, first, n, rows);
+        if (n) e = reel_weights_read(src.file, src.e, first, n, 0, 0, rows);
         if (n && !e) *hash += hash_rows(table_name[0], first * d, rows, n * d);
         deal_out(u, dealt, rows, e ? 0 : n);
         reel_put(&u->s, send, dealt);

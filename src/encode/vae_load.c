@@ -99,7 +99,7 @@ static reel_err fetch(struct load *l, const char *name, reel_tensor *t, const in
     struct reel_stream *s = &l->v->s;
     float *x = l->raw;
 
-    REEL_TRY(reel_st_read_f32(st, e, 0, e->nd ? e->n[0] : 1, x));
+    REEL_TRY(reel_weights_read(st, e, 0, e->nd ? e->n[0] : 1, 0, 0, x));
     hash_words(&l->hash, x, count);
     if (nd == 5 && n[4] > 1 && n[1] * n[2] * n[3] > 1) turn(x = l->turned, l->raw, n[0], n[4], n[1] * n[2] * n[3]);
     if (t->dt == REEL_F32) return reel_put(s, *t, x), REEL_OK;

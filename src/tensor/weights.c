@@ -1,6 +1,7 @@
 #include "tensor/weights.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,4 +166,18 @@ const struct reel_st_entry *reel_weights_find(const struct reel_weights *w, cons
         if (e) return *file = w->file[i], e;
     }
     return NULL;
+}
+
+reel_err reel_weights_read(const struct reel_st *st, const struct reel_st_entry *e, int64_t row0, int64_t rows, int64_t col0, int64_t cols,
+                           float *dst)
+{
+    int64_t width = e->nd < 2 ? 1 : cols ? cols : e->n[1];
+
+    for (int k = 2; k < e->nd; k++) width *= e->n[k];
+    REEL_TRY(reel_st_read_box_f32(st, e, row0, rows, col0, cols, dst));
+    for (int64_t i = 0; i < rows * width; i++)
+        if (!isfinite(dst[i]))
+            return REEL_FAIL(REEL_EDATA, "%s: %s: a weight of row %lld is %g: the file is damaged, or its training had gone wrong",
+                             reel_st_path(st), e->name, (long long)(row0 + i / width), (double)dst[i]);
+    return REEL_OK;
 }

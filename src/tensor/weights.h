@@ -26,4 +26,11 @@ void reel_weights_close(struct reel_weights *w);
 /** reel_weights_find - the tensor and its file; NULL if there is none. */
 const struct reel_st_entry *reel_weights_find(const struct reel_weights *w, const char *name, struct reel_st **file);
 
+/**
+ * reel_weights_read - what reel_st_read_box_f32 reads, where a NaN or an infinity is damage: the message names file, tensor
+ * and row. Local. REEL_EIO, REEL_EDATA, REEL_ENOMEM.
+ */
+reel_err reel_weights_read(const struct reel_st *st, const struct reel_st_entry *e, int64_t row0, int64_t rows, int64_t col0, int64_t cols,
+                           float *dst);
+
 #endif

@@ -1,6 +1,7 @@
 /* Pictures of what was sampled: films as they come, a contact sheet, measures. */
 #include <ctype.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,10 +159,24 @@ static void keep_latent(struct reel_gen *j, const float *z, int64_t t)
         memcpy(j->z + (size_t)j->film.local * j->latent + (c * (size_t)j->shape[1] + (size_t)t) * area, z + c * area, area * sizeof *z);
 }
 
+/* A film of numbers that are none would look like one of black pictures. */
+static reel_err check_finite(const struct reel_gen *j, const float *z)
+{
+    int64_t n = j->shape[2] * j->shape[3] * j->shape[4];
+
+    for (int64_t k = 0; k < n; k++)
+        if (!isfinite(z[k]))
+            return REEL_FAIL(REEL_ENUMERIC, "generate: film %ld: %g in latent frame %d: --guidance %g is too large for the model, or its weights hold "
+                                            "numbers that are not finite", (long)j->film.i, (double)z[k], (j->film.pictures + 3) / 4,
+                             j->g.sampler.guidance);
+    return REEL_OK;
+}
+
 reel_err reel_gen_film_frame(struct reel_gen *j, const float *z)
 {
     int made = reel_codec_pictures(j->codec, 1);
 
+    REEL_TRY(check_finite(j, z));
     if (j->z) keep_latent(j, z, (j->film.pictures + 3) / 4);
     REEL_TRY(reel_codec_decode_frame(j->codec, j->rgb, j->raw, z));
     for (int p = 0; p < made; p++) REEL_TRY(next_picture(j, j->rgb + (size_t)p * j->picture));

@@ -116,6 +116,7 @@ static reel_err make_overrides(struct reel_generation *g, struct reel_cli *cli, 
 static reel_err read_run(struct reel_generation *g, struct reel_pool *pool, struct reel_comm *world)
 {
     const char *from = g->f->checkpoint;
+    int gone;
     static const char *const places[] = { "%s/config.yaml", "%s/../config.yaml" };
 
     if (!strcmp(from, "latest"))
@@ -124,6 +125,9 @@ static reel_err read_run(struct reel_generation *g, struct reel_pool *pool, stru
         g->src.name = i ? reel_pool_printf(pool, places[1], from) : reel_pool_printf(pool, places[0], from);
         REEL_TRY(read_shared(g->src.name, 1, &g->text, &g->src.len, world));
     }
+    gone = world->rank == 0 && !reel_is_dir(from) && !reel_is_file(from);
+    reel_comm_bcast(world, &gone, sizeof gone, 0);
+    if (gone) return REEL_FAIL(REEL_ECONFIG, "generate: --checkpoint %s: there is no such checkpoint or output folder", from);
     return g->text ? REEL_OK
                    : REEL_FAIL(REEL_ECONFIG, "generate: no config.yaml of a run in or above %s; say --config FILE", from);
 }
