@@ -58,6 +58,8 @@ static void json(void)
 
 static void csv(void)
 {
+    TAP_OK(says("p.csv", "caption\na\n\xe9t\xe9\n", "p.csv: line 3 is not UTF-8 text"), "Latin-1");
+    TAP_OK(says("p.txt", "a\n\xff\xfe b", "p.txt: line 2 is not UTF-8 text"), "and of lines");
     TAP_OK(gives("p.csv", "caption\na\nb\n", "a|b"), "one column");
     TAP_OK(gives("p.csv", "\xef\xbb\xbfid,caption,fps\r\n1,\"a, \"\"b\"\"\nc\",16\r\n2,d,16\r\n", "a, \"b\"\nc|d"),
            "a mark, other columns, quotes, a line break, CRLF");

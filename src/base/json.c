@@ -31,6 +31,22 @@ reel_err reel_json_file(json_t **out, const char *path)
     return e;
 }
 
+reel_err reel_utf8_check(const char *text, size_t bytes, const char *where)
+{
+    const char *end = text + bytes;
+    int line = 1;
+
+    for (const char *s = text, *stop; s < end; s = stop + 1, line++) {
+        json_t *j;
+        stop = memchr(s, '\n', (size_t)(end - s));
+        if (!stop) stop = end;
+        j = json_stringn(s, (size_t)(stop - s));
+        if (!j) return REEL_FAIL(REEL_EDATA, "%s: line %d is not UTF-8 text; `iconv -f LATIN1 -t UTF-8` converts Latin-1", where, line);
+        json_decref(j);
+    }
+    return REEL_OK;
+}
+
 void reel_json_str(FILE *f, const char *s)
 {
     static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";

@@ -13,6 +13,10 @@ reel_err reel_json_parse(json_t **out, const char *text, size_t bytes, const cha
 /** reel_json_file - the same from a file. Local. REEL_EIO, REEL_EDATA. */
 reel_err reel_json_file(json_t **out, const char *path);
 
+/** reel_utf8_check - that a text is what JSON, HDF5 and the trackers can hold. `where` and the line stand in the message.
+ * Local. REEL_EDATA. */
+reel_err reel_utf8_check(const char *text, size_t bytes, const char *where);
+
 /** reel_json_str - write `s` quoted; UTF-8 passes as it is, only what JSON must escape is. Local. */
 void reel_json_str(FILE *f, const char *s);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 
 static int ends_with(const char *s, const char *end)
 {
@@ -137,6 +138,7 @@ static reel_err from_csv(struct reel_prompts *p, const char *path, char *text, s
     struct csv c = { .s = text, .end = text + n, .line = 1, .path = path };
     int column = -1;
 
+    REEL_TRY(reel_utf8_check(text, n, path));
     if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) c.s += 3;
     do REEL_TRY(record(&c, p, &column));
     while (c.s < c.end);
@@ -149,6 +151,7 @@ static reel_err from_lines(struct reel_prompts *p, const char *path, char *text,
 {
     char *end = text + n, *s = text;
 
+    REEL_TRY(reel_utf8_check(text, n, path));
     if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) s += 3;
     for (char *stop; s < end; s = stop + 1) {
         char *last;

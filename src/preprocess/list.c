@@ -11,10 +11,21 @@
 
 #include "base/err.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/rng.h"
 #include "preprocess/preprocess_priv.h"
 
 struct text { char *p; size_t n, room; int64_t films; }; /* path NUL caption NUL facts NUL ... */
+
+static reel_err read_text(const char *path, char **text, size_t *bytes)
+{
+    reel_err e;
+
+    REEL_TRY(reel_file_read(path, text, bytes));
+    e = reel_utf8_check(*text, *bytes, path);
+    if (e) free(*text);
+    return e;
+}
 
 struct facts { double fps; int64_t frames; const char *odd; }; /* what the list says of a film; 0, NULL: nothing */
 
@@ -96,7 +107,7 @@ static reel_err put_with_text(struct text *t, const char *path, int64_t *found)
     if (snprintf(name, sizeof name, "%.*s.txt", (int)(dot - path), path) >= (int)sizeof name || !reel_is_file(name))
         return put_film(t, path, "", &none);
     ++*found;
-    REEL_TRY(reel_file_read(name, &caption, &n));
+    REEL_TRY(read_text(name, &caption, &n));
     tidy(caption);
     e = put_film(t, path, caption, NULL);
     free(caption);
@@ -231,7 +242,7 @@ static reel_err from_lines(struct text *t, const char *file, const char *folder,
 {
     char *all, *line, *rest, where[2200];
     size_t n;
-    reel_err err = reel_file_read(file, &all, &n);
+    reel_err err = read_text(file, &all, &n);
     int number = 0;
 
     if (err) return err;
@@ -284,7 +295,7 @@ static reel_err from_csv(struct text *t, const char *file, const char *folder)
     static const char *const captions[] = { "caption", "cap", "text", "prompt", NULL };
     char *all, *at, *f[COLUMNS];
     size_t bytes;
-    reel_err err = reel_file_read(file, &all, &bytes);
+    reel_err err = read_text(file, &all, &bytes);
     int n, path, cap;
 
     if (err) return err;
@@ -340,6 +351,7 @@ static reel_err look(struct text *t, const struct reel_preprocess_args *a) /* ra
 
     if (a->captions && a->caption) return REEL_FAIL(REEL_ECONFIG, "--captions and --caption exclude each other");
     if (!what) return REEL_FAIL(REEL_ECONFIG, "nothing to preprocess: --videos with --captions or --caption, --prompts, or --demo-clips");
+    if (a->caption) REEL_TRY(reel_utf8_check(a->caption, strlen(a->caption), "--caption"));
     if (a->caption && !*a->caption) return REEL_FAIL(REEL_ECONFIG, "--caption is empty");
     if (a->prompts) REEL_TRY(from_lines(t, a->prompts, "", a->seed, prompt_line));
     else if (a->captions) REEL_TRY(from_captions(t, a->captions, a->videos, a->seed));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "train/generate.h"
 #include "train/init.h"
 
@@ -41,6 +42,8 @@ static reel_err judge(const struct reel_generate_flags *f)
         return REEL_FAIL(REEL_ECONFIG, "generate: say what to show: --prompt \"a red circle moves slowly up on a white "
                                        "background\", --prompts FILE, or --clips 64 for captions of held-out clips");
     if (asked > 1) return REEL_FAIL(REEL_ECONFIG, "generate: --prompt, --prompts and --clips exclude each other");
+    if (f->prompt) REEL_TRY(reel_utf8_check(f->prompt, strlen(f->prompt), "generate: --prompt"));
+    if (f->negative) REEL_TRY(reel_utf8_check(f->negative, strlen(f->negative), "generate: --negative-prompt"));
     if (f->ema && !f->checkpoint)
         return REEL_FAIL(REEL_ECONFIG, "generate: --ema is an average that a checkpoint holds: say which, --checkpoint PATH|latest");
     if (f->frames != REEL_INT_UNSET && (f->frames - 1) % 4)
