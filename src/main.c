@@ -98,6 +98,11 @@ static reel_err do_train(struct program *p)
     r = calloc(1, sizeof *r);
     REEL_TRY(reel_agree(&p->world, r ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a run")));
     e = reel_run_open(r, p->cfg, &flags, &p->world);
+    if (e == REEL_OK && r->stopped) { /* before there was anything to run */
+        p->requeue = 1;
+        free(r);
+        return REEL_OK;
+    }
     if (e == REEL_OK) e = reel_run_loop(r);
     p->requeue = e == REEL_OK && r->stopped;
     if (e) reel_run_fail(r);
@@ -138,8 +143,11 @@ static reel_err do_generate(struct program *p)
 
 static reel_err do_trajectories(struct program *p)
 {
+    struct reel_stop stop;
+
     REEL_TRY(load_config(p));
-    return reel_trajectories_make(p->cfg, p->cli.flags, &p->env, &p->world);
+    reel_stop_open(&stop, 0, reel_env_get(&p->env, REEL_ENV_SLURM_JOB_END_TIME));
+    return reel_trajectories_make(p->cfg, p->cli.flags, &p->env, &p->world, &stop, &p->requeue);
 }
 
 static reel_err do_check(struct program *p)

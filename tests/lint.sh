@@ -85,6 +85,12 @@ not_exported() { # a file of a registry that could not be built as a plugin
     done
 }
 
+shadowed() { # tests of one name whatever their ending: they share a log, and automake runs one of them
+    for f in tests/t_*.sh; do
+        if [ -f "${f%.sh}.c" ] || [ -f "${f%.sh}.cc" ]; then echo "$f"; fi
+    done
+}
+
 too_long() { for f in $every; do awk -v f="$f" 'END { if (NR > 800) print f ": " NR " lines" }' "$f"; done; }
 
 long_functions() {
@@ -123,6 +129,7 @@ findings() {
     calls '(^|[^A-Za-z_0-9])(secure_)?getenv *\(' '^src/config/' | finding "getenv outside src/config"
     not_public | finding "includes a header that is not installed, add it to src/public.mk"
     not_exported | finding "does not end with REEL_EXPORT(REEL_KIND_..., name)"
+    shadowed | finding "a program is called so too, and only one of the two would run"
     too_long | finding "more than 800, split it"
     grep -nE '(^|[^A-Za-z_])(TO[D]O|FIX[M]E)([^A-Za-z_]|$)' $every /dev/null | cut -d: -f1,2 | finding "unfinished work"
     grep -nP '[^\x00-\x7F]' $every /dev/null | cut -d: -f1,2 | finding "not ASCII"

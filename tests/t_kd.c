@@ -190,7 +190,7 @@ static const char *walk_texts(const char *family, const char *guidance, struct r
         reel_err_print(reel_errrec());
         exit(99);
     }
-    e = reel_trajectories_make(cfg, &f, NULL, &world);
+    e = reel_trajectories_make(cfg, &f, NULL, &world, NULL, NULL);
     if (!e) e = reel_set_open(out, cache, &world);
     reel_config_free(cfg);
     free(text);

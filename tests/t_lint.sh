@@ -34,6 +34,11 @@ planted src/nn/env.c 'char *f(void) { return getenv("HOME"); }\n' "getenv"
 planted src/nn/later.c "int x; /* TO""DO: more */\n" "unfinished"
 planted src/nn/utf.c 'char *s = "\0303\0244";\n' "ASCII"
 fresh
+touch "$top/tests/t_two.c" "$top/tests/t_one.c"
+printf '#!/bin/sh\n' > "$top/tests/t_two.sh"
+out=$(sh "$lint" "$top" 2>&1)
+same "a script in the shadow of a program" "$(echo "$out" | grep -c 'only one')$(echo "$out" | grep -c '^tests/t_two.sh: ')" 11
+fresh
 mkdir -p "$top/src/methods"
 printf 'METHODS = src/methods/one.c \\\n  src/methods/two2.c\nother = src/methods/three.c\n' > "$top/src/methods/local.mk"
 echo 'REEL_EXPORT(REEL_KIND_METHOD, one);' > "$top/src/methods/one.c"

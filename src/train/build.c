@@ -557,10 +557,13 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
                        struct reel_comm *world)
 {
     const struct reel_set_info *info;
+    int ended;
 
     *r = (struct reel_run){ .cfg = cfg, .flags = *flags, .world = world, .lock = -1, .last = cfg->training.loop.max_train_steps };
     reel_stop_open(&r->stop, cfg->training.checkpoint.max_wall, flags->env ? reel_env_get(flags->env, REEL_ENV_SLURM_JOB_END_TIME) : NULL);
-    REEL_TRY(reel_trajectories_ensure(cfg, flags, world));
+    REEL_TRY(reel_trajectories_ensure(cfg, flags, world, &r->stop, &ended));
+    if (ended) r->stopped = REEL_STOP_END;
+    if (ended) return REEL_OK;
     REEL_TRY(open_mesh(r));
     REEL_TRY(open_backend(r));
     REEL_TRY(reel_preflight(r));

@@ -85,7 +85,8 @@ reel_err reel_run_plan(struct reel_run *r, const struct reel_config *cfg, const 
 /** reel_run_unplan - give back what such a plan took, also one that was refused half-way. Local. */
 void reel_run_unplan(struct reel_run *r);
 
-/** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). */
+/** reel_run_open - plan, take memory, load or draw weights, open data, resume. Collective(world). REEL_OK with `stopped` set: a
+ * signal or the clock came while data were made for the run, and nothing is open. */
 reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const struct reel_run_flags *flags,
                        struct reel_comm *world);
 

@@ -113,6 +113,8 @@ struct maker {
     int64_t *index;       /* [B] samples of the batch */
     float *text, *padded; /* [text_rows, D] as read; [L, D] */
     int64_t done, todo;   /* samples of this run */
+    struct reel_stop *stop; /* who may end it early, or NULL */
+    int ended;            /* and has: the parts that are whole stay */
     double began, said;
 };
 
@@ -306,6 +308,8 @@ static reel_err fill_wave(struct maker *k, const struct wave *v)
         REEL_TRY(walk_batch(k, v, p));
         k->done += stride < v->items - p ? stride : v->items - p;
         progress(k);
+        k->ended = k->stop && k->done < k->todo && reel_stop_near(k->stop, k->c);
+        if (k->ended) return REEL_FAIL(REEL_EIO, "a signal or the wall clock ends this run"); /* for the parts that are not whole */
     }
     return REEL_OK;
 }
@@ -469,7 +473,15 @@ static reel_err make_parts(struct maker *k)
     }
     free(part);
     free(v.w);
-    return e;
+    if (k->ended) reel_err_clear();
+    return k->ended ? REEL_OK : e;
+}
+
+static void say_ended(const struct maker *k)
+{
+    if (k->c->rank == 0)
+        fprintf(stderr, "reel: a signal or the wall clock ends this run after %" PRId64 " of %" PRId64 " trajectories; whole parts "
+                        "stay in %s, and exit code %d asks for a requeue\n", k->done, k->todo, k->dir, REEL_EXIT_REQUEUE);
 }
 
 static int64_t batch_of(const struct maker *k) /* no larger than a part gives to every group */
@@ -496,6 +508,7 @@ static reel_err make_all(struct maker *k, const struct reel_env *env)
     REEL_TRY(reel_agree(k->c, allocate(k)));
     put_uncond(k);
     REEL_TRY(make_parts(k));
+    if (k->ended) say_ended(k);
     return reel_run_close(k->r);
 }
 
@@ -509,7 +522,7 @@ static reel_err refuse_method(const struct reel_config *cfg)
 }
 
 reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel_trajectories_flags *f,
-                                const struct reel_env *env, struct reel_comm *world)
+                                const struct reel_env *env, struct reel_comm *world, struct reel_stop *stop, int *ended)
 {
     struct maker *k = calloc(1, sizeof *k);
     reel_err e = k && (k->r = calloc(1, sizeof *k->r)) ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a run");
@@ -518,9 +531,10 @@ reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel
     if (!e && !reel_trajectories_of(cfg))
         e = refuse_method(cfg);
     if (!e) {
-        k->cfg = cfg, k->f = f, k->c = world, k->lock = -1, k->o = reel_trajectories_of(cfg);
+        k->cfg = cfg, k->f = f, k->c = world, k->lock = -1, k->o = reel_trajectories_of(cfg), k->stop = stop;
         k->dir = f->output ? f->output : k->o->teacher_path_cache;
         e = make_all(k, env);
+        if (ended) *ended = k->ended;
         reel_set_close(k->src);
         if (k->lock >= 0) close(k->lock);
         free(k->states), free(k->raw), free(k->text), free(k->padded), free(k->index);
@@ -578,13 +592,15 @@ static reel_err look(const struct reel_config *cfg, const char *dir, struct reel
     return e;
 }
 
-reel_err reel_trajectories_ensure(const struct reel_config *cfg, const struct reel_run_flags *flags, struct reel_comm *world)
+reel_err reel_trajectories_ensure(const struct reel_config *cfg, const struct reel_run_flags *flags, struct reel_comm *world,
+                                  struct reel_stop *stop, int *ended)
 {
     const struct reel_kd_opts *o = reel_trajectories_of(cfg);
     struct reel_trajectories_flags f = { .samples_per_file = REEL_PART_SAMPLES, .quiet = flags->quiet };
     int complete = 0;
 
+    *ended = 0;
     if (!o) return REEL_OK;
     if (any_part(o->teacher_path_cache, world)) REEL_TRY(look(cfg, o->teacher_path_cache, world, &complete));
-    return complete ? REEL_OK : reel_trajectories_make(cfg, &f, flags->env, world);
+    return complete ? REEL_OK : reel_trajectories_make(cfg, &f, flags->env, world, stop, ended);
 }

@@ -56,7 +56,7 @@ verdict $? "and says what they are"
 
 # training: layouts, resume
 try "a run on one rank" kd 1 "$TMPDIR/one" "$t"
-losses() { sed 's/.*"kd_loss": \([^,]*\).*"grad_norm.student": \([^,]*\).*/\1 \2/' "$1"/tracker/*.jsonl; }
+losses() { sed -n 's/.*"kd_loss": \([^,]*\).*"grad_norm.student": \([^,]*\).*/\1 \2/p' "$1"/tracker/*.jsonl; }
 losses "$TMPDIR/one" | awk '$1 < 1e-6 || $2 < 1e-3 { exit 1 }'
 verdict $? "there is something to learn"
 for n in 2 4; do
@@ -118,6 +118,34 @@ if [ "$left" -gt 0 ] && [ "$left" -lt 22 ]; then ok "killed after $left of 22 fi
 try "the run after the kill" walk 2 "$TMPDIR/killed" --samples-per-file 1 --method.teacher_inference_steps 1000
 try "a run that was never killed" walk 1 "$TMPDIR/whole" --samples-per-file 1 --method.teacher_inference_steps 1000
 same "the same bytes" "$(parts "$TMPDIR/killed")" "$(parts "$TMPDIR/whole")"
+
+# A signal between two batches: what is whole stays, and the job asks to be started again.
+# ended SIGNAL NAME FILE COMMAND...: to one rank, when FILE of the folder NAME is there
+ended() {
+    e_sig=$1 e_dir=$TMPDIR/$2 e_file=$3
+    shift 3
+    "$@" --method.teacher_inference_steps 1000 > "$e_dir.out" 2>&1 &
+    e_pid=$!
+    for _ in $(seq 300); do
+        if ls "$e_dir"/$e_file > /dev/null 2>&1; then break; fi
+        sleep 0.1
+    done
+    kill "-$e_sig" "$(processes reel cmdline "$e_dir" | tail -n 1)"
+    wait $e_pid
+    e_rc=$?
+    same "SIG$e_sig: exit code" $e_rc 75
+    [ $e_rc = 75 ] || show "$e_dir.out" | tail -n 5
+    grep -q "ends this run after [0-9]* of 22 trajectories" "$e_dir.out"
+    verdict $? "says how far it came"
+    same "nothing half-written" "$(find "$e_dir" -name 'part-*' | grep -vc 'h5$')" 0
+}
+ended TERM asked 'part-00001.h5' walk 2 "$TMPDIR/asked" --samples-per-file 1
+left=$(find "$TMPDIR/asked" -name 'part-*' | wc -l)
+[ "$left" -gt 1 ] && [ "$left" -lt 22 ]
+verdict $? "$left of 22 files"
+try "the rest" walk 1 "$TMPDIR/asked" --samples-per-file 1 --method.teacher_inference_steps 1000
+same "the same bytes" "$(parts "$TMPDIR/asked")" "$(parts "$TMPDIR/whole")"
+ended USR1 soon 'part-00000*' kd 2 "$TMPDIR/soon_out" "$TMPDIR/soon"
 
 # what does not fit
 fails "other steps" "was made with teacher_inference_steps 8, this run says 16" kd 1 "$TMPDIR/n" "$t" --method.teacher_inference_steps 16
