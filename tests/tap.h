@@ -2,7 +2,7 @@
 #define REEL_TESTS_TAP_H
 
 /* Test Anything Protocol for C tests: TAP_OK lines, then `return tap_done();`. Under MPI set
- * tap_quiet on ranks other than 0. */
+ * tap_quiet on ranks other than 0: they report what fails alone. */
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -14,7 +14,7 @@ __attribute__((format(printf, 2, 3), unused)) static int tap_ok(int ok, const ch
 
     tap_n++;
     tap_failed += !ok;
-    if (tap_quiet) return ok;
+    if (tap_quiet && ok) return ok;
     printf("%s %d - ", ok ? "ok" : "not ok", tap_n);
     va_start(ap, fmt);
     vprintf(fmt, ap);
