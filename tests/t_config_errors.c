@@ -155,7 +155,7 @@ static const struct wrong cases[] = {
     /* callbacks */
     { -38, "  ema: {decay: 1.5}", NULL, "run.yaml:39:16: callbacks.ema.decay: 1.5 is out of bounds: 0 to 1", NULL },
     { -38, "  validation: {pipeline_target: wan}", NULL, "run.yaml:39:15: callbacks.validation: missing key 'dataset_file'", NULL },
-    { -38, "  v: {_target_: validation, pipeline_target: wan, dataset_file: p.txt}", NULL, "run.yaml:39:65: callbacks.v.dataset_file: the prompt file must end in .json", NULL },
+    { -38, "  v: {_target_: validation, pipeline_target: wan, dataset_file: p.doc}", NULL, "run.yaml:39:65: callbacks.v.dataset_file: the prompt file must end in .json, .csv or .txt", NULL },
     { -38, "  validation: {pipeline_target: wan, dataset_file: p.json, rollout_mode: streaming}", NULL, "run.yaml:39:74: callbacks.validation.rollout_mode: streaming contradicts", NULL },
     { -38, "  validation: {pipeline_target: fastvideo.pipelines.basic.ltx2.ltx2_pipeline.LTX2Pipeline, dataset_file: p.json}", NULL,
       "run.yaml:39:33: callbacks.validation.pipeline_target: 'fastvideo.pipelines.basic.ltx2.ltx2_pipeline.LTX2Pipeline' is not one of wan, wan_dmd", NULL },

@@ -1,6 +1,6 @@
 #!/bin/sh
 # One clip of a real film, learned by heart: the loss falls at least tenfold, and the clip sampled from
-# noise is the film's (an average of the decoded pictures' grey levels, against what the codec keeps).
+# noise is the film's (an average of the decoded pictures' grey levels, against what the codec keeps: 96 rows and a margin of 2 below the originals).
 # timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 film=$(find /usr/share/doc/opencv-doc* -name vtest.avi 2> /dev/null | head -n 1)
@@ -28,6 +28,6 @@ falls=$(sed -n 's/.*"total_loss": \([0-9.]*\).*/\1/p' "$out/run/tracker/metrics.
 verdict "$(awk "BEGIN { print !($falls >= 10) }")" "the loss falls at least tenfold: $falls"
 # shellcheck disable=SC2086
 try "the clip from noise" run generate $conf --checkpoint latest --prompt "$caption" --steps 30 --guidance 1 --out "$out/sampled.png"
-off=$("$REEL_BUILD/tests/png_diff" "$out/sampled.png" "$out/clip.png")
+off=$("$REEL_BUILD/tests/png_diff" "$out/sampled.png" "$out/clip.png" 98)
 verdict "$(awk "BEGIN { print !(\"$off\" != \"\" && $off + 0 <= 12) }")" "it is the film's: off by $off grey levels on average (noise: over 60)"
 plan

@@ -23,7 +23,7 @@ static const struct reel_opt validation_opts[] = {
                  "wan_causal_dmd," P "wan_causal_dmd_pipeline.WanCausalDMDPipeline",
       .help = "sampler: many steps or few (dmd), whole clip or streaming (causal); or the FastVideo class path" },
     { "dataset_file", REEL_OPT_STR, F(dataset_file), .example = "prompts.json", .flags = REEL_OPT_REQUIRED,
-      .help = "prompts: a .json list of strings, or {data: [{caption: ...}]}; .csv with a column caption" },
+      .help = "prompts: a .json list of strings, or {data: [{caption: ...}]}; .csv with a column caption; .txt, one a line" },
     { "every_steps", REEL_OPT_INT, F(every_steps), .dflt = 100, .min = -9e18, .max = 9e18, .unit = "steps",
       .help = "validate every so many steps; 0 or less: never" },
     { "run_at_start", REEL_OPT_BOOL, F(run_at_start), .dflt = 1, .help = "validate before the first step too" },
