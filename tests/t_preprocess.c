@@ -149,6 +149,8 @@ static void films(void)
     refused(RUN(&world, AT("x.h5"), "--heigth", "16"), REEL_ECONFIG, "heigth");
     refused(RUN(&world, AT("x.h5"), "--height", "many"), REEL_ECONFIG, "many");
     refused(RUN(&world, AT("x.h5"), "--dtype", "f16"), REEL_ECONFIG, "f16");
+    refused(RUN(&world, AT("x.h5"), "--demo-clips", "2", "--caption", "a dog"), REEL_ECONFIG, "captions of their own");
+    refused(RUN(&world, AT("x.h5"), "--demo-clips", "2", "--negative-prompt", "bad \xff"), REEL_EDATA, "--negative-prompt");
     TAP_OK(access(AT("x.h5"), F_OK) && access(AT("x.h5.tmp"), F_OK), "a refused run leaves nothing");
     {
         char *argv[] = { (char *)"reel", (char *)"preprocess", (char *)"--output", (char *)AT("json.h5"), (char *)"--demo-clips", (char *)"1", NULL };

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "config/config.h"
 #include "data/demo_set.h"
 #include "media/clips.h"
@@ -185,6 +186,8 @@ static reel_err judge(const struct reel_preprocess_args *a)
 {
     if (a->windows && a->temporal_sample) return REEL_FAIL(REEL_ECONFIG, "--windows and --temporal-sample exclude each other");
     if (a->demo_clips && (a->videos || a->captions)) return REEL_FAIL(REEL_ECONFIG, "--demo-clips and --videos exclude each other");
+    if (a->demo_clips && a->caption) return REEL_FAIL(REEL_ECONFIG, "--caption is for films; --demo-clips have captions of their own");
+    if (a->negative_prompt) REEL_TRY(reel_utf8_check(a->negative_prompt, strlen(a->negative_prompt), "--negative-prompt"));
     if (a->tensors && (a->prompts || a->videos || a->captions || a->caption || a->demo_clips))
         return REEL_FAIL(REEL_ECONFIG, "--tensors are encoded already; --prompts, --videos, --captions, --caption and --demo-clips exclude it");
     if (a->prompts && (a->videos || a->captions || a->caption || a->demo_clips))
