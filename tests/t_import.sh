@@ -81,6 +81,12 @@ verdict $? "nothing is left"
 fails "a place that is taken" "x exists: give a new folder" on 2 import "$TMPDIR/half" "$TMPDIR/x"
 fails "no model" "not a model of this program" reel import "$TMPDIR/x" "$TMPDIR/no" --model wam
 head -c 3000 "$TMPDIR/wan.safetensors" > "$TMPDIR/cut.safetensors"
+cp -r "$TMPDIR/x" "$TMPDIR/nan"
+weights=$(find "$TMPDIR/nan" -name '*.safetensors')
+printf '\000\000\300\177' | dd of="$weights" bs=1 seek=$(($(stat -c %s "$weights") - 4)) conv=notrunc 2> /dev/null
+fails "a weight that is not a number" "a weight of row [0-9]* is -*nan" reel import "$TMPDIR/nan" "$TMPDIR/wrong"
+fails "cast, too" "a weight of row [0-9]* is -*nan" reel import "$TMPDIR/nan" "$TMPDIR/wrong" --dtype bf16
+same "neither leaves weights" "$(find "$TMPDIR/wrong" -name '*.safetensors' 2> /dev/null | wc -l)" 0
 fails "a file that was cut off" "cut.safetensors" reel import "$TMPDIR/cut.safetensors" "$TMPDIR/no" --base "$REEL_SRC/tests/tiny"
 [ ! -e "$TMPDIR/no/transformer" ]
 verdict $? "nothing is left"

@@ -258,7 +258,7 @@ reel_err export_read(struct export_job *j, const struct export_one *t, float *f)
     int64_t zero[REEL_PT_MAXDIM] = { 0 };
 
     if (t->e) return reel_dcp_read(j->d, t->e, zero, t->e->n, f);
-    if (t->w) REEL_TRY(reel_st_read_f32(t->from, t->w, 0, t->nd ? t->n[0] : 1, f));
+    if (t->w) REEL_TRY(reel_weights_read(t->from, t->w, 0, t->nd ? t->n[0] : 1, 0, 0, f));
     else memset(f, 0, (size_t)reel_pt_numel(t->n, t->nd) * sizeof *f);
     return t->a ? merge_one(j, t, f) : REEL_OK;
 }

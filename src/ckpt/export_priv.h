@@ -54,7 +54,7 @@ reel_err export_lora(struct export_job *j);
 /** export_merge - the base's tensors in the place of the adapters, which they get on top. */
 reel_err export_merge(struct export_job *j);
 
-/** export_read - a tensor's f32 elements, merged if it has an adapter. @f out */
+/** export_read - a tensor's f32 elements, merged if it has an adapter; one of a file that is not finite is an error. @f out */
 reel_err export_read(struct export_job *j, const struct export_one *t, float *f);
 
 #endif
