@@ -174,12 +174,12 @@ static float *sibling(struct sched_case *c, const struct few *f, const char *wha
 static void check_timesteps(struct sched_case *c, const struct reel_st_entry *e, const struct reel_sched *tab)
 {
     int64_t n = golden_count(e), step[64];
-    float *t = golden_bytes(c->st, e->name, NULL), got[64];
+    float *t = golden_bytes(c->st, e->name, NULL), got[64], sigma[64];
     int warp = 0;
 
     for (int64_t k = 0; k < n && n <= 64; k++) warp |= t[k] != floorf(t[k]);
     for (int64_t k = 0; k < n && n <= 64; k++) step[k] = warp ? REEL_SCHED_N - reel_sched_index(tab, t[k]) : (int64_t)t[k];
-    if (n <= 64) reel_few_steps(got, tab, step, (int)n, warp);
+    if (n <= 64) reel_few_steps(got, sigma, tab, step, (int)n, warp);
     if (n <= 64) golden_equal(c->g, e->name, got, t, sizeof *got, n);
     else unknown(c, e);
     free(t);

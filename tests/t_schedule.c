@@ -35,7 +35,7 @@ static void draws(void)
     TAP_OK(reel_score_timestep(0, 5, 0.02, 0.98) == 20 && reel_score_timestep(999, 5, 0.02, 0.98) == 980,
            "score timesteps are held within the ratios");
     reel_sched_a(&tab, 3);
-    reel_few_steps(&t, &tab, (int64_t[]){ 0 }, 1, 1);
+    reel_few_steps(&t, sigma, &tab, (int64_t[]){ 0 }, 1, 1);
     TAP_OK(t == 0, "a warped step of 0 is the clean end");
     reel_even_sigmas(sigma, 4, 3);
     TAP_OK(sigma[0] == 1 && sigma[1] == 0.9f && sigma[2] == 0.75f && sigma[3] == 0.5f && sigma[4] == 0,

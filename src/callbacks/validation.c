@@ -112,8 +112,7 @@ static int runs(const struct reel_validation *v) { return v->every_steps > 0; }
 /* The list as written, mapped through a table. */
 static void map_list(struct reel_val_film *f, const struct reel_sched *tab, const struct reel_ints *l, int warp)
 {
-    reel_few_steps(f->t, tab, l->v, l->n, warp);
-    for (int k = 0; k < l->n; k++) f->sigma[k] = reel_sched_sigma(tab, f->t[k]);
+    reel_few_steps(f->t, f->sigma, tab, l->v, l->n, warp);
     f->sigma[l->n] = 0;
     f->sampler.steps = l->n;
 }

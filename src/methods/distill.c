@@ -52,8 +52,7 @@ reel_err reel_dmd_init(struct reel_method *m)
     struct reel_dmd *p = m->priv;
     const struct reel_sched *tab = &p->table[REEL_STUDENT];
 
-    reel_few_steps(p->t, tab, p->steps.v, p->steps.n, p->warp);
-    for (int k = 0; k < p->steps.n; k++) p->sigma[k] = reel_sched_sigma(tab, p->t[k]);
+    reel_few_steps(p->t, p->sigma, tab, p->steps.v, p->steps.n, p->warp);
     p->score_min = p->min_ratio;
     p->score_max = p->max_ratio;
     if (p->uncond.text != REEL_UNCOND_NEGATIVE_PROMPT || m->negative.nd) return REEL_OK;

@@ -86,12 +86,13 @@ float reel_score_timestep(int64_t tau, float shift, double min_ratio, double max
     return fminf(fmaxf(t, lo), hi);
 }
 
-void reel_few_steps(float *t, const struct reel_sched *tab, const int64_t *step, int n, int warp)
+void reel_few_steps(float *t, float *sigma, const struct reel_sched *tab, const int64_t *step, int n, int warp)
 {
     for (int k = 0; k < n; k++) {
         int64_t i = REEL_SCHED_N - step[k];
 
         t[k] = !warp ? (float)step[k] : i < REEL_SCHED_N ? tab->t[i] : 0.0f;
+        sigma[k] = reel_sched_sigma(tab, t[k]);
     }
 }
 

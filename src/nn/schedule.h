@@ -53,12 +53,12 @@ void reel_index_range(double min_ratio, double max_ratio, int *lo, int *hi);
 float reel_score_timestep(int64_t tau, float shift, double min_ratio, double max_ratio);
 
 /**
- * reel_few_steps - timesteps of a few-step list.
- * @t     out [n]
+ * reel_few_steps - timesteps of a few-step list, and the levels that the table has for them.
+ * @t, @sigma  out [n]
  * @step  in [n]  integers in 0..1000, as configured
  * @warp  1: t = table entry 1000 - step (0 for step 0); 0: t = step
  */
-void reel_few_steps(float *t, const struct reel_sched *tab, const int64_t *step, int n, int warp);
+void reel_few_steps(float *t, float *sigma, const struct reel_sched *tab, const int64_t *step, int n, int warp);
 
 /** reel_even_sigmas - sigma_i = shift(s; (n-i)/n), i = 0..n: n sampling steps from noise to data. */
 void reel_even_sigmas(float *sigma, int n, float shift);

@@ -75,8 +75,7 @@ static reel_err choose_sampler(struct reel_gen *j)
 /* Those of a list of timesteps. */
 static void list_levels(struct reel_gen *j, const struct reel_sched *tab, const struct reel_ints *list, int warp)
 {
-    reel_few_steps(j->t, tab, list->v, list->n, warp);
-    for (int k = 0; k < list->n; k++) j->sigma[k] = reel_sched_sigma(tab, j->t[k]);
+    reel_few_steps(j->t, j->sigma, tab, list->v, list->n, warp);
     j->sigma[list->n] = 0;
     j->g.sampler.steps = list->n;
 }
