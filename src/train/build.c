@@ -412,14 +412,14 @@ static void put_constants(struct reel_run *r, const struct reel_set_info *info)
 static reel_err put_negative(struct reel_run *r)
 {
     reel_tensor t = r->method.negative;
-    int rows, dim = reel_set_info(r->set)->text_dim;
+    int rows;
     const float *text = reel_set_negative(r->set, &rows);
     float *padded;
 
     if (!t.nd) return REEL_OK;
-    padded = calloc((size_t)(t.n[1] * t.n[2]), sizeof *padded);
+    padded = malloc((size_t)(t.n[1] * t.n[2]) * sizeof *padded);
     if (!padded) return REEL_FAIL(REEL_ENOMEM, "no memory for the negative prompt");
-    memcpy(padded, text, (size_t)((rows < t.n[1] ? rows : t.n[1]) * dim) * sizeof *padded);
+    reel_set_pad(padded, t.n[1], t.n[2], text, rows);
     for (int64_t b = 0; b < t.n[0]; b++) reel_put(&r->s, reel_at(t, b), padded);
     free(padded);
     return REEL_OK;

@@ -269,13 +269,9 @@ static reel_err planned(void *ctx, struct reel_run *r)
 /* Texts of the batch at `at` on the device, padded with zeros or cut as in training. */
 static void put_texts(struct reel_gen *j, reel_tensor dst, int64_t at, int negative)
 {
-    size_t L = (size_t)dst.n[1], D = (size_t)dst.n[2];
-
-    memset(j->host, 0, reel_bytes(dst));
     for (int64_t b = 0; b < dst.n[0]; b++) {
         const struct reel_text_rows *t = &j->text[negative ? j->n : reel_gen_clip(j, at + b)];
-        size_t n = (size_t)t->n < L ? (size_t)t->n : L;
-        if (n) memcpy(j->host + (size_t)b * L * D, t->rows, n * D * sizeof *t->rows);
+        reel_set_pad(j->host + b * dst.n[1] * dst.n[2], dst.n[1], dst.n[2], t->rows, t->n);
     }
     reel_put(&j->r->s, dst, j->host);
 }
