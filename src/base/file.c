@@ -211,6 +211,13 @@ reel_err reel_list_dir(const char *path, char ***names, size_t *n)
     return REEL_FAIL(REEL_ENOMEM, "%s: no memory for its names", path);
 }
 
+int reel_ends(const char *s, const char *end)
+{
+    size_t n = strlen(s), m = strlen(end);
+
+    return n >= m && !strcmp(s + n - m, end);
+}
+
 int reel_is_dir(const char *path)
 {
     struct stat st;

@@ -42,6 +42,7 @@ reel_err reel_fsync_dir(const char *path);
 reel_err reel_list_dir(const char *path, char ***names, size_t *n);
 void reel_list_free(char **names, size_t n);
 
+int reel_ends(const char *s, const char *end); /* 1 if s ends so. Local. */
 int reel_is_dir(const char *path);  /* 1 if it is, following links. Local. */
 int reel_is_file(const char *path); /* 1 if it is a regular file, following links. Local. */
 

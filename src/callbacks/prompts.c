@@ -7,13 +7,6 @@
 #include "base/file.h"
 #include "base/json.h"
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-
-    return n >= m && !strcmp(s + n - m, end);
-}
-
 static reel_err add(struct reel_prompts *p, const char *path, const char *s, size_t n)
 {
     char **more = (p->n & (p->n - 1)) == 0 ? realloc(p->text, (size_t)(p->n ? 2 * p->n : 1) * sizeof *more) : p->text;
@@ -170,7 +163,7 @@ static reel_err from_lines(struct reel_prompts *p, const char *path, char *text,
 
 static reel_err refuse(struct reel_prompts *p, const char *path, char *text, size_t n)
 {
-    const char *read = ends_with(path, ".parquet") ? "read_parquet" : "read_feather";
+    const char *read = reel_ends(path, ".parquet") ? "read_parquet" : "read_feather";
 
     (void)p, (void)text, (void)n;
     return REEL_FAIL(REEL_EDATA, "%s: prompts are read from .json and .csv; this makes one: python3 -c 'import pandas; "
@@ -186,7 +179,7 @@ static int form_of(const char *path)
 {
     int i = (int)(sizeof forms / sizeof *forms);
 
-    while (i-- && !ends_with(path, forms[i].end)) {}
+    while (i-- && !reel_ends(path, forms[i].end)) {}
     return i;
 }
 

@@ -37,12 +37,7 @@ static void names_free(struct names *l)
     free(l->v);
 }
 
-static int is_h5(const char *s)
-{
-    size_t n = strlen(s);
-
-    return n > 3 && !strcmp(s + n - 3, ".h5") && s[0] != '.';
-}
+static int is_h5(const char *s) { return reel_ends(s, ".h5") && s[0] != '.'; }
 
 static reel_err add_folder(struct names *l, const char *path, int64_t repeat)
 {

@@ -66,15 +66,13 @@ static reel_err from_index(struct names *s, const char *dir, const char *index)
 
 static reel_err from_folder(struct names *s, const char *dir)
 {
-    static const char ext[] = ".safetensors";
     char **name;
     size_t n;
     int ok = 1;
 
     REEL_TRY(reel_list_dir(dir, &name, &n));
     for (size_t i = 0; i < n && ok; i++) {
-        size_t len = strlen(name[i]);
-        if (len <= strlen(ext) || strcmp(name[i] + len - strlen(ext), ext) != 0 || name[i][0] == '.') continue;
+        if (!reel_ends(name[i], ".safetensors") || name[i][0] == '.') continue;
         ok = add(s, name[i]);
     }
     reel_list_free(name, n);

@@ -11,15 +11,8 @@
 #include "media/picture.h"
 #include "train/generate_priv.h"
 
-static int ends_with(const char *s, const char *end)
-{
-    size_t n = strlen(s), m = strlen(end);
-
-    return n >= m && !strcmp(s + n - m, end);
-}
-
-static int sheet_alone(const struct reel_gen *j) { return ends_with(j->f->out, ".png"); }
-static int one_film(const struct reel_gen *j) { return ends_with(j->f->out, ".mp4"); }
+static int sheet_alone(const struct reel_gen *j) { return reel_ends(j->f->out, ".png"); }
+static int one_film(const struct reel_gen *j) { return reel_ends(j->f->out, ".mp4"); }
 static int folder(const struct reel_gen *j) { return !sheet_alone(j) && !one_film(j); }
 
 static const char *sampler(const struct reel_gen *j, char buf[16]) { return reel_choice_name(REEL_GENERATE_SAMPLERS, j->sampler, buf, 16); }
