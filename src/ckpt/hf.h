@@ -44,6 +44,10 @@ reel_err reel_hf_component(const struct reel_hf_source *src, char *dir, size_t s
  */
 reel_err reel_hf_read_config(const struct reel_hf_source *src, struct reel_comm *world, char **json, char *where);
 
+/** reel_hf_list - the weight files of a component, as reel_weights_open takes them, malloc'ed: rank 0 looks. Collective(c).
+ * Errors: those of reel_hf_component and reel_weights_list, agreed. */
+reel_err reel_hf_list(const struct reel_hf_source *src, void **list, size_t *bytes, struct reel_comm *c);
+
 /**
  * reel_hf_load - the component's weights into this rank's shards: every rank reads its own rows only.
  * Names may be Diffusers', FastVideo's or the original Wan's; F32, BF16 and F16 are widened to f32. Collective(world).

@@ -153,7 +153,7 @@ static reel_err load_files(const char *list, size_t bytes, struct reel_params *p
     return e;
 }
 
-static reel_err list_files(const struct reel_hf_source *src, char **list, size_t *bytes)
+static reel_err list_here(const struct reel_hf_source *src, char **list, size_t *bytes)
 {
     char dir[PATH_MAX];
 
@@ -162,16 +162,22 @@ static reel_err list_files(const struct reel_hf_source *src, char **list, size_t
     return reel_weights_list(dir, list, bytes);
 }
 
+reel_err reel_hf_list(const struct reel_hf_source *src, void **list, size_t *bytes, struct reel_comm *c)
+{
+    *list = NULL;
+    *bytes = 0;
+    REEL_TRY(reel_agree(c, c->rank ? REEL_OK : list_here(src, (char **)list, bytes)));
+    return reel_comm_bcast_blob(c, list, bytes, 0);
+}
+
 reel_err reel_hf_load(const struct reel_hf_source *src, struct reel_params *ps, struct reel_stream *s,
                       struct reel_comm *world)
 {
-    void *list = NULL;
-    size_t bytes = 0;
-    reel_err e = REEL_OK;
+    void *list;
+    size_t bytes;
+    reel_err e;
 
-    if (world->rank == 0) e = list_files(src, (char **)&list, &bytes);
-    REEL_TRY(reel_agree(world, e));
-    REEL_TRY(reel_comm_bcast_blob(world, &list, &bytes, 0));
+    REEL_TRY(reel_hf_list(src, &list, &bytes, world));
     e = load_files(list, bytes, ps, s);
     free(list);
     return reel_agree(world, e);

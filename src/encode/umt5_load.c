@@ -270,14 +270,6 @@ static reel_err load_table(struct reel_umt5 *u, struct source src, uint64_t *has
     return e;
 }
 
-static reel_err list_files(const struct reel_hf_source *src, char **list, size_t *bytes)
-{
-    char dir[PATH_MAX];
-
-    REEL_TRY(reel_hf_component(src, dir, sizeof dir));
-    return reel_weights_list(dir, list, bytes);
-}
-
 static void name_it(struct reel_umt5 *u, uint64_t weights, uint64_t tokenizer)
 {
     const struct reel_umt5_dims *d = &u->dims;
@@ -296,11 +288,9 @@ reel_err reel_umt5_load(struct reel_umt5 *u, const struct reel_hf_source *hf, ui
     size_t bytes = 0;
     uint64_t hash = 0;
     int64_t sum;
-    reel_err e = src ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a list of weights");
+    reel_err e = reel_agree(u->comm, src ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for a list of weights"));
 
-    if (!e && u->comm->rank == 0) e = list_files(hf, (char **)&list, &bytes);
-    e = reel_agree(u->comm, e);
-    if (!e) e = reel_comm_bcast_blob(u->comm, &list, &bytes, 0);
+    if (!e) e = reel_hf_list(hf, &list, &bytes, u->comm);
     if (!e) {
         e = reel_weights_open(&w, list, bytes);
         if (!e) e = judge_all(u, &w, src, list);
