@@ -143,8 +143,8 @@ static reel_err fill(void *ctx, int item, void *dst)
     if (t->dt == REEL_F32) return export_read(j, t, dst);
     f = malloc((size_t)n * sizeof *f + 1);
     if (!f) return REEL_FAIL(REEL_ENOMEM, "export: no memory for %s", t->name);
-    err = export_read(j, t, f); /* which looks at every number, also of those that stay as they are */
-    if (!err && t->w && !t->a && t->w->dt == t->dt) err = reel_st_read(t->from, t->w, 0, t->w->bytes, dst);
+    err = export_read(j, t, f); /* which looks at every number; bf16 comes back as it was */
+    if (!err && t->dt == REEL_F16) err = reel_st_read(t->from, t->w, 0, t->w->bytes, dst); /* never made, only kept */
     else if (!err)
         for (int64_t i = 0; i < n; i++) ((uint16_t *)dst)[i] = reel_f32_bf16(f[i]);
     free(f);
