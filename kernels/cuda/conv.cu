@@ -58,11 +58,9 @@ static bool plain(struct reel_conv g)
     return g.kt == 1 && g.kh == 1 && g.kw == 1 && g.st == 1 && g.ss == 1 && !g.pad && !g.up && g.oh == g.h && g.ow == g.w;
 }
 
-static int64_t dt_bytes(int dt) { return dt == REEL_BF16 ? 2 : 4; }
-
 static int64_t strip_rows(int dt, struct reel_conv g)
 {
-    const int64_t most = STRIP_BYTES / ((reel_conv_k(g) + g.n) * dt_bytes(dt));
+    const int64_t most = STRIP_BYTES / ((reel_conv_k(g) + g.n) * bytes_of(dt));
 
     return lesser(most < 1 ? 1 : most, g.ot * g.oh * g.ow);
 }
@@ -74,7 +72,7 @@ static size_t whole(int64_t bytes) { return (size_t)reel_ceil_div(bytes, 256) * 
 extern "C" void reel_cuda_conv_fwd(struct reel_stream *s, int dt, void *y, const void *x, const void *past, const void *w, const float *bias,
                                    struct reel_conv g, int acc, void *tmp)
 {
-    const int64_t all = g.ot * g.oh * g.ow, k = reel_conv_k(g), most = strip_rows(dt, g), size = dt_bytes(dt);
+    const int64_t all = g.ot * g.oh * g.ow, k = reel_conv_k(g), most = strip_rows(dt, g), size = bytes_of(dt);
     void *rest = plain(g) ? tmp : (char *)tmp + whole(most * k * size);
 
     REEL_BUG_IF(k > INT32_MAX || g.oh * g.ow > UINT32_MAX, "cuda: convolution of %lld terms", (long long)k);
@@ -93,5 +91,5 @@ extern "C" size_t reel_cuda_conv_fwd_tmp(struct reel_stream *s, int dt, struct r
 {
     const int64_t rows = strip_rows(dt, g), k = reel_conv_k(g);
 
-    return (plain(g) ? 0 : whole(rows * k * dt_bytes(dt))) + reel_cuda_linear_fwd_tmp(s, dt, rows, g.n, k, one_run(rows), REEL_UNCUT);
+    return (plain(g) ? 0 : whole(rows * k * bytes_of(dt))) + reel_cuda_linear_fwd_tmp(s, dt, rows, g.n, k, one_run(rows), REEL_UNCUT);
 }

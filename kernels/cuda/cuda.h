@@ -37,6 +37,7 @@ struct reel_cuda {
 };
 
 static inline cudaStream_t reel_cuda_stream(const struct reel_stream *s) { return (cudaStream_t)s->queue; }
+static inline int64_t bytes_of(int dt) { return dt == REEL_BF16 ? 2 : 4; } /* an element of an operator's `dt` */
 static inline const struct reel_cuda *reel_cuda(const struct reel_stream *s) { return (const struct reel_cuda *)s->dev; }
 
 /* An error of CUDA is a fault: the rank dies with the call, the device and CUDA's own words. */

@@ -47,8 +47,7 @@ struct feat {
     int dt, backward;
 };
 
-static size_t bytes_of(int dt) { return dt == REEL_BF16 ? 2 : 4; }
-static const char *at(const void *p, int dt, int64_t i) { return (const char *)p + i * (int64_t)bytes_of(dt); }
+static const char *at(const void *p, int dt, int64_t i) { return (const char *)p + i * bytes_of(dt); }
 
 /* Term `t` of piece `p` of the sum, all pieces of the columns, of the rows of g into d[rows,width] of dtype `out`. */
 static void term_run(struct reel_stream *s, const struct feat *f, struct group g, int t, int64_t p, int out, void *d, int add,

@@ -73,7 +73,7 @@ static void describe(struct described *q, const struct product *p, int batch, co
 /* Bytes, up to 16, that every multiple of `unit` elements is aligned to. */
 static int align(int unit, int dt)
 {
-    int bytes = unit * (dt == REEL_BF16 ? 2 : 4);
+    int bytes = unit * (int)bytes_of(dt);
 
     return bytes % 16 ? bytes & -bytes : 16;
 }
