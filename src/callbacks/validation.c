@@ -107,6 +107,9 @@ static reel_err judge(const struct reel_cb *c, const char *key, const char *what
 
 static int runs(const struct reel_validation *v) { return v->every_steps > 0; }
 
+/* The i-th entry of sampling_steps; an empty list is the default. */
+static int64_t steps_of(const struct reel_validation *v, int i) { return v->sampling_steps.n ? v->sampling_steps.v[i] : 40; }
+
 /* ---- levels ---------------------------------------------------------------------------------- */
 
 /* The list as written, mapped through a table. */
@@ -306,7 +309,7 @@ static reel_err validation_init(struct reel_cb *c)
     if (c->method->cfg->method.parity) v->film.sampler.context_t = trunc(v->film.sampler.context_t);
     REEL_TRY(read_prompts(c));
     share_prompts(c);
-    REEL_TRY(reel_val_levels(c, v->sampling_steps.n ? v->sampling_steps.v[0] : 40));
+    REEL_TRY(reel_val_levels(c, steps_of(v, 0)));
     return c->run->plan ? plan_encoders(c) : open_encoders(c);
 }
 
@@ -346,7 +349,7 @@ static reel_err run_films(struct reel_cb *c, long step)
     int n = few(v) || !v->sampling_steps.n ? 1 : v->sampling_steps.n; /* a few-step list has one length */
 
     for (int i = 0, whole = 1; i < n && whole; i++) {
-        REEL_TRY(reel_val_levels(c, v->sampling_steps.n ? v->sampling_steps.v[i] : 40));
+        REEL_TRY(reel_val_levels(c, steps_of(v, i)));
         REEL_TRY(reel_val_films_run(c, step, &whole));
     }
     return REEL_OK;
