@@ -262,9 +262,9 @@ static int fails(enum op op)
 
 /* ---- the calls ---- */
 
-static int opened(const char *name, const char *path, int flags, mode_t mode)
+static int opened(const char *path, int flags, mode_t mode)
 {
-    int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...))real(name);
+    int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...))real("open");
     int writes = flags & (O_WRONLY | O_RDWR | O_CREAT | O_DIRECTORY), fd, is_new;
 
     if (!writes || !counts(path)) return next(path, flags, mode);
@@ -286,19 +286,10 @@ int open(const char *path, int flags, ...)
     va_start(ap, flags);
     mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
     va_end(ap);
-    return opened("open", path, flags, mode);
+    return opened(path, flags, mode);
 }
 
-int open64(const char *path, int flags, ...)
-{
-    va_list ap;
-    mode_t mode;
-
-    va_start(ap, flags);
-    mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
-    va_end(ap);
-    return opened("open64", path, flags, mode);
-}
+int open64(const char *path, int flags, ...) __attribute__((alias("open"))); /* off_t has 64 bits in both */
 
 ssize_t write(int fd, const void *p, size_t n)
 {
