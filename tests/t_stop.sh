@@ -12,7 +12,6 @@ run() { # run RANKS OUT [override...]
     train "$s_n" "$TMPDIR/$s_out" --training.loop.max_train_steps $steps \
         --training.checkpoint.training_state_checkpointing_steps 0 --resume-from-checkpoint latest "$@"
 }
-newest() { find "$TMPDIR/$1" -maxdepth 1 -name 'checkpoint-*[0-9]' | sed 's/.*-//' | sort -n | tail -n 1; }
 lines() { cat "$TMPDIR/$1"/tracker/metrics.jsonl 2> /dev/null | grep -c '"step_time_sec"'; }
 
 # begin RANKS OUT [override...]: in the background; $pid is its shell. reached OUT N: N steps have been logged.
@@ -45,7 +44,7 @@ for sig in USR1 TERM; do
     verdict $? "two ranks have begun"
     kill -$sig "$(ranks cut | tail -n 1)"
     ended "SIG$sig to one rank: both end with 75" 75
-    at=$(newest cut)
+    at=$(newest "$TMPDIR/cut")
     [ "${at:-0}" -ge 3 ] && [ "$at" -lt $steps ]
     verdict $? "a checkpoint of the step it came in"
     same "the log ends there" "$(lines cut)" "$at"
@@ -108,7 +107,7 @@ wait $pid
 rc=$?
 [ $rc -ne 0 ] && [ $rc -ne 75 ]
 verdict $? "a second signal does not wait (exit code $rc)"
-try "what was saved before is whole" "$REEL_BUILD/reel" check "$TMPDIR/twice/checkpoint-$(newest twice)"
+try "what was saved before is whole" "$REEL_BUILD/reel" check "$TMPDIR/twice/checkpoint-$(newest "$TMPDIR/twice")"
 
 # a Slurm job that gets nowhere: the same step again and again
 SLURM_JOB_ID=77 SLURM_RESTART_COUNT=0

@@ -38,7 +38,6 @@ case $TORTURE_PARTS in *runs*) ;; *) plan; exit ;; esac
 # ---- whole runs: two ranks, a checkpoint after every step, two are kept ----
 steps=24 every="--training.loop.max_train_steps 24 --training.checkpoint.training_state_checkpointing_steps 1"
 hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
-newest() { find "$1" -maxdepth 1 -name 'checkpoint-*[0-9]' 2> /dev/null | sed 's/.*-//' | sort -n | tail -n 1; }
 # shellcheck disable=SC2086 # words
 try "a run that nothing happens to" train 2 "$TMPDIR/whole" $every
 for i in $(seq $steps); do hash "$TMPDIR/whole/checkpoint-$i" > "$TMPDIR/hash.$i"; done

@@ -50,7 +50,7 @@ kill -TERM "$(processes reel cmdline "$TMPDIR/slow" | head -n 1)"
 wait $pid
 rc=$?
 same "a signal during a save: exit code" $rc 75
-last=$(find "$TMPDIR/slow" -maxdepth 1 -name 'checkpoint-*' | sed 's/.*-//' | sort -n | tail -n 1)
+last=$(newest "$TMPDIR/slow")
 [ "${last:-0}" -gt 5 ] && [ -d "$TMPDIR/slow/checkpoint-5" ]
 verdict $? "the save under way and the last step's are there"
 try "and whole" "$REEL_BUILD/reel" check "$TMPDIR/slow/checkpoint-$last"

@@ -15,6 +15,9 @@ train() {
         --override-output-dir "$tr_out" "$@"
 }
 
+# newest DIR: the step of its last checkpoint
+newest() { find "$1" -maxdepth 1 -name 'checkpoint-*[0-9]' 2> /dev/null | sed 's/.*-//' | sort -n | tail -n 1; }
+
 # state DIR: a digest of every shard file of a checkpoint
 state() { cat "$1"/dcp/*.distcp 2> /dev/null | sha256sum | cut -d' ' -f1; }
 
