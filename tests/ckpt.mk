@@ -14,7 +14,7 @@ tests_t_tree_np4_SOURCES = tests/t_tree.c
 tests_t_io_SOURCES = tests/t_io.c
 tests_t_io_np3_SOURCES = tests/t_io.c
 dist_check_SCRIPTS += tests/t_import.sh tests/t_dcp_fastvideo.sh tests/t_dcp_torch.sh tests/t_ckpt_fail.sh
-EXTRA_DIST += tests/oracle/dcp_torch.py tests/oracle/diffusers_load.py tests/oracle/dcp_fastvideo.py tests/oracle/lora_peft.py tests/role_rig.h tests/golden/dcp tests/golden/hf-layout
+EXTRA_DIST += tests/dcp_read.h tests/oracle/dcp_torch.py tests/oracle/diffusers_load.py tests/oracle/dcp_fastvideo.py tests/oracle/lora_peft.py tests/role_rig.h tests/golden/dcp tests/golden/hf-layout
 # torture: interpose.so is preloaded
 noinst_PROGRAMS += tests/torture tests/interpose.so
 tests_torture_SOURCES = tests/torture.c

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "ckpt/dcp.h"
+#include "dcp_read.h"
 #include "golden.h"
 
 /* ---- values against JSON: {"tuple": []}, {"dict": [[k,v]]}, {"bytes": hex}, {"float": hex}, plain rest ---- */
@@ -198,27 +199,6 @@ static void check_checkpoint(struct golden *g, const char *dir, const char *layo
 
 /* ---- malformed ---- */
 
-static reel_err read_all(struct reel_dcp *d)
-{
-    int64_t zero[REEL_PT_MAXDIM] = { 0 };
-    reel_err e = reel_dcp_check_files(d);
-
-    for (int i = 0; i < reel_dcp_count(d) && !e; i++) {
-        const struct reel_dcp_entry *t = reel_dcp_entry(d, i);
-        struct reel_pt pt;
-        if (t->type) {
-            void *p = malloc((size_t)reel_pt_numel(t->n, t->nd) * (size_t)t->type->size + 1);
-            e = reel_dcp_read(d, t, zero, t->n, p);
-            free(p);
-        } else {
-            e = reel_dcp_read_object(d, t, &pt);
-            reel_pt_close(&pt);
-        }
-    }
-    return e;
-}
-
-
 static int object_is(struct reel_dcp *d, const char *key, json_t *want)
 {
     const struct reel_dcp_entry *e = reel_dcp_find(d, key);
@@ -259,7 +239,7 @@ static void check_damaged(struct golden *g, const char *dir, const char *name, c
 
     if (reel_join(at, sizeof at, dir, name)) return;
     e = reel_dcp_open(&d, at);
-    if (!e) e = read_all(d);
+    if (!e) e = dcp_read_all(d, INT64_MAX);
     if (!strcmp(result, "ok")) ok = !e && good_content(d);
     else ok = !strcmp(result, "any") || (e && says_where(reel_errrec()->msg, name));
     snprintf(line, sizeof line, "malformed/%s: %s", name, result);

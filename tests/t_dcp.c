@@ -6,6 +6,7 @@
 #include "base/crc.h"
 #include "base/file.h"
 #include "ckpt/dcp.h"
+#include "dcp_read.h"
 #include "tap.h"
 
 static const char *golden(const char *a, const char *b)
@@ -76,26 +77,6 @@ static void cuts(void)
 
 /* ---- damage ---- */
 
-static reel_err read_all(struct reel_dcp *d)
-{
-    int64_t zero[REEL_PT_MAXDIM] = { 0 };
-    reel_err e = reel_dcp_check_files(d);
-
-    for (int i = 0; i < reel_dcp_count(d) && !e; i++) {
-        const struct reel_dcp_entry *t = reel_dcp_entry(d, i);
-        struct reel_pt pt;
-        if (t->type) {
-            void *p = malloc((size_t)reel_pt_numel(t->n, t->nd) * (size_t)t->type->size + 1);
-            e = reel_dcp_read(d, t, zero, t->n, p);
-            free(p);
-        } else {
-            e = reel_dcp_read_object(d, t, &pt);
-            reel_pt_close(&pt);
-        }
-    }
-    return e;
-}
-
 /* One byte changed, or the end cut off, anywhere: an error or a value, never a crash. */
 static void mutate(char *p, size_t *n, uint32_t i)
 {
@@ -121,7 +102,7 @@ static void mutations(void)
         memcpy(bad, good, k = n);
         mutate(bad, &k, i);
         reel_err e = reel_dcp_open_mem(&d, golden("malformed/a0_good", ""), bad, k);
-        refused += (e ? e : read_all(d)) != REEL_OK;
+        refused += (e ? e : dcp_read_all(d, INT64_MAX)) != REEL_OK;
         reel_dcp_close(d);
         reel_err_clear();
     }

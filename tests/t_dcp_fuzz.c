@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/rng.h"
 #include "ckpt/dcp.h"
+#include "dcp_read.h"
 #include "tap.h"
 
 static const char *const layouts[] = { "malformed/a0_good", "fsdp_1x4/checkpoint-3/dcp", "tp_fsdp_2x2/checkpoint-3/dcp",
@@ -67,27 +68,6 @@ static const char *golden(const char *layout)
 }
 
 /* Everything a load would touch. */
-static reel_err read_all(struct reel_dcp *d)
-{
-    int64_t zero[REEL_PT_MAXDIM] = { 0 };
-    reel_err e = reel_dcp_check_files(d);
-
-    for (int i = 0; i < reel_dcp_count(d) && !e; i++) {
-        const struct reel_dcp_entry *t = reel_dcp_entry(d, i);
-        struct reel_pt pt;
-        if (t->type && reel_pt_numel(t->n, t->nd) > LARGEST) continue; /* larger than all files of the set */
-        if (t->type) {
-            void *p = malloc((size_t)reel_pt_numel(t->n, t->nd) * (size_t)t->type->size + 1);
-            e = reel_dcp_read(d, t, zero, t->n, p);
-            free(p);
-        } else {
-            e = reel_dcp_read_object(d, t, &pt);
-            reel_pt_close(&pt);
-        }
-    }
-    return e;
-}
-
 static reel_err metadata_case(const char *layout)
 {
     char path[4200], *good;
@@ -101,7 +81,7 @@ static reel_err metadata_case(const char *layout)
     b = copy_of(good, n);
     for (uint32_t i = 1 + any(3); i > 0; i--) damage(&b);
     e = reel_dcp_open_mem(&d, golden(layout), b.p, b.n);
-    if (!e) e = read_all(d);
+    if (!e) e = dcp_read_all(d, LARGEST);
     reel_dcp_close(d);
     free(b.p);
     free(good);
