@@ -16,7 +16,6 @@ struct reel_callback_ops {
     const char *targets;         /* FastVideo _target_ strings, '|' between */
     const struct reel_opt *opts; /* keys of the section callbacks.<name> */
     size_t priv_size;            /* filled from opts before init() */
-    int later;                   /* 1: keys are checked, hooks come with a later version */
     int observes;                /* 1: training is the same with and without it */
     /* Symmetric: cross-checks of its keys when the configuration is parsed; `section` is the dotted
      * place for reel_config_fail. NULL: none */

@@ -462,24 +462,6 @@ reel_err reel_config_fail(const struct reel_config *cfg, const char *key, const 
 
 reel_err reel_config_ready(const struct reel_config *cfg)
 {
-    char key[160];
-
-    if (!cfg->method.kind->ready)
-        return reel_config_fail(cfg, "method._target_", "the method %s is not in this version yet",
-                                cfg->method.kind->name);
-    for (int i = 0; i < cfg->n_roles; i++) {
-        snprintf(key, sizeof key, "models.%s._target_", cfg->role[i].name);
-        if (!cfg->role[i].kind->ready)
-            return reel_config_fail(cfg, key, "the model %s is not in this version yet", cfg->role[i].kind->name);
-    }
-    for (int i = 0; i < cfg->n_callbacks; i++) {
-        const struct reel_cfg_callback *c = &cfg->callback[i];
-
-        snprintf(key, sizeof key, "callbacks.%s", c->name);
-        if (!c->kind->ready)
-            return reel_config_fail(cfg, key, "the callback %s is not in this version yet; --%s null takes it out",
-                                    c->kind->name, key);
-    }
     if (cfg->n_later) return REEL_FAIL(REEL_ECONFIG, "%s: not in this version yet", cfg->later[0]);
     return REEL_OK;
 }

@@ -223,8 +223,8 @@ struct reel_cfg_plugin {
  * roles or callbacks than a configuration may have are left to reel_config_finish. Symmetric. */
 int reel_config_plugins(struct reel_config *cfg, struct reel_cfg_plugin list[REEL_CFG_MAX_PLUGINS]);
 
-/** reel_config_ready - REEL_ECONFIG if the run asks for something this version does not do yet: a
- * method without a step, a callback without a hook, a key marked so. Symmetric. */
+/** reel_config_ready - REEL_ECONFIG if the run asks for something this version does not do yet:
+ * a key marked so that is not at its default. Symmetric. */
 reel_err reel_config_ready(const struct reel_config *cfg);
 
 /** reel_config_role - a role by name, NULL when the file has none. Local. */

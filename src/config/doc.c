@@ -310,9 +310,9 @@ static void example_callbacks(const struct reel_schema *schema, const struct wri
 {
     fputs("\n# Each acts in this order. An entry's name says its kind; with _target_ the name is free.\ncallbacks:\n", w->f);
     for (const struct reel_kind *k = schema->callbacks; k->name; k++) {
-        struct writer here = { w->f, k->ready && !has_required(k->opts) ? "" : "# " };
+        struct writer here = { w->f, has_required(k->opts) ? "# " : "" };
 
-        fprintf(w->f, "%s  # %s%s\n", here.lead, k->help, k->ready ? "" : " (not in this version yet)");
+        fprintf(w->f, "%s  # %s\n", here.lead, k->help);
         target_comment(&here, k, 2);
         fprintf(w->f, "%s  %s:\n", here.lead, k->name);
         line(&here, 4, "# callback: a registry name, a class path, or a plugin FILE.so:NAME; without it the entry's name says which (string)");

@@ -22,7 +22,6 @@ struct reel_kind {
     const struct reel_opt *opts; /* NULL: no keys of its own */
     size_t priv_size;
     unsigned roles_needed, roles_optional, roles_trained; /* methods: bits of reel_role_names */
-    int ready;                            /* 0: known and checked, but not in this version yet */
     int causal;                           /* models: streams frame by frame */
     int observes;                         /* callbacks: leave no trace in weights or their state */
     /* Symmetric: cross-checks of its own keys; priv is filled. NULL: none. A callback may stand in the

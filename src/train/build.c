@@ -59,8 +59,6 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
 
     m->role = reel_role_names[i];
     m->ops = c->kind->ops;
-    if (!c->kind->ready)
-        return REEL_FAIL(REEL_ECONFIG, "models.%s: %s is checked, but not trained in this version", c->name, c->kind->name);
     m->s = &r->s;
     m->mem = &r->io;
     m->trainable = c->trainable;

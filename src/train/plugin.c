@@ -104,13 +104,21 @@ static reel_err judge(const struct reel_cfg_plugin *p, const struct reel_plugin 
     return REEL_OK;
 }
 
+/* A model without a forward pass, a method without a step; a callback may do nothing. */
+static int works(int kind, const void *ops)
+{
+    if (kind == REEL_KIND_MODEL) return ((const struct reel_model_ops *)ops)->fwd != NULL;
+    if (kind == REEL_KIND_METHOD) return ((const struct reel_method_ops *)ops)->step != NULL;
+    return 1;
+}
+
 static reel_err add(struct reel_all_kinds *all, const struct reel_cfg_plugin *p, const void *ops, uint64_t hash)
 {
     struct reel_kind *k = reel_schema_add(all, p->kind, ops, p->target);
 
     if (!k) return fail(p, "more plugins than %d", REEL_MAX_KINDS);
     k->hash = hash;
-    if (!k->name || !k->help || !k->ready) return fail(p, "'%s' is incomplete: it has no name, help or work", p->name);
+    if (!k->name || !k->help || !works(p->kind, ops)) return fail(p, "'%s' is incomplete: it has no name, help or work", p->name);
     return REEL_OK;
 }
 

@@ -8,7 +8,7 @@ static struct reel_kind model_kind(const void *ops)
     const struct reel_model_ops *m = ops;
 
     return (struct reel_kind){ .name = m->name, .help = m->help, .targets = m->targets, .ops = m,
-                               .ready = m->fwd != NULL, .causal = m->causal };
+                               .causal = m->causal };
 }
 
 static struct reel_kind method_kind(const void *ops)
@@ -17,7 +17,7 @@ static struct reel_kind method_kind(const void *ops)
 
     return (struct reel_kind){ .name = m->name, .help = m->help, .targets = m->targets, .opts = m->opts, .ops = m,
                                .priv_size = m->priv_size, .roles_needed = m->roles_needed, .roles_optional = m->roles_optional,
-                               .roles_trained = m->roles_trained, .ready = m->step != NULL, .check = m->check };
+                               .roles_trained = m->roles_trained, .check = m->check };
 }
 
 static struct reel_kind callback_kind(const void *ops)
@@ -25,7 +25,7 @@ static struct reel_kind callback_kind(const void *ops)
     const struct reel_callback_ops *c = ops;
 
     return (struct reel_kind){ .name = c->name, .help = c->help, .targets = c->targets, .opts = c->opts, .ops = c,
-                               .priv_size = c->priv_size, .check_at = c->check, .ready = !c->later, .observes = c->observes };
+                               .priv_size = c->priv_size, .check_at = c->check, .observes = c->observes };
 }
 
 _Static_assert(REEL_NROLE == REEL_MAX_ROLE_NAMES, "reel_role_names lists the roles in the order of enum reel_role");
