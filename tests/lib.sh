@@ -2,7 +2,7 @@
 tap_n=0
 ok() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1"; }
 not_ok() { tap_n=$((tap_n + 1)); echo "not ok $tap_n - $1"; }
-verdict() { if [ "$1" -eq 0 ]; then ok "$2"; else not_ok "$2"; fi; } # verdict STATUS TEXT
+verdict() { if [ "$1" -eq 0 ]; then ok "$2"; else not_ok "$2" && false; fi; } # verdict STATUS TEXT: STATUS is whether it succeeds
 skip() { tap_n=$((tap_n + 1)); echo "ok $tap_n - $1 # SKIP $2"; }
 show() { sed 's/^/# /' "$1"; }
 plan() { echo "1..$tap_n"; }

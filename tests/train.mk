@@ -26,3 +26,10 @@ check_PROGRAMS += tests/t_kd
 tests_t_kd_SOURCES = tests/t_kd.c
 EXTRA_DIST += tests/cfg.h tests/tiny_kd.yaml tests/golden/kd tests/golden/kd-causal tests/oracle/kd_golden.py tests/oracle/kd_torch.py tests/oracle/generate_torch.py
 dist_check_SCRIPTS += tests/t_kd_run.sh tests/t_kd_torch.sh tests/t_configs.sh
+# t_step_mem.sh: step_mem.so is preloaded
+noinst_PROGRAMS += tests/step_mem.so
+tests_step_mem_so_SOURCES = tests/step_mem.c
+tests_step_mem_so_CFLAGS = $(AM_CFLAGS) -fPIC
+tests_step_mem_so_LDFLAGS = $(REEL_LDFLAGS) -shared
+tests_step_mem_so_LDADD =
+dist_check_SCRIPTS += tests/t_step_mem.sh

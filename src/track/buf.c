@@ -14,7 +14,7 @@ void track_buf_free(struct track_buf *b)
 
 static int room(struct track_buf *b, size_t n)
 {
-    size_t cap = b->cap ? b->cap : 256;
+    size_t cap = b->cap ? b->cap : 1 << 14; /* the numbers of a step, whatever their digits: it grows in no later one */
     void *p;
 
     if (b->oom) return 0;
@@ -108,10 +108,21 @@ void track_json_string(struct track_buf *b, const char *s)
 
 enum { PB_VARINT = 0, PB_64 = 1, PB_LEN = 2, PB_32 = 5 };
 
+/* Into out, of 10 bytes; how many there are. */
+static size_t varint(unsigned char *out, uint64_t v)
+{
+    size_t n = 0;
+
+    for (; v > 127; v >>= 7) out[n++] = (unsigned char)((v & 127) | 128);
+    out[n++] = (unsigned char)v;
+    return n;
+}
+
 void track_pb_varint(struct track_buf *b, uint64_t v)
 {
-    for (; v > 127; v >>= 7) track_put(b, &(unsigned char){ (unsigned char)(v & 127) | 128 }, 1);
-    track_put(b, &(unsigned char){ (unsigned char)v }, 1);
+    unsigned char bytes[10];
+
+    track_put(b, bytes, varint(bytes, v));
 }
 
 static void tag(struct track_buf *b, int field, int wire)
@@ -164,15 +175,11 @@ size_t track_pb_open(struct track_buf *b, int field)
 
 void track_pb_close(struct track_buf *b, size_t at)
 {
-    struct track_buf len = { 0 };
+    unsigned char len[10];
+    size_t n = varint(len, b->n - at);
 
-    track_pb_varint(&len, b->n - at);
-    if (len.oom || !room(b, len.n)) {
-        b->oom = 1;
-    } else {
-        memmove(b->p + at + len.n, b->p + at, b->n - at);
-        memcpy(b->p + at, len.p, len.n);
-        b->n += len.n;
-    }
-    track_buf_free(&len);
+    if (!room(b, n)) return;
+    memmove(b->p + at + n, b->p + at, b->n - at);
+    memcpy(b->p + at, len, n);
+    b->n += n;
 }
