@@ -25,6 +25,7 @@ struct program {
     struct reel_all_kinds kinds;
     struct reel_cli cli;
     struct reel_config *cfg;
+    char from[4096];   /* the checkpoint that is checked or exported */
     char target[4096]; /* of an exported role's model */
     int requeue;       /* the run ended early, with a checkpoint */
 };
@@ -153,10 +154,12 @@ static reel_err do_trajectories(struct program *p)
 static reel_err do_check(struct program *p)
 {
     const char *path = p->cli.args[0];
-    int is_checkpoint = reel_ckpt_is_dir(path);
+    int is_checkpoint = reel_ckpt_any_in(path);
 
     reel_comm_bcast(&p->world, &is_checkpoint, sizeof is_checkpoint, 0);
-    return is_checkpoint ? reel_ckpt_check(path, stdout, &p->world) : reel_set_check(path, &p->world);
+    if (!is_checkpoint) return reel_set_check(path, &p->world);
+    REEL_TRY(reel_ckpt_named(path, p->from, sizeof p->from, &p->world));
+    return reel_ckpt_check(p->from, stdout, &p->world);
 }
 
 static reel_err do_preprocess(struct program *p)
@@ -185,17 +188,15 @@ static reel_err find_naming(struct program *p, const struct reel_naming **out)
     const struct reel_kind *k;
     reel_err e = REEL_OK;
 
-    if (p->world.rank == 0 && !reel_ckpt_is_dir(p->cli.args[0]))
-        e = REEL_FAIL(REEL_ECONFIG, "export: %s is not a checkpoint: a folder checkpoint-N is expected", p->cli.args[0]);
-    else if (p->world.rank == 0)
-        e = reel_export_key(p->cli.args[0], f->role, "_target_", p->target, sizeof p->target);
+    REEL_TRY(reel_ckpt_named(p->cli.args[0], p->from, sizeof p->from, &p->world));
+    if (p->world.rank == 0) e = reel_export_key(p->from, f->role, "_target_", p->target, sizeof p->target);
     REEL_TRY(reel_agree(&p->world, e));
     reel_comm_bcast(&p->world, p->target, sizeof p->target, 0);
     reel_schema_init(&p->kinds);
     if (reel_target_split(p->target)) REEL_TRY(reel_plugin_find(&p->kinds, p->target, &p->world, &kind, &k));
     else k = reel_kind_find(p->kinds.models, p->target);
     if (!k || kind != REEL_KIND_MODEL)
-        return REEL_FAIL(REEL_ECONFIG, "export: %s: '%s' is not a model of this program", p->cli.args[0], p->target);
+        return REEL_FAIL(REEL_ECONFIG, "export: %s: '%s' is not a model of this program", p->from, p->target);
     *out = ((const struct reel_model_ops *)k->ops)->naming;
     return REEL_OK;
 }
@@ -206,7 +207,7 @@ static reel_err export_checkpoint(struct program *p, const struct reel_naming *n
     const struct reel_export_flags *f = p->cli.flags;
     char from[4096], base[4096], weights[4096];
     struct reel_hf_source src;
-    struct reel_export x = { .checkpoint = p->cli.args[0], .out = p->cli.args[1], .role = f->role, .base = f->base,
+    struct reel_export x = { .checkpoint = p->from, .out = p->cli.args[1], .role = f->role, .base = f->base,
                              .naming = naming, .ema = f->ema, .lora = f->lora, .merge = f->merge, .dt = f->dtype ? REEL_BF16 : REEL_F32,
                              .shard_bytes = f->shard_bytes };
 
@@ -217,6 +218,7 @@ static reel_err export_checkpoint(struct program *p, const struct reel_naming *n
         reel_err_clear(); /* most runs have none */
     }
     src = reel_model_source(x.base, &p->env);
+    src.said = f->base ? "--base" : "export: init_from of the run (--base DIR names another)";
     if (!x.lora) {
         REEL_TRY(reel_hf_resolve(&src, base, sizeof base));
         x.base = base;

@@ -71,6 +71,31 @@ grep -q "has no configuration to compare" "$TMPDIR/out"
 verdict $? "nor is there a configuration"
 same "the same run" "$("$tool" hash "$TMPDIR/from/checkpoint-2")" "$("$tool" hash "$TMPDIR/c3/checkpoint-2")"
 
+# what a command means by a checkpoint, and by a place
+try "check of a run's folder" reel check "$TMPDIR/run"
+grep -q "newest checkpoint of .*/run: .*/checkpoint-2" "$TMPDIR/out" && grep -q "checkpoint-2: step 2, .*all checksums agree" "$TMPDIR/out"
+verdict $? "is that of its newest checkpoint"
+try "export of a run's folder" reel export "$TMPDIR/run/" "$TMPDIR/of.run/"
+equal "too" "$TMPDIR/x" "$TMPDIR/of.run"
+try "and of its files" reel export "$run/dcp" "$TMPDIR/of.dcp"
+equal "too" "$TMPDIR/x" "$TMPDIR/of.dcp"
+mkdir -p "$TMPDIR/cut.run/checkpoint-5" "$TMPDIR/none"
+fails "a checkpoint without files" "checkpoint-5 is incomplete" reel check "$TMPDIR/cut.run/checkpoint-5"
+fails "nor another beside it" "cut.run is no checkpoint, and no complete one is in it" reel check "$TMPDIR/cut.run"
+fails "a folder of nothing" "no .h5 file, so it is no data set" reel check "$TMPDIR/none"
+fails "a folder of nothing to export" "none is no checkpoint" reel export "$TMPDIR/none" "$TMPDIR/no"
+fails "nothing to export" "neither a checkpoint-N nor a folder with such" reel export "$TMPDIR/nowhere" "$TMPDIR/no"
+fails "a role that the run has not" "no role teacher in the configuration, but student" reel export "$run" "$TMPDIR/no" --role teacher
+fails "an export within the checkpoint" "lies in .*checkpoint-2, which it is made of" reel export "$run" "$run/a/b"
+fails "a checkpoint is no model" "is a checkpoint of a run: reel export" reel import "$run" "$TMPDIR/no"
+fails "a role that no run has" "roles are student, teacher and critic" reel import "$TMPDIR/x" "$TMPDIR/no" --role foo
+fails "a step that is none" "must end in a step" reel import "$TMPDIR/x" "$TMPDIR/no/checkpoint-07"
+mkdir "$TMPDIR/late.tmp" && touch "$TMPDIR/late.tmp/rest"
+try "an export after one that was killed" reel export "$run" "$TMPDIR/late"
+grep -q "removing .*late.tmp, left by an export that did not end" "$TMPDIR/out"
+verdict $? "removes what that left, and says so"
+same "leaves no file beside its own" "$(ls -d "$TMPDIR"/late*) $(ls "$TMPDIR/late")" "$TMPDIR/late transformer"
+
 # what does not fit
 sed 's/"num_layers": *2/"num_layers": 3/; s/"ffn_dim": *96/"ffn_dim": 64/' "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/config.json"
 mkdir -p "$TMPDIR/bigger/transformer" && cp "$TMPDIR/config.json" "$TMPDIR/bigger/transformer/"
@@ -79,6 +104,14 @@ fails "another model: all in one message" "missing [0-9]*: blocks.2.*mis-shaped 
 [ ! -e "$TMPDIR/no/checkpoint-0" ]
 verdict $? "nothing is left"
 fails "a place that is taken" "x exists: give a new folder" on 2 import "$TMPDIR/half" "$TMPDIR/x"
+ln -s nowhere "$TMPDIR/dangling"
+mkfifo "$TMPDIR/pipe"
+for taken in dangling pipe; do
+    fails "a $taken one" "$taken exists: give a new folder" reel export "$run" "$TMPDIR/$taken"
+done
+[ -L "$TMPDIR/dangling" ] && [ -p "$TMPDIR/pipe" ]
+verdict $? "which stay"
+fails "no name" "the name of the folder to make is empty" reel export "$run" ""
 fails "no model" "not a model of this program" reel import "$TMPDIR/x" "$TMPDIR/no" --model wam
 head -c 3000 "$TMPDIR/wan.safetensors" > "$TMPDIR/cut.safetensors"
 cp -r "$TMPDIR/x" "$TMPDIR/nan"

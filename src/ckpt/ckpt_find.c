@@ -18,6 +18,7 @@ long reel_ckpt_step_in_name(const char *path)
     name = name ? name + 1 : path;
     if (strncmp(name, "checkpoint-", 11) != 0) return -1;
     digits = strspn(name + 11, "0123456789");
+    if (digits > 1 && name[11] == '0') return -1; /* "checkpoint-07" is no name that a run looks for */
     return digits && digits < 18 && !name[11 + digits] ? atol(name + 11) : -1;
 }
 
@@ -166,17 +167,17 @@ static void strip(char *path)
 static reel_err resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step)
 {
     while (isspace((unsigned char)*what)) what++;
-    if (strncasecmp(what, "latest", 6) == 0 && strspn(what + 6, " \t\n") == strlen(what + 6))
+    if (output_dir && strncasecmp(what, "latest", 6) == 0 && strspn(what + 6, " \t\n") == strlen(what + 6))
         return newest(output_dir, dir, size, step);
     if (snprintf(dir, size, "%s", what) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", what);
     strip(dir);
-    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: no folder %s", what);
+    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "no folder %s, so no checkpoint to go on from", what);
     if (reel_ckpt_is_dir(dir)) return judge(dir, 0, step);
-    if (reel_ckpt_step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: %s is incomplete: no dcp/ in it", dir);
+    if (reel_ckpt_step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "%s is incomplete: no dcp/ in it", dir);
     char parent[PATH_MAX];
     snprintf(parent, sizeof parent, "%s", dir);
     REEL_TRY(newest(parent, dir, size, step));
-    return *step >= 0 ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "resume_from_checkpoint: no complete checkpoint in %s", what);
+    return *step >= 0 ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "%s is no checkpoint, and no complete one is in it", what);
 }
 
 reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step,
@@ -191,6 +192,42 @@ reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, 
     reel_comm_bcast(world, &s, sizeof s, 0);
     *step = (long)s;
     return REEL_OK;
+}
+
+/* Rank 0's part. */
+static reel_err named(const char *path, char *dir, size_t size)
+{
+    long step;
+
+    if (snprintf(dir, size, "%s", path) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", path);
+    strip(dir);
+    if (reel_ckpt_is_dir(dir)) return REEL_OK;
+    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "%s: neither a checkpoint-N nor a folder with such", path);
+    REEL_TRY(resolve(NULL, path, dir, size, &step));
+    printf("reel: the newest checkpoint of %s: %s\n", path, dir);
+    return REEL_OK;
+}
+
+reel_err reel_ckpt_named(const char *path, char *dir, size_t size, struct reel_comm *world)
+{
+    REEL_TRY(reel_agree(world, world->rank ? REEL_OK : named(path, dir, size)));
+    reel_comm_bcast(world, dir, size, 0);
+    return REEL_OK;
+}
+
+int reel_ckpt_any_in(const char *path)
+{
+    char **name, dir[PATH_MAX];
+    size_t n;
+    int any;
+
+    if (snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir || !reel_is_dir(dir)) return 0;
+    strip(dir);
+    any = reel_ckpt_is_dir(dir) || reel_ckpt_step_in_name(dir) >= 0;
+    if (any || reel_list_dir(dir, &name, &n)) return reel_err_clear(), any;
+    for (size_t i = 0; i < n; i++) any |= reel_ckpt_step_in_name(name[i]) >= 0;
+    reel_list_free(name, n);
+    return any;
 }
 
 /* ---- reel check ---- */

@@ -61,8 +61,8 @@ static reel_err choose(struct export_job *j)
         if (j->x->ema) REEL_TRY(is_whole(j, e, e->key + k));
     }
     if (!j->n)
-        return REEL_FAIL(REEL_ECONFIG, "%s: no tensor %s*: only roles whose weights changed are in a checkpoint",
-                         j->x->checkpoint, prefix);
+        return REEL_FAIL(REEL_ECONFIG, "%s: no tensor %s*: the weights of a role that is not trained are no part of a checkpoint, they are "
+                         "those of its init_from", j->x->checkpoint, prefix);
     qsort(j->t, (size_t)j->n, sizeof *j->t, export_by_name);
     return REEL_OK;
 }
@@ -210,7 +210,7 @@ static reel_err copy_bytes(const char *from, const char *to)
 
     while (!bad && (k = fread(buf, 1, (size_t)1 << 20, in)) > 0) bad = fwrite(buf, 1, k, out) != k;
     if (in) bad |= ferror(in), fclose(in);
-    if (out) bad |= fclose(out) != 0;
+    if (out) bad |= fflush(out) != 0 || fsync(fileno(out)) != 0, bad |= fclose(out) != 0;
     free(buf);
     return bad ? REEL_FAIL(REEL_EIO, "cannot copy %s to %s: %s", from, to, strerror(errno)) : REEL_OK;
 }
@@ -243,7 +243,15 @@ static reel_err copy_folder(const char *from, const char *to, int deep)
         else if (reel_is_file(a)) e = link_or_copy(a, b);
     }
     reel_list_free(name, n);
-    return e;
+    return e ? e : reel_fsync_dir(to);
+}
+
+/* Whether the base has components beside its transformer. */
+static int is_pipeline(const struct reel_export *x)
+{
+    char index[PATH_MAX];
+
+    return x->base && snprintf(index, sizeof index, "%s/model_index.json", x->base) < (int)sizeof index && reel_is_file(index);
 }
 
 /* config.json of the base, looked for before anything is written. */
@@ -259,7 +267,7 @@ static reel_err find_config(const struct reel_export *x, char *path, size_t size
 
 reel_err export_files(struct export_job *j, const char *config)
 {
-    char index[PATH_MAX], to[PATH_MAX];
+    char to[PATH_MAX];
 
     share_out(j);
     REEL_TRY(reel_mkdirs(j->dir));
@@ -267,9 +275,8 @@ reel_err export_files(struct export_job *j, const char *config)
     if (j->n_files > 1) REEL_TRY(write_index(j));
     REEL_TRY(reel_join(to, sizeof to, j->dir, "config.json"));
     REEL_TRY(reel_file_write(to, config, strlen(config)));
-    if (!j->x->base) return REEL_OK;
-    REEL_TRY(reel_join(index, sizeof index, j->x->base, "model_index.json"));
-    return reel_is_file(index) ? copy_folder(j->x->base, j->x->out, 1) : REEL_OK;
+    REEL_TRY(reel_fsync_dir(j->dir));
+    return is_pipeline(j->x) ? copy_folder(j->x->base, j->tmp, 1) : reel_fsync_dir(j->tmp);
 }
 
 static reel_err run(struct export_job *j)
@@ -292,21 +299,83 @@ static reel_err run(struct export_job *j)
     return e;
 }
 
-reel_err export_is_new(const char *out)
+reel_err export_new(const char *out, char *name, size_t size)
 {
-    return reel_is_dir(out) || reel_is_file(out) ? REEL_FAIL(REEL_ECONFIG, "%s exists: give a new folder", out) : REEL_OK;
+    struct stat st;
+    size_t n = strlen(out);
+
+    while (n > 1 && out[n - 1] == '/') n--;
+    if (n == 0) return REEL_FAIL(REEL_ECONFIG, "the name of the folder to make is empty");
+    if (n >= size) return REEL_FAIL(REEL_ECONFIG, "%s: too long a path", out);
+    memcpy(name, out, n);
+    name[n] = 0;
+    return lstat(name, &st) ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "%s exists: give a new folder", name);
+}
+
+void export_parent(const char *path, char *dir)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) : 1;
+
+    memcpy(dir, slash ? path : ".", n);
+    if (slash == path) dir[n++] = '/';
+    dir[n] = 0;
+}
+
+/* A folder within `dir` would go when that goes, or be copied into itself. */
+static reel_err is_outside(const char *out, const char *dir)
+{
+    char at[PATH_MAX], up[PATH_MAX], real[PATH_MAX], top[PATH_MAX];
+    size_t n;
+
+    if (!realpath(dir, top)) return REEL_OK; /* who reads it will say so */
+    export_parent(out, at);
+    while (!realpath(at, real)) { /* folders on the way may be missing too; "." and "/" are not */
+        export_parent(at, up);
+        memcpy(at, up, sizeof at);
+    }
+    n = strlen(top);
+    if (strncmp(real, top, n) != 0 || (n > 1 && real[n] && real[n] != '/')) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG, "%s lies in %s, which it is made of: give a folder elsewhere", out, dir);
+}
+
+/* <out>.tmp, empty: what an export that was killed had made there goes. */
+static reel_err make_tmp(struct export_job *j, const char *out)
+{
+    struct stat st;
+
+    if (snprintf(j->tmp, sizeof j->tmp, "%s.tmp", out) >= (int)sizeof j->tmp) return REEL_FAIL(REEL_ECONFIG, "%s: too long a path", out);
+    if (lstat(j->tmp, &st) == 0) {
+        fprintf(stderr, "reel: removing %s, left by an export that did not end\n", j->tmp);
+        REEL_TRY(reel_rmtree(j->tmp));
+    }
+    REEL_TRY(reel_join(j->dir, sizeof j->dir, j->tmp, "transformer"));
+    return reel_mkdirs(j->tmp);
+}
+
+static reel_err take_name(const struct export_job *j, const char *out)
+{
+    char parent[PATH_MAX];
+
+    if (rename(j->tmp, out) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot rename it to %s: %s", j->tmp, out, strerror(errno));
+    export_parent(out, parent);
+    return reel_fsync_dir(parent);
 }
 
 reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j))
 {
+    char out[PATH_MAX];
     reel_err e;
 
-    REEL_TRY(export_is_new(j->x->out));
-    REEL_TRY(reel_join(j->dir, sizeof j->dir, j->x->out, "transformer"));
-    e = work(j);
-    if (e) { /* a half-made model would load somewhere */
+    REEL_TRY(export_new(j->x->out, out, sizeof out));
+    if (j->x->checkpoint) REEL_TRY(is_outside(out, j->x->checkpoint));
+    if (is_pipeline(j->x)) REEL_TRY(is_outside(out, j->x->base));
+    e = make_tmp(j, out);
+    if (!e) e = work(j);
+    if (!e) e = take_name(j, out);
+    if (e) {
         struct reel_errrec first = *reel_errrec();
-        (void)!reel_rmtree(j->x->out);
+        (void)!reel_rmtree(j->tmp);
         *reel_errrec() = first;
     }
     return e;
@@ -326,18 +395,34 @@ reel_err reel_export(const struct reel_export *x)
     return e;
 }
 
+/* "student, critic": the roles of a configuration. */
+static void role_names(const json_t *models, char *list, size_t size)
+{
+    const char *name;
+    json_t *v;
+    size_t n = 0;
+
+    *list = 0;
+    json_object_foreach((json_t *)models, name, v)
+        if (n < size) n += (size_t)snprintf(list + n, size - n, "%s%s", n ? ", " : "", name);
+}
+
 reel_err reel_export_key(const char *checkpoint, const char *role, const char *key, char *value, size_t size)
 {
-    char path[PATH_MAX];
-    const char *v;
+    char path[PATH_MAX], roles[256];
+    const json_t *models, *v;
     json_t *js;
+    reel_err e = REEL_OK;
 
+    if (!role) role = "student";
     REEL_TRY(reel_join(path, sizeof path, checkpoint, "metadata.json"));
     REEL_TRY(reel_json_file(&js, path));
-    v = json_string_value(json_object_get(
-        json_object_get(json_object_get(json_object_get(js, "config"), "models"), role ? role : "student"), key));
-    if (v) snprintf(value, size, "%s", v);
+    models = json_object_get(json_object_get(js, "config"), "models");
+    v = json_object_get(json_object_get(models, role), key);
+    role_names(models, roles, sizeof roles);
+    if (json_is_string(v)) snprintf(value, size, "%s", json_string_value(v));
+    else if (json_object_get(models, role)) e = REEL_FAIL(REEL_EDATA, "%s: no models.%s.%s, which says what the role's model is", path, role, key);
+    else e = REEL_FAIL(REEL_ECONFIG, "%s: no role %s in the configuration%s%s", path, role, *roles ? ", but " : "", roles);
     json_decref(js);
-    return v ? REEL_OK : REEL_FAIL(REEL_EDATA, "%s: no models.%s.%s, which says what the role's model is", path,
-                                   role ? role : "student", key);
+    return e;
 }

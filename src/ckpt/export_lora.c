@@ -108,7 +108,7 @@ static reel_err write_adapters(struct export_job *j, const char *file, const cha
 {
     struct reel_st_item *it = calloc((size_t)j->n, sizeof *it);
     char (*name)[REEL_NAME_MAX + 64] = calloc((size_t)j->n, sizeof *name), path[PATH_MAX];
-    reel_err e = it && name ? reel_join(path, sizeof path, j->x->out, file) : REEL_FAIL(REEL_ENOMEM, "export: no memory");
+    reel_err e = it && name ? reel_join(path, sizeof path, j->tmp, file) : REEL_FAIL(REEL_ENOMEM, "export: no memory");
 
     for (int i = 0; i < j->n && !e; i++) {
         snprintf(name[i], sizeof name[i], "%s%s.weight", prefix, j->t[i].name);
@@ -129,8 +129,7 @@ reel_err export_lora(struct export_job *j)
     reel_err e;
 
     REEL_TRY(find_alpha(j, rank, &alpha));
-    REEL_TRY(reel_mkdirs(j->x->out));
-    REEL_TRY(reel_join(path, sizeof path, j->x->out, "adapter_config.json"));
+    REEL_TRY(reel_join(path, sizeof path, j->tmp, "adapter_config.json"));
     peft = config_text(j, "", rank, alpha);
     header = config_text(j, "transformer.", rank, alpha);
     e = peft && header ? reel_file_write(path, peft, strlen(peft)) : REEL_FAIL(REEL_ENOMEM, "export: no memory");

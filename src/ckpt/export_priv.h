@@ -30,16 +30,20 @@ struct export_job {
     int first; /* of the file being written */
     struct reel_weights base; /* merge: open while files are written */
     double scale;             /* merge: alpha / rank */
-    char dir[PATH_MAX]; /* <out>/transformer */
+    char tmp[PATH_MAX]; /* <out>.tmp, which gets its name when all is there */
+    char dir[PATH_MAX]; /* <out>.tmp/transformer */
 };
 
 /** export_files - config.json with this text, the weights in files of at most shard_bytes, an index if there are
  * several, and the other components of the base if that is a pipeline. Local. REEL_EIO, REEL_ENOMEM, what reading gives. */
 reel_err export_files(struct export_job *j, const char *config);
 
-reel_err export_is_new(const char *out); /* REEL_ECONFIG: it exists. Local. */
+/** export_new - `out` without slashes at its end, which nothing is called yet. Local. REEL_ECONFIG: something is, or it is empty. */
+reel_err export_new(const char *out, char *name, size_t size);
+void export_parent(const char *path, char *dir); /* the folder that path, without slashes at its end, is in. dir: PATH_MAX */
 
-/** export_guard - run `work` into a new folder x->out; what an error leaves there is removed. REEL_ECONFIG if it exists. */
+/** export_guard - run `work` into <out>.tmp, which becomes x->out, or is removed after an error. Local. REEL_ECONFIG if `out` exists, or
+ * lies in what it is made of; REEL_EIO. */
 reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j));
 
 int export_by_name(const void *a, const void *b);

@@ -98,6 +98,8 @@ static int is_repository_id(const char *s)
            strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./") == strlen(s);
 }
 
+static const char *said(const struct reel_hf_source *src) { return src->said ? src->said : "init_from"; }
+
 static reel_err from_cache(const struct reel_hf_source *src, const char *id, const char *rev, char *dir, size_t size)
 {
     char root[PATH_MAX - 512], model[PATH_MAX], commit[41];
@@ -107,14 +109,14 @@ static reel_err from_cache(const struct reel_hf_source *src, const char *id, con
     REEL_TRY(reel_hf_cache_root(&src->env, root, sizeof root));
     if (snprintf(model, sizeof model, "%s/models--%.*s%s%s", root, owner, id, slash ? "--" : "",
                  slash ? slash + 1 : id) >= (int)sizeof model)
-        return REEL_FAIL(REEL_ECONFIG, "init_from: \"%s\" is too long", id);
+        return REEL_FAIL(REEL_ECONFIG, "%s: \"%s\" is too long", said(src), id);
     if (!reel_is_dir(model))
-        return REEL_FAIL(REEL_ECONFIG, "init_from: \"%s\" is neither a folder nor a model in the Hugging Face cache %s; "
-                         "nothing is downloaded: fetch it first, or give the path of a Diffusers folder", id, root);
+        return REEL_FAIL(REEL_ECONFIG, "%s: \"%s\" is neither a folder nor a model in the Hugging Face cache %s; "
+                         "nothing is downloaded: fetch it first, or give the path of a Diffusers folder", said(src), id, root);
     REEL_TRY(commit_of(model, rev, commit));
     if (snprintf(dir, size, "%s/snapshots/%s", model, commit) >= (int)size)
-        return REEL_FAIL(REEL_ECONFIG, "init_from: \"%s\" is too long", id);
-    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "init_from: \"%s\": the cache has no snapshot %s", id, dir);
+        return REEL_FAIL(REEL_ECONFIG, "%s: \"%s\" is too long", said(src), id);
+    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "%s: \"%s\": the cache has no snapshot %s", said(src), id, dir);
     return REEL_OK;
 }
 
@@ -125,11 +127,11 @@ reel_err reel_hf_resolve(const struct reel_hf_source *src, char *dir, size_t siz
     REEL_TRY(expand(&src->env, src->init_from, dir, size));
     if (reel_is_dir(dir)) return REEL_OK;
     if (snprintf(id, sizeof id, "%s", src->init_from) >= (int)sizeof id)
-        return REEL_FAIL(REEL_ECONFIG, "init_from: no folder %s", src->init_from);
+        return REEL_FAIL(REEL_ECONFIG, "%s: no folder %s", said(src), src->init_from);
     at = strchr(id, '@');
     if (at) *at++ = 0;
     if (!is_repository_id(id))
-        return REEL_FAIL(REEL_ECONFIG, "init_from: no folder %s, and it is not a repository id like owner/name",
+        return REEL_FAIL(REEL_ECONFIG, "%s: no folder %s, and it is not a repository id like owner/name", said(src),
                          src->init_from);
     return from_cache(src, id, at && *at ? at : "main", dir, size);
 }
@@ -144,7 +146,7 @@ reel_err reel_hf_component(const struct reel_hf_source *src, char *dir, size_t s
     if (reel_is_dir(dir)) return REEL_OK;
     REEL_TRY(reel_join(config, sizeof config, root, "config.json"));
     if (!reel_is_file(config))
-        return REEL_FAIL(REEL_ECONFIG, "init_from: %s has no %s folder (a partial snapshot, or not a Diffusers model)",
+        return REEL_FAIL(REEL_ECONFIG, "%s: %s has no %s folder (a partial snapshot, or not a Diffusers model)", said(src),
                          root, sub);
     snprintf(dir, size, "%s", root);
     return REEL_OK;

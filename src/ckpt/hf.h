@@ -18,6 +18,7 @@ struct reel_hf_env {
 struct reel_hf_source {
     const char *init_from;    /* a folder, or a repository id "owner/name", or "owner/name@revision" */
     const char *component;    /* NULL: "transformer" */
+    const char *said;         /* where init_from was said, for messages; NULL: "init_from" */
     const char *override_from; /* safetensors file or folder whose weights replace the component's; NULL */
     struct reel_hf_env env;
 };

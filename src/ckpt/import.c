@@ -126,15 +126,12 @@ static reel_err read_shares(const struct reel_import *x, struct source *s, const
     return REEL_OK;
 }
 
-static reel_err new_place(const struct reel_import *x, char *dir, size_t size, char **list, size_t *bytes)
+static reel_err new_place(const struct reel_import *x, char *dir, char **list, size_t *bytes)
 {
-    const char *slash = strrchr(x->out, '/');
-    size_t n = slash ? (size_t)(slash - x->out) : 1;
+    char name[PATH_MAX];
 
-    REEL_TRY(export_is_new(x->out));
-    if (n + 1 > size) return REEL_FAIL(REEL_ECONFIG, "%s: too long a path", x->out);
-    memcpy(dir, slash ? x->out : ".", n);
-    dir[n] = 0;
+    REEL_TRY(export_new(x->out, name, sizeof name));
+    export_parent(name, dir);
     REEL_TRY(reel_weights_list(x->weights, list, bytes));
     return reel_mkdirs(dir);
 }
@@ -149,7 +146,7 @@ reel_err reel_import_checkpoint(const struct reel_import *x, const char *meta, s
     size_t bytes = 0;
     reel_err e = REEL_OK;
 
-    if (world->rank == 0) e = new_place(x, dir, sizeof dir, (char **)&list, &bytes);
+    if (world->rank == 0) e = new_place(x, dir, (char **)&list, &bytes);
     REEL_TRY(reel_agree(world, e));
     reel_comm_bcast(world, dir, sizeof dir, 0);
     REEL_TRY(reel_comm_bcast_blob(world, &list, &bytes, 0));

@@ -55,7 +55,7 @@ static reel_err add_folder(struct names *l, const char *path, int64_t repeat)
     }
     closedir(d);
     if (!err && l->n == before && repeat > 0)
-        return REEL_FAIL(REEL_EIO, "%s: the folder holds no .h5 file; `reel preprocess` makes a data set", path);
+        return REEL_FAIL(REEL_EIO, "%s: the folder holds no .h5 file, so it is no data set; `reel preprocess` makes one", path);
     return err;
 }
 

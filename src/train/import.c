@@ -96,6 +96,7 @@ static reel_err use_base(struct what *w, const char *base, const struct reel_env
     const char *text = reel_arch_config(base);
     char dir[PATH_MAX];
 
+    src.said = "import: --base";
     if (reel_hf_resolve(&src, w->base, sizeof w->base) == REEL_OK) {
         REEL_TRY(find_component(w->base, dir, sizeof dir));
         if (*dir) return read_config(w, dir);
@@ -114,6 +115,7 @@ static reel_err look(struct what *w, const struct reel_import_flags *f, const ch
     struct reel_hf_source src = reel_model_source(from, env);
     char root[PATH_MAX], dir[PATH_MAX] = "";
 
+    src.said = "import";
     if (reel_is_file(from)) snprintf(w->weights, sizeof w->weights, "%s", from);
     else {
         REEL_TRY(reel_hf_resolve(&src, root, sizeof root));
@@ -123,6 +125,7 @@ static reel_err look(struct what *w, const struct reel_import_flags *f, const ch
     }
     if (f->base) return use_base(w, f->base, env);
     if (*dir) return read_config(w, dir);
+    if (reel_ckpt_any_in(from)) return REEL_FAIL(REEL_ECONFIG, "import: %s is a checkpoint of a run: reel export makes a Diffusers folder of it", from);
     return REEL_FAIL(REEL_ECONFIG, "import: %s has no config.json that says which model this is: give --base, a Diffusers folder or a repository id "
                      "as Wan-AI/Wan2.1-T2V-1.3B-Diffusers", from);
 }
@@ -178,24 +181,44 @@ static reel_err with_model(const struct what *w, const struct reel_import_flags 
     return e;
 }
 
+/* Where to write, without slashes at its end, and whether that is a checkpoint's name. Symmetric. */
+static reel_err judge(const struct reel_import_flags *f, const char *out, char *to, size_t size)
+{
+    const char *name;
+    size_t n = strlen(out);
+    int known = 0;
+
+    while (n > 1 && out[n - 1] == '/') n--;
+    if (n >= size) return REEL_FAIL(REEL_ECONFIG, "import: %s: too long a path", out);
+    memcpy(to, out, n);
+    to[n] = 0;
+    name = strrchr(to, '/') ? strrchr(to, '/') + 1 : to;
+    for (int i = 0; reel_role_names[i]; i++) known |= !strcmp(f->role, reel_role_names[i]);
+    if (!known) return REEL_FAIL(REEL_ECONFIG, "import: --role %s: a run's roles are student, teacher and critic", f->role);
+    if (reel_ckpt_step_in_name(to) >= 0 && f->dtype == 2)
+        return REEL_FAIL(REEL_ECONFIG, "import: a checkpoint holds f32 weights, which keep every bit of others; leave --dtype out");
+    if (reel_ckpt_step_in_name(to) >= 0 || strncmp(name, "checkpoint-", 11) != 0) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG, "import: %s: what begins with checkpoint- must end in a step, as in checkpoint-0 or checkpoint-1000", to);
+}
+
 reel_err reel_import(const struct reel_import_flags *f, const char *from, const char *out, const struct reel_kind *models,
                      const struct reel_env *env, struct reel_comm *world)
 {
     const struct reel_kind *k = reel_kind_find(models, f->model);
+    char to[PATH_MAX];
     struct what *w;
     reel_err e;
 
     if (!k) return REEL_FAIL(REEL_ECONFIG, "import: --model %s is not a model of this program", f->model);
-    if (reel_ckpt_step_in_name(out) >= 0 && f->dtype == 2)
-        return REEL_FAIL(REEL_ECONFIG, "import: a checkpoint holds f32 weights, which keep every bit of others; leave --dtype out");
+    REEL_TRY(judge(f, out, to, sizeof to));
     w = calloc(1, sizeof *w);
     REEL_TRY(reel_agree(world, w ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "import: no memory")));
     e = reel_agree(world, world->rank ? REEL_OK : look(w, f, from, env));
     if (e == REEL_OK) e = share_what(w, world);
-    if (e == REEL_OK) e = with_model(w, f, k, from, out, world);
+    if (e == REEL_OK) e = with_model(w, f, k, from, to, world);
     if (e == REEL_OK && world->rank == 0)
-        printf("%s: the weights of %s, %s\n", out, w->weights,
-               reel_ckpt_step_in_name(out) < 0 ? "ready for init_from" : "ready for --resume-from-checkpoint and reel export");
+        printf("%s: the weights of %s, %s\n", to, w->weights,
+               reel_ckpt_step_in_name(to) < 0 ? "ready for init_from" : "ready for --resume-from-checkpoint and reel export");
     free(w->config);
     free(w);
     return e;
