@@ -110,8 +110,8 @@ static reel_err bounds(const struct reel_opt *o, const struct reel_node *v, cons
 {
     if (isnan(x) || isinf(x)) return reel_fail_at(v, where, "expected a finite number, got %s", v->text);
     if (!(o->min < o->max) || (x >= o->min && x <= o->max)) return REEL_OK;
-    if (o->max >= 1e15) return reel_fail_at(v, where, "%s is too small: at least %.10g", v->text, o->min);
-    if (o->min <= -1e15) return reel_fail_at(v, where, "%s is too large: at most %.10g", v->text, o->max);
+    if (x < o->min && o->max >= 1e15) return reel_fail_at(v, where, "%s is too small: at least %.10g", v->text, o->min);
+    if (o->min <= -1e15 || o->max >= 1e15) return reel_fail_at(v, where, "%s is too large: at most %.10g", v->text, o->max);
     return reel_fail_at(v, where, "%s is out of bounds: %.10g to %.10g", v->text, o->min, o->max);
 }
 
@@ -140,9 +140,9 @@ static reel_err get_int(struct reel_config *cfg, const struct reel_opt *o, const
     struct reel_node n;
 
     if (!number(cfg, v, &n)) return wrong_type(v, where, "an integer");
-    if (n.type == REEL_NODE_F64 && (n.f != floor(n.f) || fabs(n.f) >= 9e18))
-        return wrong_type(v, where, "an integer");
+    if (n.type == REEL_NODE_F64 && n.f != floor(n.f)) return wrong_type(v, where, "an integer");
     REEL_TRY(bounds(o, v, where, n.f));
+    if (n.type == REEL_NODE_F64 && fabs(n.f) > 9e18) return wrong_type(v, where, "an integer of at most 9e18");
     *out = n.type == REEL_NODE_F64 ? (int64_t)n.f : n.i;
     return REEL_OK;
 }
