@@ -76,7 +76,7 @@ static double ckpt_save(struct reel_ckpt_set set, long step)
 {
     double t = now();
 
-    need(reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, set, NULL, 0, NULL }, &W));
+    need(reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, set, NULL, 0, NULL, NULL }, &W));
     return now() - t;
 }
 
@@ -104,7 +104,7 @@ static double ckpt_async(struct reel_ckpt_set set, long step, struct reel_ckpt_j
     struct reel_ckpt_job *job;
     double began = now(), held = copy(), t = now();
 
-    need(reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, step, set, NULL, 0, pool }, &W));
+    need(reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, step, set, NULL, 0, pool, NULL }, &W));
     held += now() - t;
     while (job) {
         usleep(50000); /* a step */

@@ -174,7 +174,7 @@ static reel_err save(const char *dir, long step, enum cut cut, int keep, struct 
 
     box_open(&b, cut, c->rank, c->size);
     box_fill(&b);
-    e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, b.set, "{\"training\": {\"seed\": 7}}", keep, NULL }, c);
+    e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, b.set, "{\"training\": {\"seed\": 7}}", keep, NULL, NULL }, c);
     box_close(&b);
     return e;
 }
@@ -376,14 +376,14 @@ static void asynchronous(void)
 
     box_open(&b, ROWS, W.rank, W.size);
     box_fill(&b);
-    e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ in("async", "."), 1, b.set, NULL, 0, NULL }, &W);
+    e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ in("async", "."), 1, b.set, NULL, 0, NULL, NULL }, &W);
     while (!e && job) usleep(200), e = reel_ckpt_poll(&job);
     TAP_OK(everyone(!e && !job) && loads(in("async", "checkpoint-1"), COLS), "asynchronous, finished by polling");
     e = reel_ckpt_finish(&job);
     TAP_OK(everyone(!e), "finishing nothing is nothing");
     e = reel_ckpt_pool_open(&pool, &b.set, &W);
     for (long step = 2; step < 5 && !e; step++) {
-        e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ in("async", "."), step, b.set, NULL, 2, pool }, &W);
+        e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ in("async", "."), step, b.set, NULL, 2, pool, NULL }, &W);
         if (!e) e = reel_ckpt_finish(&job);
     }
     TAP_OK(everyone(!e && !reel_is_dir(in("async", "checkpoint-2"))) && loads(in("async", "checkpoint-3"), COLS) && loads(in("async", "checkpoint-4"), ROWS),
@@ -417,7 +417,7 @@ static void resave(void)
         t->host = calloc((size_t)count(t) + 1, 8);
     }
     if (reel_ckpt_load(dir, &set, &W)) bad++;
-    if (reel_ckpt_save(&(struct reel_ckpt_req){ in("resave", "."), 3, set, NULL, 0, NULL }, &W)) bad++;
+    if (reel_ckpt_save(&(struct reel_ckpt_req){ in("resave", "."), 3, set, NULL, 0, NULL, NULL }, &W)) bad++;
     TAP_OK(everyone(!bad && set.n_t > 70), "%d tensors of a FastVideo checkpoint loaded and saved", set.n_t);
     if (reel_dcp_open(&d2, in("resave", "checkpoint-3/dcp"))) abort();
     for (int i = 0; i < set.n_t; i++) {
@@ -461,7 +461,7 @@ static int helper(const char *mode, const char *dir)
     if (strcmp(mode, "kill") == 0) {
         box_open(&b, ROWS, W.rank, W.size);
         box_fill(&b);
-        e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, 9, b.set, NULL, 0, NULL }, &W);
+        e = reel_ckpt_begin(&job, &(struct reel_ckpt_req){ dir, 9, b.set, NULL, 0, NULL, NULL }, &W);
         if (W.rank == W.size - 1) raise(SIGKILL);
         if (!e) e = reel_ckpt_finish(&job);
     }

@@ -38,6 +38,28 @@ case $(drift free) in
 *) not_ok "and in the JSON lines: $(drift free)" ;;
 esac
 
+# what the configuration does not say: the contents of the data, the device that was found
+cp "$TMPDIR/data.h5" "$TMPDIR/copy.h5"
+try "the same data under another name, auto by its name" again 2 moved $t.data.data_path "$TMPDIR/copy.h5" $t.device cpu $t.compute_dtype f32
+silent "no warning" "warning\|results differ"
+says "both names on one line" "results alone: .*data_path was .*data.h5, is .*copy.h5.*training.device was auto, is cpu"
+same "the same bits" "$want" "$(bits moved)"
+mv "$TMPDIR/data.h5" "$TMPDIR/kept.h5"
+try "other data under the same name" again 2 swapped $t.data.demo_seed 7
+says "said, by what they are" "another training.data.data_path: it was 24 samples, CRC-32C [0-9a-f]*, is 24 samples, .*results differ"
+mv "$TMPDIR/kept.h5" "$TMPDIR/data.h5"
+elsewhere() { # again from a checkpoint that a device of another kind has written
+    mkdir "$TMPDIR/gpu"
+    cp -r "$TMPDIR/good/checkpoint-3" "$TMPDIR/gpu/"
+    rm "$TMPDIR/gpu/checkpoint-3/commit.json"
+    sed -i 's/"training.device": "cpu"/"training.device": "cuda"/; s/"training.compute_dtype": "f32"/"training.compute_dtype": "bf16"/' \
+        "$TMPDIR/gpu/checkpoint-3/metadata.json"
+    train 1 "$TMPDIR/gpu" --callbacks.ema.decay 0.9 --resume-from-checkpoint latest
+}
+try "a run that comes from a GPU" elsewhere
+says "goes on with other numbers" "another training.device: it was cuda, is cpu; .*results differ"
+says "of another type" "another training.compute_dtype: it was bf16, is f32; .*results differ"
+
 # results
 try "another rate, weight decay and more samples, on two ranks" again 2 other $t.optimizer.learning_rate 2e-3 $t.data.train_batch_size 4 \
     --callbacks.grad_clip null

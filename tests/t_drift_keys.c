@@ -1,4 +1,5 @@
 /* What a change of the configuration means for a run that is resumed: key by key. */
+#include "config/config_priv.h"
 #include "config/drift.h"
 #include "tests/cfg.h"
 
@@ -63,8 +64,157 @@ static void one(const struct want *w)
     reel_config_free(was);
 }
 
+/* ---- every key there is ---- */
+
+/* The column of tests/golden/configs/resume.txt. */
+static const char *class_of(const struct reel_opt *o, int observes)
+{
+    if (o->flags & REEL_OPT_EACH) return "each";
+    if (observes || o->flags & REEL_OPT_FREE) return "free";
+    if (o->flags & REEL_OPT_FIXED) return "fixed";
+    return o->flags & REEL_OPT_LAYOUT ? "layout" : o->flags & REEL_OPT_START ? "start" : "results";
+}
+
+/* A callback's section has its kind's name. */
+static int section_observes(const char *path)
+{
+    const char *name = strrchr(path, '.');
+    const struct reel_kind *k = name && !strncmp(path, "callbacks", 9) ? reel_kind_find(cfg_kinds.schema.callbacks, name + 1) : NULL;
+
+    return k && k->observes;
+}
+
+/* Whoever adds a key decides here what another value does to a run that is resumed. */
+static void listed(void)
+{
+    struct reel_section s[REEL_SECTIONS];
+    size_t len;
+    char *list = cfg_read("tests/golden/configs/resume.txt", &len), line[256];
+    int n = reel_doc_sections(&cfg_kinds.schema, s), keys = 0, lines = 0, wrong = 0;
+
+    for (char *c = list; *c; c++) lines += *c == '\n' && c[1] != '#' && c[1];
+    for (int i = 0; i < n; i++)
+        for (const struct reel_opt *o = s[i].opts; o && o->type != REEL_OPT_END; o++, keys++) {
+            if (snprintf(line, sizeof line, "\n%.64s.%s %s\n", s[i].path, o->name, class_of(o, section_observes(s[i].path))) >= (int)sizeof line)
+                abort();
+            if (!strstr(list, line) && ++wrong) printf("# not in resume.txt: %s", line + 1);
+        }
+    TAP_OK(!wrong && keys == lines, "each of %d keys has one of %d lines that say what its change does to a resumed run", keys, lines);
+    free(list);
+}
+
+/* Another value of the same type. */
+static void poke(struct reel_config *c, const struct reel_opt *o, void *section)
+{
+    void *p = (char *)section + o->offset;
+    static const char *const words[] = { "other" };
+
+    switch (o->type) {
+    case REEL_OPT_BOOL: *(int *)p = !*(int *)p; break;
+    case REEL_OPT_ENUM: *(int *)p = *(int *)p == 0; break;
+    case REEL_OPT_INT: *(int64_t *)p = *(int64_t *)p == REEL_INT_UNSET ? 1 : *(int64_t *)p + 1; break;
+    case REEL_OPT_F64: case REEL_OPT_DURATION: *(double *)p = *(double *)p == 0.25 ? 0.5 : 0.25; break;
+    case REEL_OPT_BETAS: *(double *)p = 0.25; break;
+    case REEL_OPT_STR: *(const char **)p = words[0]; break;
+    case REEL_OPT_STRS: *(struct reel_strs *)p = (struct reel_strs){ (const char **)words, 1 }; break;
+    case REEL_OPT_INTS: ((struct reel_ints *)p)->n = 1, ((struct reel_ints *)p)->v = reel_pool_push(&c->pool, 8); break;
+    case REEL_OPT_REPEATS:
+        *(struct reel_repeats *)p = (struct reel_repeats){ reel_pool_push(&c->pool, sizeof(struct reel_repeat)), 1 };
+        *((struct reel_repeats *)p)->v = (struct reel_repeat){ words[0], 1 };
+        break;
+    case REEL_OPT_RAW: *(const struct reel_node **)p = c->root; break;
+    case REEL_OPT_END: break;
+    }
+}
+
+static int found_as(struct reel_config *was, const struct reel_config *is, const char *key, enum reel_drift_kind kind)
+{
+    const struct reel_drift *d;
+    int n = reel_config_drift(was, is, &d), hits = 0;
+
+    for (int i = 0; i < n; i++) hits += !strcmp(d[i].key, key) && d[i].kind == kind && strcmp(d[i].was, d[i].is) != 0;
+    return hits == 1;
+}
+
+/* Each key of a section changed alone: found once, with two values, as its class says. @is: the section in `is`, of `size` bytes */
+static void changed(struct reel_config *was, struct reel_config *is, const char *path, const struct reel_opt *opts, void *section, size_t size,
+                    int observes)
+{
+    int free_layout = is->training.reproducibility == REEL_REPRO_LAYOUT, keys = 0, wrong = 0;
+    char key[160];
+    void *kept = malloc(size);
+
+    if (!kept) abort();
+    memcpy(kept, section, size);
+    for (const struct reel_opt *o = opts; o && o->type != REEL_OPT_END; o++) {
+        const char *c = class_of(o, observes);
+        enum reel_drift_kind kind = !strcmp(c, "fixed") ? REEL_DRIFT_FIXED : REEL_DRIFT_RESULTS;
+        if (!strcmp(o->name, "_target_")) continue; /* by what it names: see above */
+        if (!strcmp(c, "free") || !strcmp(c, "start") || (!strcmp(c, "layout") && free_layout)) kind = REEL_DRIFT_FREE;
+        snprintf(key, sizeof key, "%s.%s", path, o->name);
+        poke(is, o, section);
+        if (found_as(was, is, key, kind) == !strcmp(c, "each") && ++wrong) printf("# %s: not found as %s\n", key, c);
+        memcpy(section, kept, size);
+        keys++;
+    }
+    TAP_OK(!wrong, "%d keys of %s changed one by one%s", keys, path, free_layout ? "" : ", without equal bits in every layout");
+    free(kept);
+}
+
+static void *defaults(struct reel_config *c, const struct reel_kind *k)
+{
+    void *priv = reel_pool_push(&c->pool, k->priv_size + 16);
+
+    memset(priv, 0, k->priv_size + 16);
+    for (const struct reel_opt *o = k->opts; o && o->type != REEL_OPT_END; o++) reel_opt_default(c, o, (char *)priv + o->offset);
+    return priv;
+}
+
+static void each_method(struct reel_config *was, struct reel_config *is)
+{
+    for (const struct reel_kind *k = cfg_kinds.schema.methods; k->name; k++) {
+        was->method.kind = is->method.kind = k;
+        was->method.priv = defaults(was, k);
+        is->method.priv = defaults(is, k);
+        changed(was, is, "method", k->opts, is->method.priv, k->priv_size, 0);
+    }
+}
+
+static void each_callback(struct reel_config *was, struct reel_config *is)
+{
+    char path[96];
+
+    for (const struct reel_kind *k = cfg_kinds.schema.callbacks; k->name; k++) {
+        struct reel_cfg_callback *a = &was->callback[0], *b = &is->callback[0];
+        *a = (struct reel_cfg_callback){ .name = "x", .kind = k, .priv = defaults(was, k) };
+        *b = (struct reel_cfg_callback){ .name = "x", .kind = k, .priv = defaults(is, k) };
+        snprintf(path, sizeof path, "callbacks.%s", b->name);
+        changed(was, is, path, k->opts, b->priv, k->priv_size, k->observes);
+    }
+}
+
+static void every_key(const char *over)
+{
+    struct reel_config *was = cfg_parse(base, "was", over != NULL, &over, 0), *is = cfg_parse(base, "is", over != NULL, &over, 0);
+    struct reel_cfg_role *student;
+
+    if (!was || !is) abort();
+    student = (struct reel_cfg_role *)reel_config_role(is, "student");
+    changed(was, is, "models.student", reel_role_opts, student, sizeof *student, 0);
+    changed(was, is, "training", reel_training_opts, &is->training, sizeof is->training, 0);
+    changed(was, is, "pipeline", reel_pipeline_opts, &is->pipeline, sizeof is->pipeline, 0);
+    changed(was, is, "method", reel_method_opts, &is->method, sizeof is->method, 0);
+    each_method(was, is);
+    each_callback(was, is);
+    reel_config_free(is);
+    reel_config_free(was);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < sizeof wants / sizeof *wants; i++) one(&wants[i]);
+    listed();
+    every_key(NULL);
+    every_key("--training.reproducibility=resume");
     return tap_done();
 }

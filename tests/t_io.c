@@ -75,7 +75,7 @@ static reel_err save(struct state *x, const char *dir, struct reel_stream *s)
         visit(x, io);
     }
     e = reel_io_end(io);
-    if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, 1, t.set, NULL, 0, NULL }, &W);
+    if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, 1, t.set, NULL, 0, NULL, NULL }, &W);
     reel_tree_free(&t);
     reel_io_close(io);
     return e;
@@ -221,7 +221,7 @@ static void save_wrapped(struct rig *r)
         e = reel_tree_tensor(&t, &x, "callbacks.ema.student_ema.%s%s", block ? "blocks.0._checkpoint_wrapped_module." : "",
                              name + (block ? 9 : 0));
     }
-    if (e || reel_ckpt_save(&(struct reel_ckpt_req){ tmp, 2, t.set, NULL, 0, NULL }, &W)) abort();
+    if (e || reel_ckpt_save(&(struct reel_ckpt_req){ tmp, 2, t.set, NULL, 0, NULL, NULL }, &W)) abort();
     reel_tree_free(&t);
 }
 

@@ -78,7 +78,7 @@ static void save(struct rig *r, const char *dir)
     if (!e) e = reel_tree_shadow(&t, r->ps, "callbacks.ema.student_ema", host, 0);
     if (!e) e = reel_tree_object(&t, reel_val_bool(1), 0, "callbacks.ema.ema_started");
     if (!e) e = reel_tree_dataloader(&t, 0, 6);
-    if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, 3, t.set, config, 0, NULL }, &W);
+    if (!e) e = reel_ckpt_save(&(struct reel_ckpt_req){ dir, 3, t.set, config, 0, NULL, NULL }, &W);
     TAP_OK(everyone(!e), "a role saved with tp %d: %d tensors, %d values", rig_tp, t.set.n_t, t.set.n_o);
     reel_tree_free(&t);
     free(host);

@@ -90,7 +90,7 @@ static reel_err save(const char *dir, long step, int version, int keep)
     struct box *b = box();
 
     visit(b, step, version, 0);
-    return reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, b->set, "{\"training\": {\"seed\": 7}}", keep, NULL }, &W);
+    return reel_ckpt_save(&(struct reel_ckpt_req){ dir, step, b->set, "{\"training\": {\"seed\": 7}}", keep, NULL, NULL }, &W);
 }
 
 /* Version of a whole checkpoint, or -1. */

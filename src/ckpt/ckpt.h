@@ -2,7 +2,7 @@
 #define REEL_CKPT_CKPT_H
 
 /* Checkpoints of a run: `<output_dir>/checkpoint-<step>/` with
- *     metadata.json            {"step", "config"}
+ *     metadata.json            {"step", "config", "found"}
  *     dcp/.metadata            which chunk of which tensor lies where
  *     dcp/__<rank>_0.distcp    one file per rank that holds something
  *     commit.json              sizes and CRC-32C of all of these; written last
@@ -68,6 +68,7 @@ struct reel_ckpt_req {
     const char *config_json;  /* goes into metadata.json; NULL: {} */
     int keep;                 /* checkpoints_total_limit; 0: all */
     struct reel_ckpt_job *pool; /* of reel_ckpt_pool_open, for one save at a time; NULL: this save takes its own */
+    const char *found_json;     /* goes into metadata.json, too: what keys came to mean on this machine; NULL: nothing */
 };
 
 /**

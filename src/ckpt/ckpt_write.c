@@ -99,18 +99,24 @@ static reel_err write_shard(struct reel_ckpt_job *j)
 
 /* ---- rank 0: what is known before a byte is written ---- */
 
+static reel_err add_text(json_t *info, const char *key, const char *text, const char *what)
+{
+    json_t *v;
+
+    REEL_TRY(reel_json_parse(&v, text, strlen(text), what));
+    return json_object_set_new(info, key, v) ? REEL_FAIL(REEL_ENOMEM, "checkpoint: no memory for metadata.json") : REEL_OK;
+}
+
 static reel_err make_info(struct reel_ckpt_job *j)
 {
-    json_t *config = json_object(), *info;
+    json_t *info = json_pack("{s:I}", "step", (json_int_t)j->req.step);
+    reel_err e = add_text(info, "config", j->req.config_json ? j->req.config_json : "{}", "the configuration");
 
-    if (j->req.config_json) {
-        json_decref(config);
-        REEL_TRY(reel_json_parse(&config, j->req.config_json, strlen(j->req.config_json), "the configuration"));
-    }
-    info = json_pack("{s:I, s:o}", "step", (json_int_t)j->req.step, "config", config);
+    if (!e && j->req.found_json) e = add_text(info, "found", j->req.found_json, "what the run found");
     free(j->info);
-    j->info = info ? json_dumps(info, JSON_INDENT(2)) : NULL;
+    j->info = e ? NULL : json_dumps(info, JSON_INDENT(2));
     json_decref(info);
+    if (e) return e;
     return j->info ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "checkpoint: no memory for metadata.json");
 }
 

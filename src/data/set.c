@@ -346,15 +346,34 @@ int64_t reel_set_sample_bytes(const struct reel_set *s, int64_t index)
                      (size_t)(p->offset[i + 1] - p->offset[i]) * reel_set_row_bytes_(&p->info));
 }
 
-uint32_t reel_set_text_crc(const struct reel_set *s)
+/* Over the stored checksums [first, first+n) of every sample. */
+static uint32_t sums_crc(const struct reel_set *s, int first, size_t n)
 {
     uint32_t crc = 0;
 
     for (int64_t i = 0; i < s->info.n; i++) {
         int64_t k;
         const struct reel_set_part *p = find(s, i, &k);
-        crc = reel_crc32c(crc, &p->crc[k][REEL_CRC_TEXT], sizeof **p->crc);
+        crc = reel_crc32c(crc, &p->crc[k][first], n * sizeof **p->crc);
     }
+    return crc;
+}
+
+uint32_t reel_set_text_crc(const struct reel_set *s) { return sums_crc(s, REEL_CRC_TEXT, 1); }
+
+uint32_t reel_set_crc(const struct reel_set *s, int latents)
+{
+    const size_t per_channel = (size_t)s->info.channels * sizeof *s->info.mean, row = (size_t)s->info.text_dim * sizeof(float);
+    const float *negative, *empty;
+    int rows[2];
+    uint32_t crc = latents ? sums_crc(s, REEL_CRC_LATENT, 2) : reel_set_text_crc(s);
+
+    negative = reel_set_negative(s, &rows[0]);
+    empty = reel_set_empty(s, &rows[1]);
+    crc = reel_crc32c(crc, rows, sizeof rows);
+    if (negative) crc = reel_crc32c(crc, negative, (size_t)rows[0] * row);
+    if (empty) crc = reel_crc32c(crc, empty, (size_t)rows[1] * row);
+    if (latents) crc = reel_crc32c(reel_crc32c(crc, s->info.mean, per_channel), s->info.std, per_channel);
     return crc;
 }
 

@@ -67,6 +67,9 @@ int64_t reel_set_sample_bytes(const struct reel_set *set, int64_t index);
 
 /** reel_set_text_crc - CRC-32C over the checksums of all texts: equal for the same texts in the same order. Local. */
 uint32_t reel_set_text_crc(const struct reel_set *set);
+/** reel_set_crc - the same over all that a run reads: texts, negative and empty prompt, and, if wanted, latents and their
+ * normalisation. Reads no sample. Local. */
+uint32_t reel_set_crc(const struct reel_set *set, int latents);
 
 /* Text vectors of the negative and of the empty prompt, [rows, text_dim] f32; NULL with rows 0: absent. */
 const float *reel_set_negative(const struct reel_set *set, int *rows);

@@ -8,10 +8,52 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "config/drift.h"
+#include "train/device.h"
 #include "train/notes.h"
+#include "train/save.h"
+#include "train/trajectories.h"
 
-/* "config" of metadata.json as text, malloc'ed; NULL and no error when it holds none. Rank 0's part. */
-static reel_err read_was(const char *dir, char **text, size_t *len, char path[PATH_MAX])
+/* ---- what a configuration does not say ---- */
+
+#define FOUND 8 /* more than there are */
+
+char *reel_drift_found(const struct reel_run *r)
+{
+    const struct reel_method *m = &r->method;
+    int latents = !(m->ops->makes_latents && m->ops->makes_latents(m->priv));
+    char data[64], *text;
+    json_t *j;
+
+    snprintf(data, sizeof data, "%lld samples, CRC-32C %08x", (long long)reel_set_info(r->set)->n, reel_set_crc(r->set, latents));
+    j = json_pack("{s:s, s:s, s:s}", "training.device", reel_backend_on_device(r->be) ? "cuda" : "cpu", "training.compute_dtype",
+                  reel_dtype_name(reel_compute_dtype(r->cfg, r->be)),
+                  reel_trajectories_of(r->cfg) ? "method.teacher_path_cache" : "training.data.data_path", data);
+    text = json_dumps(j, 0);
+    json_decref(j);
+    return text;
+}
+
+/* A key that means what it meant leaves results alone, whatever it says; one that means another thing does not. `d` has room for FOUND. */
+static int add_found(struct reel_drift *d, int n, json_t *was, json_t *is)
+{
+    const char *key;
+    json_t *v;
+
+    json_object_foreach(is, key, v) {
+        const char *a = json_string_value(json_object_get(was, key)), *b = json_string_value(v);
+        int i = 0;
+        while (i < n && strcmp(d[i].key, key) != 0) i++;
+        if (!a) continue; /* an older checkpoint, or another program's */
+        if (!strcmp(a, b) && i < n) d[i].kind = REEL_DRIFT_FREE;
+        if (strcmp(a, b) != 0 && i == n) d[n++] = (struct reel_drift){ .key = key, .was = a, .is = b, .kind = REEL_DRIFT_RESULTS };
+    }
+    return n;
+}
+
+/* ---- the comparison ---- */
+
+/* metadata.json's "config" as text, malloc'ed; NULL and no error when it holds none; and its "found", or NULL. Rank 0's part. */
+static reel_err read_was(const char *dir, char **text, size_t *len, char path[PATH_MAX], json_t **found)
 {
     json_t *js;
 
@@ -21,6 +63,7 @@ static reel_err read_was(const char *dir, char **text, size_t *len, char path[PA
     if (json_object_get(json_object_get(js, "config"), "method"))
         *text = json_dumps(json_object_get(js, "config"), JSON_INDENT(1) | JSON_SORT_KEYS);
     *len = *text ? strlen(*text) : 0;
+    *found = json_incref(json_object_get(js, "found"));
     json_decref(js);
     return REEL_OK;
 }
@@ -53,17 +96,27 @@ static json_t *as_json(const struct reel_drift *d, int n)
     return all;
 }
 
-static void tell(struct reel_run *r, const struct reel_drift *d, int n)
+/* Rank 0's part. */
+static reel_err tell(struct reel_run *r, const struct reel_drift *list, int n, json_t *found)
 {
-    char *quiet = list_of(d, n, REEL_DRIFT_FREE);
+    struct reel_drift *d = malloc(((size_t)n + FOUND) * sizeof *d);
+    json_t *is = json_loads(reel_save_found(r), 0, NULL);
+    char *quiet;
 
+    if (!d || !is) return free(d), json_decref(is), REEL_FAIL(REEL_ENOMEM, "no memory for the list of changes");
+    if (n) memcpy(d, list, (size_t)n * sizeof *d);
+    n = add_found(d, n, found, is);
+    quiet = list_of(d, n, REEL_DRIFT_FREE);
     if (quiet && !r->flags.quiet) printf("reel: resumed with changes that leave results alone: %s\n", quiet);
-    free(quiet);
     if (n) r->drift = as_json(d, n);
+    free(quiet);
+    free(d);
+    json_decref(is);
+    return REEL_OK;
 }
 
 /* The same verdict on every rank: all have the same two configurations. */
-static reel_err judge(struct reel_run *r, const char *dir, struct reel_config *was)
+static reel_err judge(struct reel_run *r, const char *dir, struct reel_config *was, json_t *found)
 {
     const struct reel_drift *d;
     int n = reel_config_drift(was, r->cfg, &d);
@@ -74,34 +127,43 @@ static reel_err judge(struct reel_run *r, const char *dir, struct reel_config *w
         e = REEL_FAIL(REEL_ECONFIG, "%s cannot be resumed with this configuration: %s; a new run starts from its weights with reel export and "
                       "models.<role>.init_from", dir, fixed);
     free(fixed);
-    if (e == REEL_OK && r->world->rank == 0) tell(r, d, n);
+    return e ? e : reel_agree(r->world, r->world->rank ? REEL_OK : tell(r, d, n, found));
+}
+
+static reel_err compare(struct reel_run *r, const char *dir, struct reel_config_src *src, json_t *found)
+{
+    struct reel_config *was = NULL;
+    reel_err e = REEL_OK;
+
+    if (src->len == 0) {
+        if (r->world->rank == 0) fprintf(stderr, "reel: warning: %s has no configuration to compare this run's with\n", dir);
+    } else if (reel_config_was(src, r->cfg->schema, &was) == REEL_OK) {
+        e = judge(r, dir, was, found);
+    } else {
+        if (r->world->rank == 0) fprintf(stderr, "reel: warning: the configuration of %s cannot be compared: %s\n", dir, reel_errrec()->msg);
+        reel_err_clear();
+    }
+    reel_config_free(was);
     return e;
 }
 
 reel_err reel_drift_judge(struct reel_run *r, const char *dir)
 {
     struct reel_config_src src = { .text = NULL };
-    struct reel_config *was = NULL;
     char *text = NULL, path[PATH_MAX] = "";
+    json_t *found = NULL;
     reel_err e = REEL_OK;
 
-    if (r->world->rank == 0) e = read_was(dir, &text, &src.len, path);
-    REEL_TRY(reel_agree(r->world, e));
-    reel_comm_bcast(r->world, path, sizeof path, 0);
-    REEL_TRY(reel_comm_bcast_blob(r->world, (void **)&text, &src.len, 0));
-    if (src.len == 0) {
-        if (r->world->rank == 0) fprintf(stderr, "reel: warning: %s has no configuration to compare this run's with\n", dir);
-        free(text);
-        return REEL_OK;
+    if (r->world->rank == 0) e = read_was(dir, &text, &src.len, path, &found);
+    e = reel_agree(r->world, e);
+    if (e == REEL_OK) {
+        reel_comm_bcast(r->world, path, sizeof path, 0);
+        e = reel_comm_bcast_blob(r->world, (void **)&text, &src.len, 0);
     }
     src.text = text;
     src.name = path;
-    if (reel_config_was(&src, r->cfg->schema, &was) == REEL_OK) e = judge(r, dir, was);
-    else {
-        if (r->world->rank == 0) fprintf(stderr, "reel: warning: the configuration of %s cannot be compared: %s\n", dir, reel_errrec()->msg);
-        reel_err_clear();
-    }
-    reel_config_free(was);
+    if (e == REEL_OK) e = compare(r, dir, &src, found);
+    json_decref(found);
     free(text);
     return e;
 }

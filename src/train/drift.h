@@ -3,8 +3,12 @@
 
 #include "train/run.h"
 
+/** reel_drift_found - what keys came to mean here that a configuration does not say: the device, the contents of the data. JSON
+ * {key: text}, malloc'ed; NULL: no memory. The same text means the same results. Local. */
+char *reel_drift_found(const struct reel_run *r);
+
 /**
- * reel_drift_judge - compare the run's configuration with that of the checkpoint `dir`. Collective(world).
+ * reel_drift_judge - compare the run's configuration, and what it came to mean, with those of the checkpoint `dir`. Collective(world).
  * What leaves results alone is one line. A checkpoint without a configuration, or with one
  * that does not parse here, is a warning too.
  * Errors: REEL_ECONFIG when the checkpoint cannot go on so; the message has every such key with both values.

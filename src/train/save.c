@@ -22,6 +22,7 @@ struct reel_saver {
     struct reel_io *io;     /* state of the method and of callbacks between them and the tree */
     struct reel_ckpt_job *pool, *job;
     char *config; /* the configuration as JSON */
+    char *found;  /* what it came to mean here */
     long last;    /* step of the newest checkpoint of this run */
     struct reel_track *track;
     double began, longest; /* reel_now() of the save that is under way; seconds of the longest one */
@@ -141,6 +142,7 @@ static void drop(struct reel_saver *s)
     reel_tree_free(&s->tree);
     reel_io_close(s->io);
     free(s->config);
+    free(s->found);
     free(s);
 }
 
@@ -160,7 +162,8 @@ static reel_err take_memory(struct reel_run *r)
     if (!a->base) return REEL_FAIL(REEL_ENOMEM, "no memory for the host's copy of what is saved, %.2f GiB", (double)a->cap / (1 << 30));
     REEL_TRY(reel_save_plan(r));
     r->saver->config = text_of(as_json, r);
-    if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
+    r->saver->found = reel_drift_found(r);
+    if (!r->saver->config || !r->saver->found) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
     return list(r, 0);
 }
 
@@ -199,6 +202,7 @@ static reel_err save(struct reel_run *r, long step)
     REEL_TRY(reel_agree(r->world, collect(r, step)));
     req.set = r->saver->tree.set;
     req.config_json = r->saver->config;
+    req.found_json = r->saver->found;
     r->saver->last = step;
     REEL_TRY(reel_ckpt_begin(&r->saver->job, &req, r->world));
     return c->save == REEL_SAVE_SYNC ? finish(r->saver) : REEL_OK;
@@ -218,6 +222,8 @@ reel_err reel_save_now(struct reel_run *r)
     if (!r->cfg->training.checkpoint.output_dir || r->flags.quiet) return REEL_OK;
     return r->step > r->first && r->saver->last != r->step ? save(r, r->step) : REEL_OK;
 }
+
+const char *reel_save_found(const struct reel_run *r) { return r->saver->found; }
 
 const char *reel_save_config(const struct reel_run *r) { return r->saver->config; }
 

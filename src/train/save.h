@@ -40,6 +40,9 @@ reel_err reel_load_student(struct reel_run *r, const char *from, int ema);
 /** reel_save_close - wait for what is being written and release the saver. Collective(world). */
 reel_err reel_save_close(struct reel_run *r);
 
+/** reel_save_found - reel_drift_found's text, from then on, too. Local. */
+const char *reel_save_found(const struct reel_run *r);
+
 /** reel_save_config - the configuration as JSON, once reel_save_open has taken its memory. Local. */
 const char *reel_save_config(const struct reel_run *r);
 
