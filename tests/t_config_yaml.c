@@ -67,6 +67,7 @@ static char *json_of(const char *yaml)
 static const struct { const char *yaml, *json; } documents[] = {
     { "", "null" },
     { "a: 1\nb: [x, 2.5, ~]\n", "{\"a\": 1, \"b\": [\"x\", 2.5, null]}" },
+    { "a: .nan\nb: -.inf\n", "{\"a\": \".nan\", \"b\": \"-.inf\"}" },
     { "a:\n  b:\n", "{\"a\": {\"b\": null}}" },
     { "a: '1'\nb: \"on\"\nc: on\n", "{\"a\": \"1\", \"b\": \"on\", \"c\": true}" },
     { "a: !!str 1\nb: !!float 2\nc: !!int '3'\n", "{\"a\": \"1\", \"b\": 2.0, \"c\": 3}" },

@@ -203,11 +203,11 @@ static void json_string(const char *s, FILE *f)
     fputc('"', f);
 }
 
-static void json_number(double v, FILE *f)
+/* JSON has no word for what is not finite: such a number is the text it was written as, e.g. the name of a folder. */
+static void json_number(const struct reel_node *n, FILE *f)
 {
-    if (isnan(v)) fputs("NaN", f);
-    else if (isinf(v)) fputs(v < 0 ? "-Infinity" : "Infinity", f);
-    else fprintf(f, "%.17g%s", v, v == floor(v) && fabs(v) < 1e17 ? ".0" : "");
+    if (!isfinite(n->f)) json_string(n->text, f);
+    else fprintf(f, "%.17g%s", n->f, n->f == floor(n->f) && fabs(n->f) < 1e17 ? ".0" : "");
 }
 
 void reel_node_json(const struct reel_node *n, FILE *f)
@@ -216,7 +216,7 @@ void reel_node_json(const struct reel_node *n, FILE *f)
     case REEL_NODE_NULL: fputs("null", f); return;
     case REEL_NODE_BOOL: fputs(n->i ? "true" : "false", f); return;
     case REEL_NODE_INT: fprintf(f, "%lld", (long long)n->i); return;
-    case REEL_NODE_F64: json_number(n->f, f); return;
+    case REEL_NODE_F64: json_number(n, f); return;
     case REEL_NODE_STR: json_string(n->text, f); return;
     case REEL_NODE_SEQ:
     case REEL_NODE_MAP: break;
