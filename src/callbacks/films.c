@@ -276,7 +276,7 @@ static reel_err log_films(struct reel_cb *c, long step, double seconds, int whol
 {
     struct reel_validation *v = c->priv;
     int steps = v->film.sampler.steps;
-    char tag[128], count[128], time[128], (*path)[PATH_MAX] = malloc((size_t)v->n * sizeof *path);
+    char tag[128], count[128], time[128], audio[128], (*path)[PATH_MAX] = malloc((size_t)v->n * sizeof *path);
     struct reel_track_film *film = calloc((size_t)v->n, sizeof *film);
     void **gif = calloc((size_t)v->n, sizeof *gif);
     int n = 0;
@@ -297,8 +297,9 @@ static reel_err log_films(struct reel_cb *c, long step, double seconds, int whol
     snprintf(tag, sizeof tag, "%s_videos_%d_steps", c->name, steps);
     snprintf(count, sizeof count, "%s/%d_steps_video_count", c->name, steps);
     snprintf(time, sizeof time, "%s/%d_steps_duration_sec", c->name, steps);
+    snprintf(audio, sizeof audio, "%s/%d_steps_audio_video_count", c->name, steps); /* films have no sound */
     if (e == REEL_OK && n) e = reel_track_videos(c->run->track, step, tag, film, n);
-    if (e == REEL_OK) e = reel_track_scalars(c->run->track, step, (const char *const[]){ count, time }, (double[]){ n, seconds }, 2);
+    if (e == REEL_OK) e = reel_track_scalars(c->run->track, step, (const char *const[]){ count, time, audio }, (double[]){ n, seconds, 0 }, 3);
     for (int i = 0; i < n; i++) free(gif[i]);
     free(gif);
     free(film);

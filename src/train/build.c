@@ -342,7 +342,8 @@ static void name_arenas(struct reel_run *r)
 
 static reel_err open_host(struct reel_run *r)
 {
-    r->host.cap = HOST_ARENA_BYTES + HOST_FRAME_BYTES * (size_t)(r->method.shape[0] * r->method.shape[1]);
+    r->host.cap = HOST_ARENA_BYTES + HOST_FRAME_BYTES * (size_t)(r->method.shape[0] * r->method.shape[1]) +
+                  sizeof(int64_t) * (size_t)reel_spread_slots(r);
     r->host.base = malloc(r->host.cap);
     return r->host.base ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %zu bytes of host values", r->host.cap);
 }

@@ -38,20 +38,22 @@ static reel_err health(struct reel_run *r)
     return e == REEL_OK ? reel_draws_status(r->draws) : e;
 }
 
-/* Metrics and everyone's health in one reduction; then values are equal on all ranks. */
+/* Metrics, everyone's health and what differs between ranks in one reduction; then values are equal on all ranks. */
 static reel_err reduce_step(struct reel_run *r, struct reel_step *st)
 {
-    int64_t *v = reel_arena_push(&r->host, (REEL_NMETRIC * REEL_EXACT_LIMBS + 1) * sizeof *v);
+    int slots = reel_spread_slots(r), head = 1 + slots, n = head;
+    int64_t *v = reel_arena_push(&r->host, (size_t)(head + REEL_NMETRIC * REEL_EXACT_LIMBS) * sizeof *v);
     reel_err mine = health(r);
-    int n = 0;
 
-    v[n++] = mine != REEL_OK;
+    v[0] = mine != REEL_OK;
+    reel_spread_put(r, v + 1);
     for (int i = 0; i < st->n_metric; i++) /* the ranks of an SP group have the same sums */
         for (int k = 0; k < REEL_EXACT_LIMBS; k++) v[n++] = r->mesh.sp.rank ? 0 : st->metric[i].sum[k];
     reel_comm_sum_i64(&r->mesh.hsdp, v, n);
-    reel_comm_sum_i64(&r->mesh.tp, v, 1); /* tp ranks have the same metrics, not the same health */
+    reel_comm_sum_i64(&r->mesh.tp, v, head); /* tp ranks have the same metrics, not the same health and slots */
+    reel_spread_take(r, v + 1);
     for (int i = 0; i < st->n_metric; i++)
-        st->metric[i].value = st->metric[i].scale * reel_exact_value(v + 1 + i * REEL_EXACT_LIMBS);
+        st->metric[i].value = st->metric[i].scale * reel_exact_value(v + head + i * REEL_EXACT_LIMBS);
     return v[0] > 0 ? reel_agree(r->world, mine) : REEL_OK; /* the same count on every rank */
 }
 

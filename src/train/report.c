@@ -73,13 +73,19 @@ static void progress(struct reel_run *r, const struct reel_step *st)
             tty && left ? "   " : "\n");
 }
 
+enum { RECORD = REEL_NMETRIC + REEL_NSCALAR + 48 };
 struct record {
-    const char *name[REEL_NMETRIC + REEL_NSCALAR + 32];
-    double value[REEL_NMETRIC + REEL_NSCALAR + 32];
+    const char *name[RECORD];
+    double value[RECORD];
     int n;
 };
 
-static void put(struct record *c, const char *name, double value) { c->name[c->n] = name, c->value[c->n++] = value; }
+static void put(struct record *c, const char *name, double value)
+{
+    REEL_BUG_IF(c->n == RECORD, "a record of more than %d numbers", RECORD);
+    c->name[c->n] = name;
+    c->value[c->n++] = value;
+}
 
 /* Seconds of this rank in each phase, and operations, since the record before. */
 static void put_work(struct record *c, struct reel_run *r, double seconds)
@@ -108,6 +114,23 @@ static void put_memory(struct record *c, struct reel_run *r)
     if (getrusage(RUSAGE_SELF, &u) == 0) put(c, "memory/host_peak_gib", (double)u.ru_maxrss * 1024 / GIB);
 }
 
+/* Over all ranks: who makes the others wait, and whose memory is nearest to its end. One rank differs from no other. */
+static void put_spread(struct record *c, const struct reel_run *r)
+{
+    static const struct { const char *mean, *max, *rank; } key[REEL_NSPREAD] = {
+        [REEL_SPREAD_WORK] = { "ranks/work_mean_sec", "ranks/work_max_sec", "ranks/work_max_rank" },
+        [REEL_SPREAD_DATA] = { "ranks/data_mean_sec", "ranks/data_max_sec", "ranks/data_max_rank" },
+        [REEL_SPREAD_ARENAS] = { "ranks/memory_mean_gib", "ranks/memory_max_gib", "ranks/memory_max_rank" },
+        [REEL_SPREAD_HOST] = { "ranks/host_mean_gib", "ranks/host_max_gib", "ranks/host_max_rank" },
+    };
+
+    for (int i = 0; r->world->size > 1 && i < REEL_NSPREAD; i++) {
+        put(c, key[i].mean, r->spread[i].mean);
+        put(c, key[i].max, r->spread[i].max);
+        put(c, key[i].rank, r->spread[i].rank);
+    }
+}
+
 reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double seconds)
 {
     static const char *const lr[REEL_NROLE] = { "lr/student", "lr/teacher", "lr/critic" };
@@ -123,6 +146,7 @@ reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double
     if (reel_method_sparse(r->cfg, REEL_STUDENT)) put(&c, "vsa_sparsity", reel_method_sparsity(&r->method, st));
     put_work(&c, r, seconds);
     put_memory(&c, r);
+    put_spread(&c, r);
     for (int i = 0; i < st->n_scalar; i++) put(&c, st->scalar[i].name, st->scalar[i].value);
     progress(r, st);
     return reel_track_scalars(r->track, st->step, c.name, c.value, c.n); /* rank 0 alone: the loop agrees */

@@ -13,6 +13,7 @@
 #include "optim/optim.h"
 #include "track/track.h"
 #include "train/profile.h"
+#include "train/spread.h"
 #include "train/stop.h"
 
 struct reel_role_mem {
@@ -67,6 +68,7 @@ struct reel_run {
     struct reel_track *track;
     int lock; /* rank 0: descriptor that keeps other runs out of the output folder, or -1 */
     struct reel_profile prof;
+    struct reel_spread spread[REEL_NSPREAD]; /* of the last step that was reduced */
     struct reel_saver *saver;
     struct reel_stop stop;
     int stopped; /* REEL_STOP bits of who ended the run before its last step; a requeue goes on */
