@@ -57,6 +57,29 @@ printf '{"step": 11, "time": 17' >> "$log"
 try "a torn line" report "$out"
 says "is no record" "failed after step"
 
+# ---- a rank that keeps the others waiting: rank 1, in the other half of a tensor parallel pair, stops for a second in step 3
+late() {
+    REEL_FAULT=stall:1:3 train 2 "$TMPDIR/late" --training.distributed.hsdp_shard_dim 1 --training.distributed.tp_size 2 --training.data.train_batch_size 4 &
+    for _ in $(seq 600); do
+        for pid in $(processes reel environ REEL_FAULT=stall:1:3); do
+            grep -q '^State:.*T (stopped)' "/proc/$pid/status" 2> /dev/null && sleep 1 && kill -CONT "$pid" && wait && return
+        done
+        sleep 0.1
+    done
+    return 1
+}
+try "a run with a late rank" late
+log=$TMPDIR/late/tracker/metrics.jsonl
+at_3() { value 3 "ranks/$1"; }
+same "who was late" 1.0 "$(at_3 work_max_rank)"
+awk "BEGIN { exit !($(at_3 work_max_sec) > 1 && $(at_3 work_mean_sec) > 0.5 && $(at_3 work_mean_sec) < $(at_3 work_max_sec)) }"
+verdict $? "how late, beside the mean"
+awk "BEGIN { exit !($(at_3 memory_max_gib) > 0 && $(at_3 host_max_gib) >= $(at_3 host_mean_gib) && $(at_3 host_mean_gib) > 0) }"
+verdict $? "memory of all ranks"
+try "its report" report "$TMPDIR/late"
+says "a hint names it" "ranks wait for a slower one, mostly for rank 1 on $(uname -n)"
+says "and a line" "the slowest .* (medians); rank 1 on $(uname -n) is the slowest in"
+
 # ---- written by hand
 hand=$TMPDIR/hand
 mkdir -p "$hand/tracker"
@@ -98,6 +121,17 @@ if have_xml; then
 fi
 [ "$(wc -c < "$TMPDIR/many/report.html")" -lt 400000 ]
 verdict $? "the page stays small"
+cat > "$TMPDIR/many/tracker/metrics.jsonl" << 'EOF'
+{"step": 1, "time": 1, "total_loss": 1.5, "finetune_loss": 1.5, "generator_loss": 0.0, "update_student": 0.0, "memory/planned_gib": 0.00301, "time/data": 0.002}
+{"step": 2, "time": 2, "total_loss": 1.25, "finetune_loss": 1.25, "generator_loss": 0.25, "update_student": 1.0, "memory/planned_gib": 0.00301, "time/data": 0.002}
+EOF
+try "small numbers" report "$TMPDIR/many"
+says "their units" "memory  *3.082 MiB planned"
+if have_xml; then
+    same "a loss of steps that do not train the student is none" "1 0.25" "$(cell "$TMPDIR/many/report.html" generator_loss 2) $(cell "$TMPDIR/many/report.html" generator_loss 5)"
+    same "lines that would hide each other are one" "total_loss = finetune_loss 1.25" "$(xml "$TMPDIR/many/report.html" "normalize-space(//figcaption/span[contains(., 'total_loss')])")"
+    same "units of plots" "MiB/ms a step" "$(xml "$TMPDIR/many/report.html" "concat(//h3[contains(., 'Memory')]/small, '/', //h3[contains(., 'phase')]/small)")"
+fi
 printf '{"step": 1, "time": 1, "total_loss": 0.5}\n' > "$TMPDIR/many/tracker/metrics.jsonl"
 try "one step" report "$TMPDIR/many"
 page "$TMPDIR/many/report.html"

@@ -7,28 +7,27 @@
 
 static const char style[] =
     ":root{color-scheme:light dark;--bg:#fff;--fg:#1c2024;--dim:#60646c;--line:#e3e5e8;--card:#f8f9fa;--bad:#c62a2f;--good:#18794e;"
-    "--c0:#0b68cb;--c1:#d9480f;--c2:#2b8a3e;--c3:#9c36b5;--c4:#b08000;--c5:#0c8599;--c6:#c2255c;--c7:#5f6b7a}\n"
+    "--c0:#0b68cb;--c1:#d9480f;--c2:#2b8a3e;--c3:#9c36b5;--c4:#b08000;--c5:#0c8599;--c6:#c2255c;--c7:#5f6b7a;--c8:#5c3ec8;--c9:#7a5230}\n"
     "@media(prefers-color-scheme:dark){:root{--bg:#111315;--fg:#e6e8ea;--dim:#9ba1a8;--line:#2c3035;--card:#191c1f;--bad:#ff8589;--good:#5fd39a;"
-    "--c0:#5eb1ff;--c1:#ff9a5c;--c2:#69db7c;--c3:#da8cf0;--c4:#ffd43b;--c5:#3bc9db;--c6:#f783ac;--c7:#adb5bd}}\n"
+    "--c0:#5eb1ff;--c1:#ff9a5c;--c2:#69db7c;--c3:#da8cf0;--c4:#ffd43b;--c5:#3bc9db;--c6:#f783ac;--c7:#adb5bd;--c8:#a594ff;--c9:#d0a77f}}\n"
     "*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}"
     "main{max-width:1360px;margin:0 auto;padding:24px}h1{font-size:22px;margin:0 0 2px;overflow-wrap:anywhere}h2{font-size:17px;margin:32px 0 10px}"
-    "h3{font-size:14px;margin:0 0 4px}small{color:var(--dim);font-weight:400}p{margin:0 0 8px}.dim{color:var(--dim)}.bad{color:var(--bad)}.good{color:var(--good)}\n"
+    "h3{font-size:14px;margin:0 0 4px}small{color:var(--dim);font-weight:400}p{margin:0 0 8px}.dim{color:var(--dim)}.says{margin-top:8px}.bad{color:var(--bad)}.good{color:var(--good)}\n"
     ".cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin:18px 0}"
     ".card{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:10px 14px}.card b{display:block;font-size:19px;font-weight:600;white-space:nowrap}.card b small{font-size:12.5px}"
     ".plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,540px),1fr));gap:16px}"
     "figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px 14px}svg{display:block;width:100%;height:auto}"
     "figcaption{font-size:13px;color:var(--dim);display:flex;flex-wrap:wrap;gap:2px 16px}figcaption>span{white-space:nowrap}figcaption b{color:var(--fg);font-weight:600}\n"
     "svg text{font:11.5px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--line)}.axis,.tick{stroke:var(--dim)}.start{stroke:var(--dim);stroke-dasharray:4 3}"
-    ".line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}.band{stroke:none;opacity:.18}\n"
-    ".line.c0{stroke:var(--c0)}.line.c1{stroke:var(--c1)}.line.c2{stroke:var(--c2)}.line.c3{stroke:var(--c3)}"
-    ".line.c4{stroke:var(--c4)}.line.c5{stroke:var(--c5)}.line.c6{stroke:var(--c6)}.line.c7{stroke:var(--c7)}"
-    ".c0{--k:var(--c0)}.c1{--k:var(--c1)}.c2{--k:var(--c2)}.c3{--k:var(--c3)}.c4{--k:var(--c4)}.c5{--k:var(--c5)}.c6{--k:var(--c6)}.c7{--k:var(--c7)}"
+    ".line{fill:none;stroke:var(--k);stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}.band{stroke:none;opacity:.18}\n"
+    ".c0{--k:var(--c0)}.c1{--k:var(--c1)}.c2{--k:var(--c2)}.c3{--k:var(--c3)}.c4{--k:var(--c4)}.c5{--k:var(--c5)}.c6{--k:var(--c6)}.c7{--k:var(--c7)}.c8{--k:var(--c8)}.c9{--k:var(--c9)}"
     ".band{fill:var(--k)}.key{display:inline-block;width:11px;height:11px;border-radius:3px;background:var(--k)}\n"
     ".bar{display:flex;height:26px;border-radius:6px;overflow:hidden;margin:4px 0 8px}.bar span{background:var(--k);min-width:1px}"
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:13.5px;width:100%}th{text-align:left;color:var(--dim);font-weight:500}"
     "td,th{padding:4px 14px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}"
     "pre{font:12.5px/1.45 ui-monospace,monospace;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;overflow:auto;max-height:560px}"
     "summary{cursor:pointer;font-weight:600;margin:26px 0 8px}li{margin:2px 0}\n"
+    "@media(max-width:680px){.wide table{min-width:640px}main{padding:14px}svg text{font-size:18px}figure{padding:10px 8px}.cards{grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:8px}}\n"
     "@media print{body{background:#fff}figure,.card{break-inside:avoid}}\n";
 
 /* A byte that XML has no character for, or that starts no whole UTF-8 sequence, becomes U+FFFD. */
@@ -64,21 +63,26 @@ static void card(FILE *f, const char *label, const char *value, const char *unit
     fprintf(f, "%s%s%s</b></div>\n", *unit ? " <small>" : "", unit, *unit ? "</small>" : "");
 }
 
-static void number_card(const struct run *r, FILE *f, const char *name, const char *label, double scale, const char *unit)
+/* The median of a series, in a fitting unit. */
+static void number_card(const struct run *r, FILE *f, const char *name, const char *label, const struct unit *of)
 {
     const struct series *s = run_series(r, name);
     char v[32];
+    double m;
 
-    if (s && series_extent(s).count) card(f, label, say_number(series_median(s) * scale, v, sizeof v), unit);
+    if (!s || !series_extent(s).count) return;
+    m = series_median(s);
+    of = fit_unit(of, m);
+    card(f, label, say_number(m * of->scale, v, sizeof v), of->name);
 }
 
 static void cards(const struct run *r, FILE *f)
 {
+    static const struct unit samples[] = { { 1, "samples/s" }, { 0, NULL } }, share[] = { { 100, "%" }, { 0, NULL } };
     const struct start *s = run_last(r);
     const struct series *loss = run_loss(r);
     char v[64], of[48];
-    const char *unit;
-    double wall = 0, scale;
+    double wall = 0;
 
     for (int i = 0; i < r->n_start; i++) wall += r->start[i].last_time - r->start[i].time;
     fputs("<div class=\"cards\">\n", f);
@@ -87,12 +91,11 @@ static void cards(const struct run *r, FILE *f)
     card(f, "step", v, of);
     if (loss && series_extent(loss).count) card(f, "loss", say_number(series_extent(loss).last, v, sizeof v), "");
     card(f, "time", say_span(wall, v, sizeof v), "");
-    number_card(r, f, "step_time_sec", "a step", 1, "s");
-    number_card(r, f, "samples_per_sec", "throughput", 1, "samples/s");
-    scale = flops_unit(r, &unit);
-    number_card(r, f, "flops_per_sec", "model operations", scale, unit);
-    number_card(r, f, "mfu", "MFU", 100, "%");
-    number_card(r, f, "memory/planned_gib", "memory of a rank", 1, "GiB");
+    number_card(r, f, "step_time_sec", "time of a step", unit_s);
+    number_card(r, f, "samples_per_sec", "throughput", samples);
+    number_card(r, f, "flops_per_sec", "model operations", unit_flops);
+    number_card(r, f, "mfu", "MFU", share);
+    number_card(r, f, "memory/planned_gib", "memory of a rank", unit_gib);
     fputs("</div>\n", f);
 }
 
@@ -133,18 +136,29 @@ static void phases(const struct run *r, FILE *f)
     if (total <= 0) return;
     fputs("<h2>Where the time went <small>rank 0, all starts</small></h2>\n<div class=\"bar\">", f);
     for (int i = 0; i < r->n_series; i++)
-        if (!strncmp(r->series[i].name, "time/", 5)) fprintf(f, "<span class=\"c%d\" style=\"width:%.2f%%\"></span>", k++ % 8, 100 * r->series[i].total / total);
+        if (!strncmp(r->series[i].name, "time/", 5)) fprintf(f, "<span class=\"c%d\" style=\"width:%.2f%%\"></span>", k++ % LINES, 100 * r->series[i].total / total);
     fputs("</div>\n<figcaption>", f);
     k = 0;
     for (int i = 0; i < r->n_series; i++) {
         const struct series *s = &r->series[i];
         char v[32];
         if (strncmp(s->name, "time/", 5) != 0) continue;
-        fprintf(f, "<span><span class=\"key c%d\"></span> ", k++ % 8);
+        fprintf(f, "<span><span class=\"key c%d\"></span> ", k++ % LINES);
         html_text(f, s->name + 5);
         fprintf(f, " <b>%.1f%%, %s</b></span> ", 100 * s->total / total, say_span(s->total, v, sizeof v));
     }
     fputs("</figcaption>\n", f);
+}
+
+static void sentences(const struct run *r, FILE *f)
+{
+    char v[512];
+
+    fputs("<p class=\"dim says\">", f);
+    html_text(f, say_ranks(r, v, sizeof v));
+    if (*v) fputs("<br/>", f);
+    html_text(f, say_memory(r, v, sizeof v));
+    fputs("</p>\n", f);
 }
 
 static void hints(const struct run *r, FILE *f)
@@ -175,31 +189,61 @@ static void events(const struct run *r, FILE *f)
     fputs("</table></div>\n", f);
 }
 
+/* Series that a common axis would flatten get plots of their own. */
+static int flattens(const struct plot *p)
+{
+    double lo = INFINITY, least = INFINITY, most = 0;
+
+    for (int k = 0; k < p->n; k++) {
+        struct extent e = series_extent(p->series[k]);
+        double size = fmax(fabs(e.lo), fabs(e.hi));
+        if (!e.count) continue;
+        lo = fmin(lo, e.lo);
+        least = fmin(least, size);
+        most = fmax(most, size);
+    }
+    return p->may_log && lo <= 0 && most > 10 * least;
+}
+
+static void draw(struct plot *p, const struct run *r, const struct unit *of, FILE *f)
+{
+    double size = 0;
+
+    for (int k = 0; k < p->n; k++) size = fmax(size, fabs(series_extent(p->series[k]).mean));
+    of = of ? fit_unit(of, size) : NULL;
+    p->scale = of ? of->scale : 1;
+    p->unit = of ? of->name : "";
+    plot_svg(f, p, r);
+}
+
 static void draw_group(const struct run *r, const struct group *g, char *drawn, FILE *f)
 {
-    struct plot p = { .title = g->title, .unit = g->unit, .scale = 1, .may_log = g->may_log };
+    struct plot p = { .title = g->title, .per = g->per, .may_log = g->may_log };
 
-    if (!strcmp(g->prefix, "flops_per_sec")) p.scale = flops_unit(r, &p.unit);
-
-    for (int i = 0; i < r->n_series && p.n < 8; i++) {
+    for (int i = 0; i < r->n_series && p.n < LINES; i++) {
         if (drawn[i] || !in_group(g, r->series[i].name)) continue;
         drawn[i] = 1;
         if (!strncmp(g->prefix, "time/", 5) && r->series[i].total <= 0) continue; /* phases that never were */
         p.series[p.n++] = &r->series[i];
     }
-    if (p.n) plot_svg(f, &p, r);
+    if (!flattens(&p)) {
+        if (p.n) draw(&p, r, g->unit, f);
+        return;
+    }
+    for (int k = 0; k < p.n; k++)
+        draw(&(struct plot){ .title = g->title, .per = g->per, .series = { p.series[k] }, .n = 1, .may_log = g->may_log }, r, g->unit, f);
 }
 
 static void plots(const struct run *r, FILE *f)
 {
     char *drawn = calloc((size_t)r->n_series + 1, 1);
 
-    fputs("<h2>Over the steps <small>a dashed line: the run was started again</small></h2>\n<div class=\"plots\">\n", f);
+    fputs("<h2>Over the steps <small>the numbers are the newest values; a dashed line: the run was started again</small></h2>\n<div class=\"plots\">\n", f);
     for (const struct group *g = groups; drawn && g->title; g++) draw_group(r, g, drawn, f);
     for (int i = 0; drawn && i < r->n_series; i++) {
         const struct series *s = &r->series[i];
         if (!drawn[i] && !is_detail(s->name) && series_extent(s).count > 0 && strcmp(s->name, "step_time_sec") != 0)
-            plot_svg(f, &(struct plot){ .title = s->name, .unit = "", .series = { s }, .scale = 1, .n = 1, .may_log = 1 }, r);
+            draw(&(struct plot){ .title = s->name, .per = "", .series = { s }, .n = 1, .may_log = 1 }, r, NULL, f);
     }
     fputs("</div>\n", f);
     free(drawn);
@@ -295,6 +339,7 @@ void print_html(const struct run *r, FILE *f)
     cards(r, f);
     hints(r, f);
     phases(r, f);
+    sentences(r, f);
     plots(r, f);
     starts(r, f);
     events(r, f);

@@ -4,7 +4,7 @@
 
 #include "report/report_priv.h"
 
-enum { W = 640, H = 260, LEFT = 64, RIGHT = 26, TOP = 12, BOTTOM = 40 };
+enum { W = 640, H = 260, LEFT = 70, RIGHT = 26, TOP = 12, BOTTOM = 44 };
 
 struct axes {
     double x0, x1, y0, y1; /* steps; values, or their logarithms */
@@ -83,7 +83,7 @@ static void axes_svg(FILE *f, const struct axes *a)
     for (double y = ceil(a->y0 / dy) * dy; !a->log && y <= a->y1; y += dy) tick_y(f, at_y(a, y), fabs(y) < 1e-9 * dy ? 0 : y);
     for (double x = ceil(a->x0 / dx) * dx; x <= a->x1; x += dx)
         fprintf(f, "<line class=\"tick\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.7g</text>\n", at_x(a, x), at_x(a, x),
-                H - BOTTOM, H - BOTTOM + 4, at_x(a, x), H - BOTTOM + 17, x);
+                H - BOTTOM, H - BOTTOM + 4, at_x(a, x), H - BOTTOM + 19, x);
     fprintf(f, "<line class=\"axis\" x1=\"%d\" x2=\"%d\" y1=\"%d\" y2=\"%d\"/><text x=\"%d\" y=\"%d\" text-anchor=\"middle\">step</text>\n", LEFT, W - RIGHT, H - BOTTOM, H - BOTTOM,
             (LEFT + W - RIGHT) / 2, H - 5);
 }
@@ -124,15 +124,48 @@ static void starts_svg(FILE *f, const struct axes *a, const struct run *r)
     }
 }
 
+/* Whether two series hold the same numbers: the later one would hide the earlier. */
+static int equal(const struct series *a, const struct series *b)
+{
+    if (a->n != b->n) return 0;
+    for (int i = 0; i < a->n; i++)
+        if (a->b[i].first != b->b[i].first || a->b[i].sum != b->b[i].sum || a->b[i].n != b->b[i].n) return 0;
+    return 1;
+}
+
+/* The first series that holds what the k-th does. */
+static int original(const struct plot *p, int k)
+{
+    int i = 0;
+
+    while (!equal(p->series[i], p->series[k])) i++;
+    return i;
+}
+
+/* Without what the lines of a plot have in common, and without the log's unit: the plot names its own. */
+static void name_of(FILE *f, const struct plot *p, int k)
+{
+    const char *slash = strchr(p->series[k]->name, '/'), *name = slash && p->n > 1 ? slash + 1 : p->series[k]->name;
+    char buf[128];
+    size_t n = (size_t)snprintf(buf, sizeof buf, "%s", name);
+
+    if (*p->unit && n < sizeof buf && n > 4 && (!strcmp(buf + n - 4, "_sec") || !strcmp(buf + n - 4, "_gib"))) buf[n - 4] = 0;
+    html_text(f, buf);
+}
+
 static void legend(FILE *f, const struct plot *p)
 {
+    char v[32];
+
     fputs("<figcaption>", f);
     for (int k = 0; k < p->n; k++) {
         struct extent e = series_extent(p->series[k]);
-        const char *slash = strchr(p->series[k]->name, '/');
+        if (original(p, k) != k) continue;
         fprintf(f, "<span><span class=\"key c%d\"></span> ", k);
-        html_text(f, slash && p->n > 1 ? slash + 1 : p->series[k]->name);
-        if (e.count) fprintf(f, " <b>%.4g</b></span> ", e.last * p->scale);
+        name_of(f, p, k);
+        for (int i = k + 1; i < p->n; i++)
+            if (original(p, i) == k) fputs(" = ", f), name_of(f, p, i);
+        if (e.count) fprintf(f, " <b>%s</b></span> ", say_number(e.last * p->scale, v, sizeof v));
         else fputs(" <b>no finite value</b></span> ", f);
     }
     fputs("</figcaption>\n", f);
@@ -145,7 +178,7 @@ void plot_svg(FILE *f, const struct plot *p, const struct run *r)
     frame_of(&a, p);
     fputs("<figure><h3>", f);
     html_text(f, p->title);
-    if (*p->unit) fputs(" <small>", f), html_text(f, p->unit), fputs("</small>", f);
+    if (*p->unit) fputs(" <small>", f), html_text(f, p->unit), html_text(f, p->per), fputs("</small>", f);
     fprintf(f, "%s</h3>\n", a.log ? " <small>logarithmic</small>" : "");
     if (isfinite(a.x0)) {
         fprintf(f, "<svg viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", W, H);
@@ -154,7 +187,8 @@ void plot_svg(FILE *f, const struct plot *p, const struct run *r)
         axes_svg(f, &a);
         starts_svg(f, &a, r);
         for (int k = 0; k < p->n; k++) band(f, &a, p->series[k], p->scale, k);
-        for (int k = 0; k < p->n; k++) line(f, &a, p->series[k], p->scale, k);
+        for (int k = p->n - 1; k >= 0; k--) /* the first, the total, on top */
+            if (original(p, k) == k) line(f, &a, p->series[k], p->scale, k);
         fputs("</svg>\n", f);
     }
     legend(f, p);

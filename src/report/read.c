@@ -68,7 +68,32 @@ static reel_err begin_start(struct run *r, json_t *note, double time, long step)
 
     if (!grown) return REEL_FAIL(REEL_ENOMEM, "no memory for %d starts", r->n_start + 1);
     r->start = grown;
+    r->n_rank = 0; /* they may be elsewhere now */
+    r->ranks = (struct blame){ 0 };
+    r->rank_s = 0;
     grown[r->n_start++] = (struct start){ .note = json_incref(note), .time = time, .last_time = time, .first = step, .last = step };
+    return REEL_OK;
+}
+
+/* The slowest rank of a step, and what the mean rank waited for it. */
+static reel_err take_ranks(struct run *r, const json_t *line)
+{
+    json_t *slowest = json_object_get(line, "ranks/work_max_rank");
+    double rank = json_number_value(slowest), lost;
+
+    if (!json_is_number(slowest) || !(rank >= 0 && rank < 1e6)) return REEL_OK;
+    while (r->n_rank <= (int)rank) {
+        struct blame *grown = grow(r->rank, r->n_rank, sizeof *grown);
+        if (!grown) return REEL_FAIL(REEL_ENOMEM, "no memory for %d ranks", r->n_rank + 1);
+        r->rank = grown;
+        r->n_rank++;
+    }
+    lost = json_number_value(json_object_get(line, "ranks/work_max_sec")) - json_number_value(json_object_get(line, "ranks/work_mean_sec"));
+    r->rank[(int)rank].steps++;
+    r->rank[(int)rank].lost += lost;
+    r->ranks.steps++;
+    r->ranks.lost += lost;
+    r->rank_s += json_number_value(json_object_get(line, "step_time_sec"));
     return REEL_OK;
 }
 
@@ -163,6 +188,14 @@ static int number(const json_t *j, double *v)
     return 1;
 }
 
+/* Methods with a critic log the student's loss as 0 in steps that do not train it. */
+static int is_idle(const json_t *line, const char *key)
+{
+    const json_t *updates = json_object_get(line, "update_student");
+
+    return !strcmp(key, "generator_loss") && json_is_number(updates) && json_number_value(updates) == 0;
+}
+
 static reel_err take_numbers(struct run *r, json_t *line, long step)
 {
     const char *key;
@@ -172,7 +205,7 @@ static reel_err take_numbers(struct run *r, json_t *line, long step)
 
     json_object_foreach(line, key, j) {
         struct series *s = NULL;
-        if (!strcmp(key, "step") || !strcmp(key, "time") || !number(j, &v)) continue;
+        if (!strcmp(key, "step") || !strcmp(key, "time") || !number(j, &v) || is_idle(line, key)) continue;
         REEL_TRY(find(r, key, &hint, &s));
         if (s->n && s->b[s->n - 1].last >= step) series_cut(s, step);
         REEL_TRY(series_add(s, step, v));
@@ -194,6 +227,7 @@ static reel_err take_line(struct run *r, json_t *line)
     r->start[r->n_start - 1].last_time = time;
     json_object_foreach(line, key, j)
         if (json_is_object(j) && strcmp(key, "start") != 0) take_note(r, key, j, time, step);
+    REEL_TRY(take_ranks(r, line));
     return take_numbers(r, line, step);
 }
 
@@ -288,6 +322,7 @@ void run_free(struct run *r)
     }
     for (int i = 0; i < EVENTS; i++) free(r->event[i].kind), free(r->event[i].text);
     free(r->series);
+    free(r->rank);
     free(r->start);
     free(r->yaml);
 }

@@ -47,6 +47,11 @@ struct event {
     char *kind, *text;
 };
 enum { EVENTS = 400 };
+/* How often a rank was the one that the others waited for, and how long they did, on the mean. */
+struct blame {
+    long steps;
+    double lost; /* seconds */
+};
 
 struct run {
     char where[4096], name[4096]; /* the JSONL file; the folder of the run, or that file */
@@ -57,6 +62,9 @@ struct run {
     int n_start;
     struct event event[EVENTS]; /* the first half of them and the newest: see n_event */
     long n_event;
+    struct blame *rank, ranks; /* of each rank of the newest start; of all of them, and how many steps told */
+    int n_rank;
+    double rank_s; /* seconds of these steps */
     long lines, torn; /* whole lines; lines that are no record */
     int running;      /* a process holds the run's lock */
     double now;       /* unix seconds of this report */
@@ -82,24 +90,36 @@ double phase_seconds(const struct run *r);                                 /* of
 enum { HINTS = 8, HINT_TEXT = 256 };
 int find_hints(const struct run *r, char hint[HINTS][HINT_TEXT]);
 
+/* What a value is measured in, from the largest unit to the smallest. */
+struct unit {
+    double scale; /* times a number of the log */
+    const char *name;
+};
+extern const struct unit unit_s[], unit_gib[], unit_flops[];
+const struct unit *fit_unit(const struct unit *of, double v); /* the first in which v is 1 or more; else the last */
+const char *say_in(const struct unit *of, double v, char *buf, size_t size); /* "3.77 MiB" */
+
 /* Which series are drawn together. */
 struct group {
-    const char *title, *unit, *prefix; /* names that begin with the prefix, or end with it if it begins with '_' */
+    const char *title, *per, *prefix; /* names that begin with the prefix, or end with it if it begins with '_' */
+    const struct unit *unit;          /* NULL: none */
     int may_log; /* values of very different sizes on a logarithmic axis */
 };
 extern const struct group groups[];
-/* A fitting unit of operations per second; *unit: "GFLOP/s", ... Returns what one operation counts in it. */
-double flops_unit(const struct run *r, const char **unit);
 int in_group(const struct group *g, const char *name);
-int is_detail(const char *name); /* norms of single modules: in the table, in no plot */
+int is_detail(const char *name); /* norms of single modules and the like: in the table, in no plot */
+/* Which rank the others wait for, and what that costs; "": one rank, or an older log. */
+const char *say_ranks(const struct run *r, char *buf, size_t size);
+const char *say_memory(const struct run *r, char *buf, size_t size); /* "" : not logged */
 
 void print_text(const struct run *r, FILE *f);
 void print_html(const struct run *r, FILE *f);
 void html_text(FILE *f, const char *s); /* escaped */
 
+enum { LINES = 10 }; /* colours of the page */
 struct plot {
-    const char *title, *unit;
-    const struct series *series[8];
+    const char *title, *unit, *per;
+    const struct series *series[LINES];
     double scale;
     int n, may_log;
 };

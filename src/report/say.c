@@ -6,33 +6,36 @@
 
 #include "report/report_priv.h"
 
+const struct unit unit_s[] = { { 1, "s" }, { 1e3, "ms" }, { 1e6, "\xc2\xb5s" }, { 0, NULL } };
+const struct unit unit_gib[] = { { 1, "GiB" }, { 1024, "MiB" }, { 1048576, "KiB" }, { 0, NULL } };
+const struct unit unit_flops[] = { { 1e-15, "PFLOP/s" }, { 1e-12, "TFLOP/s" }, { 1e-9, "GFLOP/s" }, { 1e-6, "MFLOP/s" }, { 0, NULL } };
+static const struct unit percent[] = { { 100, "%" }, { 0, NULL } };
+
 const struct group groups[] = {
-    { "Loss", "", "_loss", 1 },
-    { "Validation", "", "validation/loss", 1 },
-    { "Gradient norm", "", "grad_norm/", 1 },
-    { "Learning rate", "", "lr/", 0 },
-    { "Time per phase", "s a step", "time/", 0 },
-    { "Samples per second", "", "samples_per_sec", 0 },
-    { "Model operations", "", "flops_per_sec", 0 },
-    { "Share of the cards' peak", "MFU", "mfu", 0 },
-    { "Memory of rank 0", "GiB", "memory/", 0 },
-    { NULL, NULL, NULL, 0 },
+    { "Loss", "", "_loss", NULL, 1 },
+    { "Validation", "", "validation/loss", NULL, 1 },
+    { "Gradient norm", "", "grad_norm/", NULL, 1 },
+    { "Learning rate", "", "lr/", NULL, 0 },
+    { "Time per phase", " a step", "time/", unit_s, 0 },
+    { "Work of a rank", " a step", "ranks/work_", unit_s, 0 },
+    { "Wait for data of a rank", " a step", "ranks/data_", unit_s, 0 },
+    { "Samples per second", "", "samples_per_sec", NULL, 0 },
+    { "Model operations", "", "flops_per_sec", unit_flops, 0 },
+    { "Share of the cards' peak", " MFU", "mfu", percent, 0 },
+    { "Memory of rank 0", "", "memory/", unit_gib, 0 },
+    { NULL, NULL, NULL, NULL, 0 },
 };
 
-double flops_unit(const struct run *r, const char **unit)
+const struct unit *fit_unit(const struct unit *of, double v)
 {
-    static const char *const names[] = { "MFLOP/s", "GFLOP/s", "TFLOP/s", "PFLOP/s" };
-    double v = series_median(run_series(r, "flops_per_sec")), scale = 1e-6;
-    int i = 0;
-
-    for (; i < 3 && v * scale >= 2000; i++) scale *= 1e-3;
-    *unit = names[i];
-    return scale;
+    while (of[1].name && v * of->scale < 1) of++;
+    return of;
 }
 
 int is_detail(const char *name)
 {
-    return !strncmp(name, "grad_norm/", 10) && strchr(name + 10, '/');
+    return (!strncmp(name, "grad_norm/", 10) && strchr(name + 10, '/')) || !strcmp(name, "update_student") || !strncmp(name, "ranks/memory_", 13) ||
+           !strncmp(name, "ranks/host_", 11) || (!strncmp(name, "ranks/", 6) && strstr(name, "_rank"));
 }
 
 int in_group(const struct group *g, const char *name)
@@ -41,12 +44,22 @@ int in_group(const struct group *g, const char *name)
 
     if (is_detail(name)) return 0;
     if (*g->prefix == '_') return n >= m && !strcmp(name + n - m, g->prefix) && !strchr(name, '/');
-    return g->prefix[m - 1] == '/' ? !strncmp(name, g->prefix, m) : !strcmp(name, g->prefix);
+    return strchr("/_", g->prefix[m - 1]) ? !strncmp(name, g->prefix, m) : !strcmp(name, g->prefix);
 }
 
 const char *say_number(double v, char *buf, size_t size)
 {
-    snprintf(buf, size, isfinite(v) ? "%.4g" : isnan(v) ? "NaN" : "infinite", v);
+    if (fabs(v) >= 1000 && fabs(v) < 1e9) snprintf(buf, size, "%.0f", v);
+    else snprintf(buf, size, isfinite(v) ? "%.4g" : isnan(v) ? "NaN" : "infinite", v);
+    return buf;
+}
+
+const char *say_in(const struct unit *of, double v, char *buf, size_t size)
+{
+    const struct unit *u = fit_unit(of, v);
+    char number[32];
+
+    snprintf(buf, size, "%s %s", say_number(v * u->scale, number, sizeof number), u->name);
     return buf;
 }
 
@@ -63,7 +76,9 @@ const char *say_span(double s, char *buf, size_t size)
 {
     long t = (long)(s + 0.5);
 
-    if (s < 0.1) snprintf(buf, size, "%.2g ms", 1e3 * s);
+    if (s <= 0) snprintf(buf, size, "0 s");
+    else if (s < 1e-3) snprintf(buf, size, "%.3g \xc2\xb5s", 1e6 * s);
+    else if (s < 1) snprintf(buf, size, "%.3g ms", 1e3 * s);
     else if (s < 60) snprintf(buf, size, "%.3g s", s);
     else if (t >= 86400) snprintf(buf, size, "%ldd %ld:%02ld:%02ld", t / 86400, t / 3600 % 24, t / 60 % 60, t % 60);
     else if (t >= 3600) snprintf(buf, size, "%ld:%02ld:%02ld", t / 3600, t / 60 % 60, t % 60);
@@ -115,6 +130,57 @@ const char *say_end(const struct run *r, int i, char *buf, size_t size)
     return buf;
 }
 
+static int most_blamed(const struct run *r)
+{
+    int worst = 0;
+
+    for (int i = 1; i < r->n_rank; i++)
+        if (r->rank[i].lost > r->rank[worst].lost) worst = i;
+    return worst;
+}
+
+static const char *node_of(const struct run *r, int rank)
+{
+    const json_t *all = json_object_get(run_last(r)->ranks, "rank");
+    const char *node = json_string_value(json_object_get(json_array_get(all, (size_t)rank), "node"));
+
+    return node ? node : "?";
+}
+
+const char *say_ranks(const struct run *r, char *buf, size_t size)
+{
+    const struct series *mean = run_series(r, "ranks/work_mean_sec"), *max = run_series(r, "ranks/work_max_sec");
+    char a[32], b[32];
+    int worst = most_blamed(r);
+
+    *buf = 0;
+    if (!r->ranks.steps || !mean || !max) return buf;
+    snprintf(buf, size, "a rank works %s a step on the mean, the slowest %s (medians); rank %d on %s is the slowest in %.0f%% of the steps",
+             say_span(series_median(mean), a, sizeof a), say_span(series_median(max), b, sizeof b), worst, node_of(r, worst),
+             100.0 * (double)r->rank[worst].steps / (double)r->ranks.steps);
+    return buf;
+}
+
+static double highest(const struct run *r, const char *name)
+{
+    const struct series *s = run_series(r, name);
+
+    return s && s->n && series_extent(s).count ? series_extent(s).hi : (double)NAN;
+}
+
+const char *say_memory(const struct run *r, char *buf, size_t size)
+{
+    double planned = highest(r, "memory/planned_gib"), host = highest(r, "memory/host_peak_gib"), all = highest(r, "ranks/host_max_gib");
+    char a[32], b[48] = "", c[64] = "", v[32];
+
+    *buf = 0;
+    if (isnan(planned)) return buf;
+    if (!isnan(host)) snprintf(b, sizeof b, ", %s of the host at most", say_in(unit_gib, host, v, sizeof v));
+    if (!isnan(all)) snprintf(c, sizeof c, "; %s of the host on the largest rank", say_in(unit_gib, all, v, sizeof v));
+    snprintf(buf, size, "%s planned%s (rank 0)%s", say_in(unit_gib, planned, a, sizeof a), b, c);
+    return buf;
+}
+
 double phase_seconds(const struct run *r)
 {
     double total = 0;
@@ -146,24 +212,41 @@ static double end_mean(const struct series *s, int last)
     return n ? sum / (double)n : (double)NAN;
 }
 
+/* Where the others wait: for one rank that is slower than they are, or for the network. */
+static int hint_wait(const struct run *r, double total, char *hint)
+{
+    double waits = share(r, "time/comm_wait", total), lost = r->rank_s > 0 ? r->ranks.lost / r->rank_s : 0;
+    int worst = most_blamed(r);
+
+    if (lost > 0.1 && r->rank[worst].lost > 0.5 * r->ranks.lost)
+        snprintf(hint, HINT_TEXT, "%.0f%% of the time ranks wait for a slower one, mostly for rank %d on %s: compare its processor, GPU, memory and disk with those of the others",
+                 100 * lost, worst, node_of(r, worst));
+    else if (lost > 0.1)
+        snprintf(hint, HINT_TEXT, "%.0f%% of the time ranks wait for slower ones, now this one, now that one: other programs on their cores, or clips of different cost", 100 * lost);
+    else if (waits > 0.3)
+        snprintf(hint, HINT_TEXT, "%.0f%% of the time goes to waiting for other ranks: compare the speeds that the preflight printed, and the layouts that reel plan proposes",
+                 100 * waits);
+    else return 0;
+    return 1;
+}
+
 int find_hints(const struct run *r, char hint[HINTS][HINT_TEXT])
 {
     const struct series *rate = run_series(r, "samples_per_sec"), *loss = run_series(r, "total_loss");
     double total = phase_seconds(r), now, then;
+    char a[32], b[32];
     int n = 0, silent = 0;
 
     if (share(r, "time/data", total) > 0.1)
         snprintf(hint[n++], HINT_TEXT, "%.0f%% of the time goes to waiting for data: put the data set on faster storage (STAGE in jobscripts/lib.sh copies it to the nodes), or give a rank more samples a step",
                  100 * share(r, "time/data", total));
-    if (share(r, "time/comm_wait", total) > 0.3)
-        snprintf(hint[n++], HINT_TEXT, "%.0f%% of the time goes to waiting for other ranks: compare the speeds that the preflight printed, and the layouts that reel plan proposes",
-                 100 * share(r, "time/comm_wait", total));
+    n += hint_wait(r, total, hint[n]);
     if (share(r, "time/checkpoint", total) > 0.1)
         snprintf(hint[n++], HINT_TEXT, "%.0f%% of the time goes to checkpoints: save more rarely, or with save: async", 100 * share(r, "time/checkpoint", total));
     if (share(r, "time/validation", total) > 0.3)
         snprintf(hint[n++], HINT_TEXT, "%.0f%% of the time goes to validation: validate more rarely, or fewer prompts", 100 * share(r, "time/validation", total));
     if (rate && rate->n >= 20 && (now = end_mean(rate, 1)) < 0.8 * (then = end_mean(rate, 0)))
-        snprintf(hint[n++], HINT_TEXT, "the last tenth of the steps runs at %.3g samples/s, the first ran at %.3g", now, then);
+        snprintf(hint[n++], HINT_TEXT, "the last tenth of the steps runs at %s samples/s, the first ran at %s", say_number(now, a, sizeof a), say_number(then, b, sizeof b));
     if (loss && series_extent(loss).bad) snprintf(hint[n++], HINT_TEXT, "the loss was not finite in %ld step%s", series_extent(loss).bad, series_extent(loss).bad > 1 ? "s" : "");
     for (int i = 0; i < r->n_start; i++) silent += !r->start[i].end && !run_goes_on(r, i);
     if (silent > 1) snprintf(hint[n++], HINT_TEXT, "%d starts ended without a word: look for out-of-memory kills and node failures in their jobs' logs", silent);

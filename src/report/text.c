@@ -74,16 +74,14 @@ static double median(const struct run *r, const char *name) { return series_medi
 
 static void print_speed(const struct run *r, FILE *f)
 {
-    double step = median(r, "step_time_sec"), samples = median(r, "samples_per_sec"), flops = median(r, "flops_per_sec"), mfu = median(r, "mfu");
-    const char *unit;
-    double scale = flops_unit(r, &unit);
-    char span[32];
+    double step = median(r, "step_time_sec"), samples = median(r, "samples_per_sec"), rate = median(r, "flops_per_sec"), mfu = median(r, "mfu");
+    char span[32], v[48];
 
     if (isnan(step)) return;
     head(f, "speed");
     fprintf(f, "%s a step", say_span(step, span, sizeof span));
-    if (isfinite(samples)) fprintf(f, ", %.4g samples/s", samples);
-    if (isfinite(flops)) fprintf(f, ", %.4g %s of the model", scale * flops, unit);
+    if (isfinite(samples)) fprintf(f, ", %s samples/s", say_number(samples, v, sizeof v));
+    if (isfinite(rate)) fprintf(f, ", %s of the model", say_in(unit_flops, rate, v, sizeof v));
     if (isfinite(mfu)) fprintf(f, ", MFU %.1f%%", 100 * mfu);
     fputs(" (medians)\n", f);
 }
@@ -104,15 +102,11 @@ static void print_phases(const struct run *r, FILE *f)
     fputs("  (rank 0)\n", f);
 }
 
-static void print_memory(const struct run *r, FILE *f)
+static void print_sentence(FILE *f, const char *label, const char *text)
 {
-    const struct series *planned = run_series(r, "memory/planned_gib"), *host = run_series(r, "memory/host_peak_gib");
-
-    if (!planned || !planned->n) return;
-    head(f, "memory");
-    fprintf(f, "%.4g GiB planned", series_extent(planned).last);
-    if (host && host->n) fprintf(f, ", %.4g GiB of the host at most", series_extent(host).hi);
-    fputs("  (rank 0)\n", f);
+    if (!*text) return;
+    head(f, label);
+    fprintf(f, "%s\n", text);
 }
 
 static void print_saves(const struct run *r, FILE *f)
@@ -158,7 +152,7 @@ void print_text(const struct run *r, FILE *f)
     const struct start *s = run_last(r);
     const char *method = json_string_value(json_object_get(s->note, "method")), *device = json_string_value(json_object_get(s->plan, "device"));
     const char *job = json_string_value(json_object_get(s->note, "job")), *host = json_string_value(json_object_get(s->note, "host"));
-    char layout[160], hint[HINTS][HINT_TEXT];
+    char layout[160], say[512], hint[HINTS][HINT_TEXT];
     int hints = find_hints(r, hint);
 
     head(f, "run");
@@ -170,7 +164,8 @@ void print_text(const struct run *r, FILE *f)
     print_loss(r, f);
     print_speed(r, f);
     print_phases(r, f);
-    print_memory(r, f);
+    print_sentence(f, "ranks", say_ranks(r, say, sizeof say));
+    print_sentence(f, "memory", say_memory(r, say, sizeof say));
     print_saves(r, f);
     print_events(r, f);
     for (int i = 0; i < hints; i++) {
