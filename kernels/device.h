@@ -23,6 +23,18 @@ struct reel_device_info {
     size_t bytes;  /* of its memory */
 };
 
+struct reel_comm;
+
+/* This rank's place in a communicator, and who is told when the host waits there for its peers: enter gives what leave
+ * wants (comm/watch.h). */
+struct reel_coll_seat {
+    int rank, size;
+    const char *name;
+    const struct reel_comm *comm;
+    int64_t (*enter)(const struct reel_comm *comm); /* NULL: nobody is told */
+    void (*leave)(const struct reel_comm *comm, int64_t before);
+};
+
 /* Local and asynchronous unless said otherwise. Faults of the device die. */
 struct reel_device_ops {
     /** count - devices that this process sees; 0 with the reason in `why`. */
@@ -36,7 +48,7 @@ struct reel_device_ops {
 
     /** alloc - REEL_ENOMEM names `what` and how much was free. */
     reel_err (*alloc)(struct reel_accel *d, void **p, size_t bytes, const char *what);
-    void (*free)(struct reel_accel *d, void *p); /* waits */
+    void (*free)(struct reel_accel *d, void *p); /* waits for both queues */
     /** host_alloc - page-locked host memory, which copies need not stage; NULL: none left. */
     void *(*host_alloc)(struct reel_accel *d, size_t bytes);
     void (*host_free)(struct reel_accel *d, void *p);
@@ -52,9 +64,9 @@ struct reel_device_ops {
 
     /** coll_id - a new communicator's name, to be handed to its ranks. */
     reel_err (*coll_id)(unsigned char id[REEL_COLL_ID_BYTES]);
-    /** coll_open - Collective over `size` ranks with the same id; waits. */
-    reel_err (*coll_open)(struct reel_accel *d, struct reel_accel_comm **c, const unsigned char *id, int rank, int size,
-                          const char *name);
+    /** coll_open - Collective over the ranks with the same id; waits. A wait of the host for the device (get, put, sync, free)
+     * that turns out to be one for the peers of a collective is told to the collective's seat. */
+    reel_err (*coll_open)(struct reel_accel *d, struct reel_accel_comm **c, const unsigned char *id, const struct reel_coll_seat *seat);
     void (*coll_close)(struct reel_accel *d, struct reel_accel_comm *c); /* Collective */
     /** allgather, alltoall - chunk: bytes from each rank. The ticket is for wait. */
     uint32_t (*allgather)(struct reel_accel_comm *c, struct reel_stream *s, void *full, size_t chunk);

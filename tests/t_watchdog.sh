@@ -16,6 +16,23 @@ verdict $? "the deadline is named"
 [ "$(grep -c 'did not arrive' "$TMPDIR/out")" = 1 ]
 verdict $? "nobody else is, and once"
 ! grep -q 'Bail out' "$TMPDIR/out" || show "$TMPDIR/out" | tail -n 30
+
+# on GPUs the host waits in its queue: for a rank that stops, for one whose kernel never ends (launch 1000 is in step 2)
+on_gpus() { # on_gpus TEXT PATTERN: two ranks, the second in trouble
+    REEL_TEST_DEVICE=cuda REEL_CUDA_MODULE=$REEL_BUILD/reel_cuda_double.so FAKE_RANK=1 train 2 "$TMPDIR/gpus" --training.watchdog_s 2 > "$TMPDIR/out" 2>&1
+    rc=$?
+    [ $rc -ne 0 ] && [ $rc -ne 124 ] && [ "$(grep -c 'did not arrive' "$TMPDIR/out")" = 1 ] && grep -q "$2" "$TMPDIR/out" &&
+        grep -q 'rank 0 died in .*: a collective on shard did not end within training.watchdog_s = 2 s' "$TMPDIR/out"
+    verdict $? "on GPUs, $1"
+    ! grep -q 'Bail out' "$TMPDIR/out" || show "$TMPDIR/out" | tail -n 30
+}
+if [ -f "$REEL_BUILD/reel_cuda_double.so" ]; then
+    on_gpus "a stopped rank" '^reel: rank 1 on .* did not arrive: in forward/backward (step 3), and its process does not respond'
+    REEL_FAULT=''
+    FAKE_FAIL=cudaLaunchKernel:1000:cudaErrorLaunchTimeout on_gpus "a kernel that never ends" '^reel: rank 1 on .* did not arrive: in forward/backward (step 2)$'
+else
+    skip "a rank that waits in its queue" "no CUDA toolkit"
+fi
 unset REEL_FAULT
 train 2 "$TMPDIR/well" --training.watchdog_s 60 > "$TMPDIR/out" 2>&1
 verdict $? "a run under watch ends well"

@@ -22,17 +22,23 @@ void reel_cuda_launched_(const struct reel_stream *s, const char *op, const char
 
 enum { SPIN = 2000, PAUSE_NS = 20000 };
 
+int cuda_came(const struct reel_accel *d, cudaEvent_t e)
+{
+    cudaError_t now = cudaEventQuery(e);
+
+    REEL_BUG_IF(now != cudaSuccess && now != cudaErrorNotReady, "CUDA device %d (%s): %s (%s); the last operator launched was %s",
+                d->shown.device, d->bus, cudaGetErrorString(now), cudaGetErrorName(now), d->last_op ? d->last_op : "none");
+    return now == cudaSuccess;
+}
+
 void cuda_wait(struct reel_accel *d, cudaEvent_t e)
 {
     const struct timespec pause = { 0, PAUSE_NS };
 
-    for (int n = 1;; n++) {
-        cudaError_t now = cudaEventQuery(e);
-        if (now == cudaSuccess) return;
-        REEL_BUG_IF(now != cudaErrorNotReady, "CUDA device %d (%s): %s (%s); the last operator launched was %s",
-                    d->shown.device, d->bus, cudaGetErrorString(now), cudaGetErrorName(now), d->last_op ? d->last_op : "none");
-        if (n % SPIN == 0) cuda_coll_check(d);
+    for (int64_t n = 1; !cuda_came(d, e); n++) {
+        if (n % SPIN == 0) cuda_coll_look(d);
         if (n < SPIN) sched_yield();
         else nanosleep(&pause, NULL);
     }
+    cuda_coll_moved(d);
 }

@@ -42,19 +42,27 @@ static reel_err info(int i, struct reel_device_info *out)
     return REEL_OK;
 }
 
+void cuda_drain(struct reel_accel *d)
+{
+    REEL_CUDA(cudaEventRecord(d->synced, d->comm));
+    REEL_CUDA(cudaStreamWaitEvent(d->compute, d->synced, 0));
+    REEL_CUDA(cudaEventRecord(d->synced, d->compute));
+    cuda_wait(d, d->synced);
+}
+
 static void close_device(struct reel_accel *d)
 {
     if (!d) return;
     REEL_BUG_IF(d->coll, "CUDA device %d closed with communicators open", d->shown.device);
-    if (d->compute) REEL_CUDA(cudaStreamSynchronize(d->compute));
-    if (d->comm) REEL_CUDA(cudaStreamSynchronize(d->comm));
+    if (d->compute) cuda_drain(d);
     cuda_rings_close(d);
     if (d->shown.workspace) REEL_CUDA(cudaFree(d->shown.workspace));
     if (d->shown.lt) cublasLtDestroy(d->shown.lt);
     reel_cuda_products_close(d->shown.products);
-    for (int i = 0; i < CUDA_TICKETS; i++)
-        if (d->ticket[i]) REEL_CUDA(cudaEventDestroy(d->ticket[i]));
-    if (d->started) REEL_CUDA(cudaEventDestroy(d->started));
+    for (int i = 0; i < CUDA_TICKETS; i++) {
+        if (d->ticket[i].began) REEL_CUDA(cudaEventDestroy(d->ticket[i].began));
+        if (d->ticket[i].done) REEL_CUDA(cudaEventDestroy(d->ticket[i].done));
+    }
     if (d->synced) REEL_CUDA(cudaEventDestroy(d->synced));
     if (d->compute) REEL_CUDA(cudaStreamDestroy(d->compute));
     if (d->comm) REEL_CUDA(cudaStreamDestroy(d->comm));
@@ -90,9 +98,11 @@ static void open_queues(struct reel_accel *d)
     REEL_CUDA(cudaDeviceGetStreamPriorityRange(&least, &greatest));
     REEL_CUDA(cudaStreamCreateWithPriority(&d->compute, cudaStreamNonBlocking, least));
     REEL_CUDA(cudaStreamCreateWithPriority(&d->comm, cudaStreamNonBlocking, greatest));
-    REEL_CUDA(cudaEventCreateWithFlags(&d->started, cudaEventDisableTiming));
     REEL_CUDA(cudaEventCreateWithFlags(&d->synced, cudaEventDisableTiming));
-    for (int i = 0; i < CUDA_TICKETS; i++) REEL_CUDA(cudaEventCreateWithFlags(&d->ticket[i], cudaEventDisableTiming));
+    for (int i = 0; i < CUDA_TICKETS; i++) {
+        REEL_CUDA(cudaEventCreateWithFlags(&d->ticket[i].began, cudaEventDisableTiming));
+        REEL_CUDA(cudaEventCreateWithFlags(&d->ticket[i].done, cudaEventDisableTiming));
+    }
 }
 
 static reel_err device_alloc(struct reel_accel *d, void **p, size_t bytes, const char *what)
@@ -138,9 +148,10 @@ static void attach(struct reel_accel *d, struct reel_stream *s)
     s->queue = d->compute;
 }
 
+/* cudaFree and cudaFreeHost wait too, but for ever and unseen. */
 static void device_free(struct reel_accel *d, void *p)
 {
-    (void)d;
+    cuda_drain(d);
     REEL_CUDA(cudaFree(p));
 }
 
@@ -156,19 +167,11 @@ static void *host_alloc(struct reel_accel *d, size_t bytes)
 
 static void host_free(struct reel_accel *d, void *p)
 {
-    (void)d;
+    cuda_drain(d);
     REEL_CUDA(cudaFreeHost(p));
 }
 
-static void sync_device(struct reel_stream *s)
-{
-    struct reel_accel *d = cuda_device(s);
-
-    REEL_CUDA(cudaEventRecord(d->synced, d->comm));
-    REEL_CUDA(cudaStreamWaitEvent(d->compute, d->synced, 0));
-    REEL_CUDA(cudaEventRecord(d->synced, d->compute));
-    cuda_wait(d, d->synced);
-}
+static void sync_device(struct reel_stream *s) { cuda_drain(cuda_device(s)); }
 
 static const struct reel_device_ops cuda_device_ops = {
     .count = count,

@@ -90,8 +90,8 @@ void reel_die_(const char *file, int line, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(msg, sizeof msg, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "reel: rank %d died in %s (step %ld): %s\n  at %s:%d\n", rank_, phase_, step_, msg,
-            file, line);
+    fprintf(stderr, "reel: rank %d died in %s (step %ld): %s\n", rank_, phase_, step_, msg);
+    if (line > 0) fprintf(stderr, "  at %s:%d\n", file, line);
     fflush(stderr);
     if (reel_die_hook) reel_die_hook(70);
     exit(70);

@@ -214,9 +214,10 @@ static reel_err attach(struct reel_mesh *m, struct reel_comm *c, struct reel_bac
 
     REEL_TRY(reel_agree(&m->world, e)); /* every axis takes this turn, whatever its size here */
     if (c->size > 1) {
+        const struct reel_coll_seat seat = { c->rank, c->size, c->name, c, reel_watch_enter, reel_watch_leave };
         int64_t was = reel_watch_enter(c);
         MPI_Bcast(id, (int)sizeof id, MPI_BYTE, 0, c->mpi); /* not counted: no step moves it */
-        e = be->dev->coll_open(be->device, &c->coll, id, c->rank, c->size, c->name);
+        e = be->dev->coll_open(be->device, &c->coll, id, &seat);
         reel_watch_leave(c, was);
     }
     return reel_agree(&m->world, e);
@@ -231,8 +232,13 @@ reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be)
 
 static void detach(struct reel_comm *c, struct reel_backend *be)
 {
-    if (c->coll) be->dev->coll_close(be->device, c->coll);
+    int64_t was;
+
+    if (!c->coll) return;
+    was = reel_watch_enter(c);
+    be->dev->coll_close(be->device, c->coll);
     c->coll = NULL;
+    reel_watch_leave(c, was);
 }
 
 void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be)

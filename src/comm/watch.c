@@ -122,11 +122,8 @@ static void say_present(const struct reel_watch *w, int64_t now)
     }
 }
 
-/* MPI may be stuck too: then the alarm ends this process, and the launcher the others. */
 static void end_job(const struct reel_watch *w)
 {
-    signal(SIGALRM, SIG_DFL);
-    alarm(10);
     reel_die_("watchdog", 0, "a collective on %s did not end within training.watchdog_s = %g s", w->mine->in, w->seconds);
 }
 
@@ -141,6 +138,8 @@ static void look(struct reel_watch *w)
     missing = absentees(w, now);
     if (!missing && waited <= GRACE * w->seconds + 2) return; /* another node may know who it is */
     if (!atomic_compare_exchange_strong(&w->board->spoken, &none, 1)) return;
+    signal(SIGALRM, SIG_DFL); /* MPI, or whoever reads the messages, may be stuck too: then this ends the process, the launcher the others */
+    alarm(10);
     if (missing)
         say_absent(w, now);
     else

@@ -10,7 +10,9 @@
  *   FAKE_GPUS     devices of the node (8); 0: none; none: no driver either
  *   FAKE_PCI      their bus ids, comma separated (0000:01:00.0, 0000:02:00.0, ...)
  *   FAKE_MEM      bytes of each, with K, M or G (80G)
- *   FAKE_FAIL     CALL:N[:ERROR] makes the N-th CALL fail; cudaLaunchKernel fails when it runs, for good
+ *   FAKE_FAIL     CALL:N[:ERROR] makes the N-th CALL fail; cudaLaunchKernel fails when it runs, for good; with
+ *                 cudaErrorLaunchTimeout that kernel never ends
+ *   FAKE_RANK     the one rank for which FAKE_FAIL is meant
  *   FAKE_TIMEOUT  seconds of waiting without progress after which the process ends with a list (120)
  *   FAKE_REPORT   print at exit what ran and what was not freed
  * A misuse ends the process with a message "cuda double: ...", a backtrace and FAKE_EXIT. */

@@ -44,6 +44,7 @@ static const struct {
     { cudaErrorNoDevice, "cudaErrorNoDevice", "no CUDA-capable device is detected" },
     { cudaErrorInvalidDevice, "cudaErrorInvalidDevice", "invalid device ordinal" },
     { cudaErrorInvalidResourceHandle, "cudaErrorInvalidResourceHandle", "invalid resource handle" },
+    { cudaErrorLaunchTimeout, "cudaErrorLaunchTimeout", "the launch timed out and was terminated" },
     { cudaErrorNotReady, "cudaErrorNotReady", "device not ready" },
     { cudaErrorECCUncorrectable, "cudaErrorECCUncorrectable", "uncorrectable ECC error encountered" },
     { cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered" },
@@ -58,7 +59,9 @@ cudaError_t injected(const char *call)
     static long left = colon == std::string::npos ? 0 : atol(spec.c_str() + colon + 1);
     size_t second = colon == std::string::npos ? colon : spec.find(':', colon + 1);
 
-    if (!left || spec.compare(0, colon, call) || --left) return cudaSuccess;
+    static const char *only = getenv("FAKE_RANK"), *me = getenv("PMI_RANK");
+
+    if (!left || (only && me && strcmp(only, me)) || spec.compare(0, colon, call) || --left) return cudaSuccess;
     if (second == std::string::npos)
         return !strcmp(call, "cudaLaunchKernel") ? cudaErrorIllegalAddress : cudaErrorMemoryAllocation;
     for (auto &e : errors)

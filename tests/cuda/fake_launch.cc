@@ -15,6 +15,7 @@ static void launch(simt::Launch *l, cudaStream_t s)
         return;
     }
     enqueue({ stream_of(s) }, KERNEL, l->kernel, [=](Op &) {
+        if (fault == cudaErrorLaunchTimeout) return false; /* it never ends */
         if (fault) break_device(fault);
         else simt::run(*kept);
         return true;
