@@ -103,6 +103,10 @@ fails "another model: all in one message" "missing [0-9]*: blocks.2.*mis-shaped 
     on 2 import "$TMPDIR/x" "$TMPDIR/no/checkpoint-0" --base "$TMPDIR/bigger"
 [ ! -e "$TMPDIR/no/checkpoint-0" ]
 verdict $? "nothing is left"
+cp -r "$TMPDIR/x" "$TMPDIR/bare"
+echo '{"num_layers": 2, "text_dim": 64}' > "$TMPDIR/bare/transformer/config.json"
+fails "a config.json that leaves out sizes" "these were taken: num_attention_heads 40, attention_head_dim 128, ffn_dim 13824 (Wan 14B)" \
+    reel import "$TMPDIR/bare" "$TMPDIR/no"
 fails "a place that is taken" "x exists: give a new folder" on 2 import "$TMPDIR/half" "$TMPDIR/x"
 ln -s nowhere "$TMPDIR/dangling"
 mkfifo "$TMPDIR/pipe"

@@ -241,7 +241,7 @@ static void bad_files(void)
     config(dir, "umt5", "t5");
     refused("another model", dir, "model_type is \"t5\"");
     config(dir, "\"d_ff\": 56", "\"d_ff\": \"56\"");
-    refused("text for a number", dir, "d_ff is not a whole number of at least 1");
+    refused("text for a number", dir, "d_ff must be a whole number from 1 to");
     config(dir, "\"d_kv\": 12, ", "");
     refused("a missing number", dir, "d_kv is missing");
     config(dir, "gated-gelu", "relu");

@@ -208,12 +208,12 @@ static void settings(void)
 static void refusals(void)
 {
     static const struct { const char *json, *said; struct reel_model_opts opts; } bad[] = {
-        { "{\"num_frames_per_block\": 0}", "num_frames_per_block must be a number of latent frames from 1 to 65536",
+        { "{\"num_frames_per_block\": 0}", "num_frames_per_block must be a whole number from 1 to 65536",
           RIG_OPTS(REEL_INT_UNSET, REEL_INT_UNSET, REEL_INT_UNSET, 0) },
         { "{\"num_frames_per_block\": 1.5}", "num_frames_per_block must be", RIG_OPTS(REEL_INT_UNSET, -1, 0, 0) },
         { "{\"local_attn_size\": 0}", "local_attn_size must be a number of latent frames from 1 to 65536, or -1 for all",
           RIG_OPTS(2, REEL_INT_UNSET, 0, 0) },
-        { "{\"sink_size\": -1}", "sink_size must be a number of latent frames from 0", RIG_OPTS(2, 4, REEL_INT_UNSET, 0) },
+        { "{\"sink_size\": -1}", "sink_size must be a whole number from 0 to 65536", RIG_OPTS(2, 4, REEL_INT_UNSET, 0) },
         { "{}", "a local_attn_size of 4 latent frames does not hold a chunk of 3 (num_frames_per_block) and a sink of 2 "
           "(sink_size): 5 are needed, or -1 for all", RIG_OPTS(3, 4, 2, 0) },
         { "{\"rope_cache_policy\": \"relative\"}", "rope_cache_policy must be \"absolute\" or \"relativistic\"", RIG_OPTS(2, -1, 0, 0) },

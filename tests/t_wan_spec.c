@@ -260,16 +260,27 @@ static void starts(void)
                   m.def[i].init_ones == want[k].ones &&
                   (want[k].scale < 0 || m.def[i].init_scale == (float)want[k].scale);
     TAP_OK(ok == (int)(sizeof want / sizeof *want), "initial values, %d of 8", ok);
+    TAP_OK(!*m.assumed, "a config.json that says all");
     TAP_OK(m.text_len == 12 && m.text_dim == 64 && m.channels == 16 && m.heads == 4 && m.n_units == 2, "facts of a model");
+    model_free(&m);
+}
+
+static void assumptions(void)
+{
+    reel_err e;
+    struct reel_model m = model_of("{\"num_layers\": 1, \"ffn_dim\": null}", &e);
+
+    TAP_OK(!e && !strcmp(m.assumed, "num_attention_heads 40, attention_head_dim 128, ffn_dim 13824 (Wan 14B)"), "and one that leaves out sizes: %s",
+           m.assumed);
     model_free(&m);
 }
 
 static void refusals(void)
 {
     static const struct { const char *json, *said; } bad[] = {
-        { "{\"num_layers\": 0}", "num_layers must be a positive integer" },
-        { "{\"attention_head_dim\": 33}", "attention_head_dim must be a positive even integer" },
-        { "{\"num_layers\": 2.5}", "num_layers must be a positive integer" },
+        { "{\"num_layers\": 0}", "num_layers must be a whole number from 1 to 4096" },
+        { "{\"attention_head_dim\": 33}", "attention_head_dim must be even, not 33" },
+        { "{\"num_layers\": 2.5}", "num_layers must be a whole number" },
         { "{\"qk_norm\": \"rms_norm\"}", "qk_norm must be \"rms_norm_across_heads\"" },
         { "{\"cross_attn_norm\": false}", "cross_attn_norm must be true" },
         { "{\"image_dim\": 1280}", "image_dim is set" },
@@ -302,6 +313,7 @@ int main(int argc, char **argv)
     table("{}", 1095, 14288491584, "14B");
     cost();
     starts();
+    assumptions();
     refusals();
     bad = tap_done();
     reel_comm_stop();

@@ -1,5 +1,6 @@
 #include "base/json.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,16 @@ reel_err reel_json_file(json_t **out, const char *path)
     e = reel_json_parse(out, text, n, path);
     free(text);
     return e;
+}
+
+reel_err reel_json_int(int64_t *v, const json_t *o, const char *key, int64_t least, int64_t most, int64_t dflt, const char *where)
+{
+    const json_t *x = json_object_get(o, key);
+    int absent = !x || json_is_null(x);
+
+    *v = absent ? dflt : json_integer_value(x);
+    if ((absent || json_is_integer(x)) && *v >= least && *v <= most) return REEL_OK;
+    return REEL_FAIL(REEL_ECONFIG, "%s: %s %s a whole number from %" PRId64 " to %" PRId64, where, key, absent ? "is missing:" : "must be", least, most);
 }
 
 reel_err reel_utf8_check(const char *text, size_t bytes, const char *where)

@@ -2,6 +2,7 @@
 #define REEL_BASE_JSON_H
 
 #include <jansson.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/err.h"
@@ -12,6 +13,10 @@ reel_err reel_json_parse(json_t **out, const char *text, size_t bytes, const cha
 
 /** reel_json_file - the same from a file. Local. REEL_EIO, REEL_EDATA. */
 reel_err reel_json_file(json_t **out, const char *path);
+
+/** reel_json_int - the whole number `key` of an object, from least to most; absent or null: dflt, or an error if that is below least.
+ * `where` names the file. Local. REEL_ECONFIG. */
+reel_err reel_json_int(int64_t *v, const json_t *o, const char *key, int64_t least, int64_t most, int64_t dflt, const char *where);
 
 /** reel_utf8_check - that a text is what JSON, HDF5 and the trackers can hold. `where` and the line stand in the message.
  * Local. REEL_EDATA. */

@@ -20,6 +20,7 @@ struct reel_hf_source {
     const char *component;    /* NULL: "transformer" */
     const char *said;         /* where init_from was said, for messages; NULL: "init_from" */
     const char *override_from; /* safetensors file or folder whose weights replace the component's; NULL */
+    const char *assumed;       /* sizes that config.json leaves out, with what was taken, for messages; NULL or "": none */
     struct reel_hf_env env;
 };
 
@@ -70,7 +71,8 @@ struct reel_hf_tensor {
 reel_err reel_hf_index(const struct reel_weights *w, const struct reel_naming *naming, struct reel_hf_tensor **out, int *n);
 struct reel_hf_tensor *reel_hf_find(struct reel_hf_tensor *f, int n, const char *name); /* or NULL */
 
-/** reel_hf_fit - are these the model's parameters? Local. REEL_EDATA as reel_hf_load; `where` names the files. */
-reel_err reel_hf_fit(const struct reel_params_cfg *model, struct reel_hf_tensor *f, int n, const char *where);
+/** reel_hf_fit - are these the model's parameters? Local. REEL_EDATA as reel_hf_load; `where` names the files; `assumed` as in
+ * struct reel_hf_source. */
+reel_err reel_hf_fit(const struct reel_params_cfg *model, struct reel_hf_tensor *f, int n, const char *where, const char *assumed);
 
 #endif

@@ -11,16 +11,17 @@
 #define NAMES_SHOWN 6
 
 /* Names for one message, the first few in full. */
-struct complaint { char text[400]; int n; };
+struct complaint { char text[400]; int n, full; };
 
 static void complain(struct complaint *c, const char *fmt, const char *name, const char *detail)
 {
     size_t at = strlen(c->text);
+    char one[240];
 
-    if (c->n++ >= NAMES_SHOWN) return;
-    snprintf(c->text + at, sizeof c->text - at, "%s", c->n > 1 ? ", " : "");
-    at = strlen(c->text);
-    snprintf(c->text + at, sizeof c->text - at, fmt, name, detail);
+    if (c->n++ >= NAMES_SHOWN || c->full) return;
+    snprintf(one, sizeof one, fmt, name, detail);
+    c->full = at + strlen(one) + 3 > sizeof c->text;
+    if (!c->full) snprintf(c->text + at, sizeof c->text - at, "%s%s", c->n > 1 ? ", " : "", one);
 }
 
 static int by_name(const void *a, const void *b)
@@ -87,9 +88,10 @@ static void check_shape(struct complaint *c, const struct reel_param_def *d, con
 }
 
 /* Missing, unexpected, mis-shaped: all of them in one message. */
-reel_err reel_hf_fit(const struct reel_params_cfg *cfg, struct reel_hf_tensor *f, int n, const char *where)
+reel_err reel_hf_fit(const struct reel_params_cfg *cfg, struct reel_hf_tensor *f, int n, const char *where, const char *assumed)
 {
-    struct complaint missing = { "", 0 }, extra = { "", 0 }, shape = { "", 0 };
+    struct complaint missing = { "", 0, 0 }, extra = { "", 0, 0 }, shape = { "", 0, 0 };
+    int some = assumed && *assumed;
 
     for (int i = 0; i < cfg->n; i++) {
         struct reel_hf_tensor *hit = reel_hf_find(f, n, cfg->def[i].name);
@@ -100,10 +102,11 @@ reel_err reel_hf_fit(const struct reel_params_cfg *cfg, struct reel_hf_tensor *f
     for (int i = 0; i < n; i++)
         if (!f[i].used && !may_be_extra(f[i].name)) complain(&extra, "%s%s", f[i].e->name, "");
     if (!missing.n && !extra.n && !shape.n) return REEL_OK;
-    return REEL_FAIL(REEL_EDATA, "%s: does not fit role %s:%s%.*d%s%s%s%.*d%s%s%s%.*d%s%s", where, cfg->role,
+    return REEL_FAIL(REEL_EDATA, "%s: does not fit role %s:%s%.*d%s%s%s%.*d%s%s%s%.*d%s%s%s%s", where, cfg->role,
                      missing.n ? " missing " : "", missing.n > 0, missing.n, missing.n ? ": " : "", missing.text,
                      extra.n ? " unexpected " : "", extra.n > 0, extra.n, extra.n ? ": " : "", extra.text,
-                     shape.n ? " mis-shaped " : "", shape.n > 0, shape.n, shape.n ? ": " : "", shape.text);
+                     shape.n ? " mis-shaped " : "", shape.n > 0, shape.n, shape.n ? ": " : "", shape.text,
+                     some ? "; its config.json leaves out sizes, so these were taken: " : "", some ? assumed : "");
 }
 
 static size_t largest_shard(const struct reel_params *ps, int n)
@@ -137,7 +140,7 @@ static reel_err read_shards(struct reel_params *ps, struct reel_hf_tensor *f, in
     return e;
 }
 
-static reel_err load_files(const char *list, size_t bytes, struct reel_params *ps, struct reel_stream *s)
+static reel_err load_files(const char *list, size_t bytes, const char *assumed, struct reel_params *ps, struct reel_stream *s)
 {
     struct reel_weights w;
     struct reel_hf_tensor *f = NULL;
@@ -146,7 +149,7 @@ static reel_err load_files(const char *list, size_t bytes, struct reel_params *p
 
     if (e) return e;
     e = reel_hf_index(&w, reel_params_cfg(ps)->naming, &f, &n);
-    if (!e) e = reel_hf_fit(reel_params_cfg(ps), f, n, list);
+    if (!e) e = reel_hf_fit(reel_params_cfg(ps), f, n, list, assumed);
     if (!e) e = read_shards(ps, f, n, s);
     free(f);
     reel_weights_close(&w);
@@ -178,7 +181,7 @@ reel_err reel_hf_load(const struct reel_hf_source *src, struct reel_params *ps, 
     reel_err e;
 
     REEL_TRY(reel_hf_list(src, &list, &bytes, world));
-    e = load_files(list, bytes, ps, s);
+    e = load_files(list, bytes, src->assumed, ps, s);
     free(list);
     return reel_agree(world, e);
 }

@@ -25,7 +25,7 @@ static reel_err open_source(struct source *s, const struct reel_import *x, const
 {
     REEL_TRY(reel_weights_open(&s->w, list, bytes));
     REEL_TRY(reel_hf_index(&s->w, x->model->naming, &s->t, &s->n));
-    REEL_TRY(reel_hf_fit(x->model, s->t, s->n, x->weights));
+    REEL_TRY(reel_hf_fit(x->model, s->t, s->n, x->weights, x->assumed));
     for (int i = 0; i < s->n; i++)
         if (s->t[i].e->dt != REEL_F32 && s->t[i].e->dt != REEL_BF16 && s->t[i].e->dt != REEL_F16)
             return REEL_FAIL(REEL_EDATA, "%s: %s is %s; F32, BF16 or F16 was expected", reel_st_path(s->t[i].file), s->t[i].e->name,

@@ -11,6 +11,7 @@ struct reel_import {
     const char *config;  /* text of the Diffusers config.json of these weights */
     const char *base;    /* Diffusers folder whose other components come along; NULL: none */
     const struct reel_params_cfg *model; /* the table that config.json means: role, def, n, naming */
+    const char *assumed; /* sizes that config.json leaves out, with what was taken, for messages */
     const char *out;
     reel_dtype dt;       /* REEL_F32 or REEL_BF16; REEL_NDTYPE: each as it is */
     int64_t shard_bytes; /* largest file; 0: 5e9 */

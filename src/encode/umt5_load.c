@@ -13,15 +13,6 @@
 
 /* ---- config.json ---- */
 
-static reel_err get_int(int64_t *v, const json_t *o, const char *key, int64_t least, int64_t dflt, const char *where)
-{
-    const json_t *x = json_object_get(o, key);
-
-    *v = x ? json_integer_value(x) : dflt;
-    if ((x || dflt) && (!x || json_is_integer(x)) && *v >= least && *v <= INT32_MAX) return REEL_OK;
-    return REEL_FAIL(REEL_EDATA, "%s: %s is %s a whole number of at least %" PRId64, where, key, x ? "not" : "missing:", least);
-}
-
 static reel_err get_text(const json_t *o, const char *key, const char *want, const char *where)
 {
     const json_t *x = json_object_get(o, key);
@@ -37,14 +28,14 @@ static reel_err read_dims(struct reel_umt5_dims *d, const json_t *o, const char 
 
     REEL_TRY(get_text(o, "model_type", "umt5", where));
     REEL_TRY(get_text(o, "feed_forward_proj", "gated-gelu", where));
-    REEL_TRY(get_int(&d->d, o, "d_model", 1, 0, where));
-    REEL_TRY(get_int(&d->kv, o, "d_kv", 1, 0, where));
-    REEL_TRY(get_int(&d->heads, o, "num_heads", 1, 0, where));
-    REEL_TRY(get_int(&d->ff, o, "d_ff", 1, 0, where));
-    REEL_TRY(get_int(&d->layers, o, "num_layers", 1, 0, where));
-    REEL_TRY(get_int(&d->vocab, o, "vocab_size", 2, 0, where));
-    REEL_TRY(get_int(&d->buckets, o, "relative_attention_num_buckets", 4, 32, where));
-    REEL_TRY(get_int(&d->reach, o, "relative_attention_max_distance", d->buckets / 4 + 1, 128, where));
+    REEL_TRY(reel_json_int(&d->d, o, "d_model", 1, INT32_MAX, 0, where));
+    REEL_TRY(reel_json_int(&d->kv, o, "d_kv", 1, INT32_MAX, 0, where));
+    REEL_TRY(reel_json_int(&d->heads, o, "num_heads", 1, INT32_MAX, 0, where));
+    REEL_TRY(reel_json_int(&d->ff, o, "d_ff", 1, INT32_MAX, 0, where));
+    REEL_TRY(reel_json_int(&d->layers, o, "num_layers", 1, INT32_MAX, 0, where));
+    REEL_TRY(reel_json_int(&d->vocab, o, "vocab_size", 2, INT32_MAX, 0, where));
+    REEL_TRY(reel_json_int(&d->buckets, o, "relative_attention_num_buckets", 4, INT32_MAX, 32, where));
+    REEL_TRY(reel_json_int(&d->reach, o, "relative_attention_max_distance", d->buckets / 4 + 1, INT32_MAX, 128, where));
     d->eps = eps ? json_number_value(eps) : 1e-6;
     if (d->buckets % 4)
         return REEL_FAIL(REEL_EDATA, "%s: relative_attention_num_buckets is %" PRId64 ", wanted a multiple of 4", where, d->buckets);

@@ -9,14 +9,11 @@
 
 static reel_err whole(int *out, const json_t *o, const char *key, int dflt, int most, const char *path)
 {
-    const json_t *v = json_object_get(o, key);
+    int64_t v = dflt;
+    reel_err e = reel_json_int(&v, o, key, 1, most, dflt, path);
 
-    *out = dflt;
-    if (!v || json_is_null(v)) return REEL_OK;
-    if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > most)
-        return REEL_FAIL(REEL_EDATA, "%s: %s must be a whole number from 1 to %d", path, key, most);
-    *out = (int)json_integer_value(v);
-    return REEL_OK;
+    *out = (int)v;
+    return e;
 }
 
 /* An array of n; absent: NULL is left in *out. */

@@ -72,12 +72,15 @@ struct reel_model_ops {
     void (*kv_close)(struct reel_model *m, struct reel_kv *kv); /* gives the record back; the arena is the caller's */
 };
 
+#define REEL_ASSUMED 128
+
 struct reel_model {
     const struct reel_model_ops *ops;
     const char *role;
     void *priv;
     struct reel_param_def *def; /* malloc'ed by init */
     int n_def, n_units;
+    char assumed[REEL_ASSUMED]; /* by init: sizes that config.json leaves out, with what was taken: "num_layers 40, ffn_dim 13824 (Wan 14B)" */
     int text_len, text_dim, channels, heads, patch_h, patch_w;
     int one_run; /* sums over rows are not cut into canonical runs: training.reproducibility resume */
     int pieces;  /* canonical pieces of its features (reel_params_cfg); 0: its layers are not split */

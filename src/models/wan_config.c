@@ -1,7 +1,8 @@
 /* transformer/config.json of a Wan transformer. */
-#include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "models/wan_priv.h"
 
 /* Bounds far beyond any model, so that no size derived from them overflows. */
@@ -16,33 +17,36 @@ static const struct wan_int {
     size_t at;
     int64_t dflt, max;
     int even;
+    int shape; /* models differ in it: who leaves it out may have meant another */
 } wan_ints[] = {
-    { "num_layers", offsetof(struct wan_cfg, layers), 40, WAN_MAX_LAYERS, 0 },
-    { "num_attention_heads", offsetof(struct wan_cfg, heads), 40, WAN_MAX_DIM, 0 },
-    { "attention_head_dim", offsetof(struct wan_cfg, head_dim), 128, WAN_MAX_DIM, 1 },
-    { "ffn_dim", offsetof(struct wan_cfg, ffn), 13824, WAN_MAX_DIM, 0 },
-    { "in_channels", offsetof(struct wan_cfg, in_ch), 16, WAN_MAX_DIM, 0 },
-    { "out_channels", offsetof(struct wan_cfg, out_ch), 16, WAN_MAX_DIM, 0 },
-    { "text_dim", offsetof(struct wan_cfg, text_dim), 4096, WAN_MAX_DIM, 0 },
-    { "freq_dim", offsetof(struct wan_cfg, freq_dim), 256, WAN_MAX_DIM, 1 },
-    { "text_len", offsetof(struct wan_cfg, text_len), 512, WAN_MAX_DIM, 0 },
+    { "num_layers", offsetof(struct wan_cfg, layers), 40, WAN_MAX_LAYERS, 0, 1 },
+    { "num_attention_heads", offsetof(struct wan_cfg, heads), 40, WAN_MAX_DIM, 0, 1 },
+    { "attention_head_dim", offsetof(struct wan_cfg, head_dim), 128, WAN_MAX_DIM, 1, 1 },
+    { "ffn_dim", offsetof(struct wan_cfg, ffn), 13824, WAN_MAX_DIM, 0, 1 },
+    { "in_channels", offsetof(struct wan_cfg, in_ch), 16, WAN_MAX_DIM, 0, 0 },
+    { "out_channels", offsetof(struct wan_cfg, out_ch), 16, WAN_MAX_DIM, 0, 0 },
+    { "text_dim", offsetof(struct wan_cfg, text_dim), 4096, WAN_MAX_DIM, 0, 0 },
+    { "freq_dim", offsetof(struct wan_cfg, freq_dim), 256, WAN_MAX_DIM, 1, 0 },
+    { "text_len", offsetof(struct wan_cfg, text_len), 512, WAN_MAX_DIM, 0, 0 },
 };
+
+static reel_err read_int(struct wan_cfg *c, const struct wan_int *f, const json_t *j, const char *where)
+{
+    const json_t *v = json_object_get(j, f->key);
+    size_t n = strlen(c->assumed);
+    int64_t x;
+
+    REEL_TRY(reel_json_int(&x, j, f->key, 1, f->max, f->dflt, where));
+    if (f->even && x % 2) return REEL_FAIL(REEL_ECONFIG, "%s: %s must be even, not %ld", where, f->key, (long)x);
+    memcpy((char *)c + f->at, &x, sizeof x);
+    if (f->shape && (!v || json_is_null(v))) snprintf(c->assumed + n, sizeof c->assumed - n, "%s%s %ld", n ? ", " : "", f->key, (long)x);
+    return REEL_OK;
+}
 
 static reel_err read_ints(struct wan_cfg *c, const json_t *j, const char *where)
 {
-    for (size_t i = 0; i < sizeof wan_ints / sizeof *wan_ints; i++) {
-        const struct wan_int *f = &wan_ints[i];
-        const json_t *v = json_object_get(j, f->key);
-        int64_t n = f->dflt;
-
-        if (v && !json_is_null(v)) {
-            n = json_integer_value(v); /* 0 unless an integer */
-            if (n < 1 || n > f->max || (f->even && n % 2))
-                return REEL_FAIL(REEL_ECONFIG, "%s: %s must be a positive%s integer, at most %ld", where, f->key,
-                                 f->even ? " even" : "", (long)f->max);
-        }
-        memcpy((char *)c + f->at, &n, sizeof n);
-    }
+    *c->assumed = 0;
+    for (size_t i = 0; i < sizeof wan_ints / sizeof *wan_ints; i++) REEL_TRY(read_int(c, &wan_ints[i], j, where));
     return REEL_OK;
 }
 
@@ -114,7 +118,7 @@ static reel_err read_cfg_json(struct wan_cfg *c, const json_t *j, const char *wh
 static json_t *parse(const char *text, const char *where)
 {
     json_error_t at;
-    json_t *j = json_loads(text, 0, &at);
+    json_t *j = json_loads(text, JSON_REJECT_DUPLICATES, &at);
 
     if (!j) REEL_FAIL(REEL_ECONFIG, "%s:%d:%d: %s", where, at.line, at.column, at.text);
     return j;
@@ -136,11 +140,8 @@ reel_err reel_wan_cfg_read(struct wan_cfg *c, const char *text, const char *wher
 /* What the configuration says, else config.json, else dflt. */
 static reel_err frames(int64_t *out, const json_t *j, const char *key, int64_t opt, int64_t dflt, int64_t min, const char *where)
 {
-    const json_t *v = json_object_get(j, key);
-
-    *out = dflt;
     if (opt != REEL_INT_UNSET) *out = opt;
-    else if (v && !json_is_null(v)) *out = json_is_integer(v) ? json_integer_value(v) : INT64_MIN;
+    else REEL_TRY(reel_json_int(out, j, key, dflt == -1 ? -1 : min, WAN_MAX_FRAMES, dflt, where));
     if ((*out >= min && *out <= WAN_MAX_FRAMES) || (*out == -1 && dflt == -1)) return REEL_OK;
     return REEL_FAIL(REEL_ECONFIG, "%s: %s must be a number of latent frames from %ld to %d%s", where, key, (long)min,
                      WAN_MAX_FRAMES, dflt == -1 ? ", or -1 for all" : "");

@@ -114,6 +114,7 @@ reel_err reel_wan_define(struct reel_model *m, const struct wan_cfg *c, const ch
     m->pieces = pieces_of(c);
     m->patch_h = (int)c->ph;
     m->patch_w = (int)c->pw;
+    if (*c->assumed) snprintf(m->assumed, sizeof m->assumed, "%s (Wan 14B)", c->assumed);
     return REEL_OK;
 }
 

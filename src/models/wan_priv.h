@@ -18,6 +18,7 @@ struct wan_cfg {
     int sparse; /* blocks carry the gate of sparse attention */
     /* causal models only: latent frames of a chunk, of a window (-1: all) and of its sink */
     int64_t chunk, window, sink;
+    char assumed[REEL_ASSUMED - 16]; /* "num_layers 40, ...": keys that are absent */
     int relativistic; /* keys are cached unrotated; the window's positions count from its first frame */
 };
 

@@ -80,6 +80,8 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     }
     reel_err e = m->ops->init(m, json, where);
     free(json);
+    if (e == REEL_OK && *m->assumed && r->world->rank == 0)
+        fprintf(stderr, "reel: warning: %s leaves out sizes of the %s, so these are taken: %s\n", where, m->role, m->assumed);
     if (e == REEL_OK && r->mesh.dims.sp > 1 && !m->ops->shares)
         return reel_config_fail(r->cfg, "training.distributed.sp_size", "model %s of the %s knows no sequence parallelism; use 1",
                                 m->ops->name, m->role);

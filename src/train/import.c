@@ -152,7 +152,7 @@ static reel_err convert(const struct what *w, const struct reel_import_flags *f,
                         const char *from, const char *out, struct reel_comm *world)
 {
     struct reel_params_cfg table = { .role = f->role, .def = m->def, .n = m->n_def, .naming = m->ops->naming };
-    struct reel_import x = { .weights = w->weights, .config = w->config, .base = *w->base ? w->base : NULL, .model = &table, .out = out,
+    struct reel_import x = { .weights = w->weights, .config = w->config, .base = *w->base ? w->base : NULL, .model = &table, .assumed = m->assumed, .out = out,
                              .dt = f->dtype == 0 ? REEL_NDTYPE : f->dtype == 1 ? REEL_F32 : REEL_BF16, .shard_bytes = f->shard_bytes };
     char *meta;
     reel_err e;

@@ -131,6 +131,7 @@ reel_err reel_role_weights(struct reel_run *r, int role)
     const struct reel_cfg_role *c = reel_config_role(r->cfg, r->role[role].role);
     struct reel_hf_source src = source_of(r, c);
 
+    src.assumed = r->role[role].assumed;
     if (c->init == REEL_INIT_RANDOM) REEL_TRY(reel_agree(r->world, random_weights(r, role, 0)));
     else REEL_TRY(reel_hf_load(&src, r->role[role].ps, &r->s, r->world));
     REEL_TRY(reel_agree(r->world, random_weights(r, role, 1)));

@@ -32,6 +32,15 @@ static void note_warning(struct reel_run *r, const char *text)
     if (r->track) reel_track_note(r->track, r->step, "warning", json_pack("{s:o}", "text", reel_json_text(text)));
 }
 
+/* Printed when the role was made. */
+static void note_assumed(struct reel_run *r, const struct reel_model *m)
+{
+    char text[REEL_ASSUMED + 96];
+
+    snprintf(text, sizeof text, "config.json leaves out sizes of the %s, so these are taken: %s", m->role, m->assumed);
+    if (*m->assumed) note_warning(r, text);
+}
+
 void reel_note_start(struct reel_run *r, const char *config)
 {
     const struct reel_mesh_dims *d = &r->mesh.dims;
@@ -49,6 +58,7 @@ void reel_note_start(struct reel_run *r, const char *config)
                               "steps", (int)r->last, "samples_per_step",
                               (int)(r->batch.b_global * r->cfg->training.loop.gradient_accumulation_steps), "config", cfg ? cfg : json_null()));
     for (int i = 0; i < r->cfg->n_warnings; i++) note_warning(r, r->cfg->warning[i]); /* printed when it was read */
+    for (int i = 0; i < REEL_NROLE; i++) note_assumed(r, &r->role[i]);
 }
 
 void reel_note_plan(struct reel_run *r)
