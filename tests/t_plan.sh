@@ -48,6 +48,17 @@ want=$(awk '$1 == "save" && $3 == "MiB" { print $2 }' "$TMPDIR/plan")
 same "the copy of a save: planned" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $3 }' "$TMPDIR/run")"
 same "and no more is taken" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $6 }' "$TMPDIR/run")"
 
+# On CPU ranks it counts: what the arenas alone would fit into is refused, and the copy is among the largest terms.
+judged() { # judged GIB: the plan of a rank with so much, saving
+    # shellcheck disable=SC2086
+    "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu $ema --memory-gib "$1"
+}
+judged 100 > "$TMPDIR/plan" 2>&1
+all=$(awk '$1 == "total" { print $2 / 1024 }' "$TMPDIR/plan") copy=$(awk '$1 == "save" { print $2 / 1024 }' "$TMPDIR/plan")
+judged "$(awk "BEGIN { print $all + 0.001 }")" > "$TMPDIR/plan" 2>&1
+verdict $? "a rank with all that is planned: $all GiB, of them the copy $copy" || show "$TMPDIR/plan"
+fails "is refused without room for the copy" 'rank needs .* the largest: .*save' judged "$(awk "BEGIN { print $all - $copy / 2 }")"
+
 # The large ones: 80 GB a rank, from 8 to 512 ranks.
 plan_of() { # plan_of MODEL RANKS HEIGHT WIDTH [override...]
     p_model=$1 p_n=$2 p_h=$3 p_w=$4

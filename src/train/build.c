@@ -321,6 +321,14 @@ int reel_run_arenas(struct reel_run *r, struct reel_arena *list[REEL_RUN_ARENAS]
     return n;
 }
 
+int reel_run_memory(struct reel_run *r, int on_host, struct reel_arena *list[REEL_RUN_ARENAS])
+{
+    int n = reel_run_arenas(r, list);
+
+    if (on_host) list[n++] = &r->save_mem;
+    return n;
+}
+
 static void name_arenas(struct reel_run *r)
 {
     static const char *const names[REEL_NROLE][3] = {

@@ -58,11 +58,24 @@ static void times(const struct reel_run *r, const struct reel_machine *m, struct
     e->step_s = fmax(e->compute_s, e->hidden_s) + e->exposed_s + e->optim_s;
 }
 
+int reel_estimate_on_host(const struct reel_run *r, const struct reel_machine *m)
+{
+    return !reel_backend_on_device(r->be) && !(m && m->card);
+}
+
+static double memory(struct reel_run *r, int on_host)
+{
+    struct reel_arena *a[REEL_RUN_ARENAS];
+    double sum = 0;
+
+    for (int i = reel_run_memory(r, on_host, a); i--;) sum += (double)a[i]->peak;
+    for (int i = 0; on_host && i < r->n_cb; i++) sum += (double)r->cb[i].beside;
+    return sum;
+}
+
 void reel_estimate_step(struct reel_run *r, const struct reel_machine *m, struct reel_estimate *e)
 {
     int rounds = (int)r->cfg->training.loop.gradient_accumulation_steps;
-    struct reel_arena *a[REEL_RUN_ARENAS];
-    int n = reel_run_arenas(r, a);
 
     *e = (struct reel_estimate){ 0 };
     finish(r); /* what the rehearsal left on its way */
@@ -73,6 +86,6 @@ void reel_estimate_step(struct reel_run *r, const struct reel_machine *m, struct
     e->attention_flops = r->s.attention_flops / PERIOD;
     for (int x = 0; x < REEL_NAXIS; x++)
         for (int k = 0; k < REEL_NCOLL; k++) e->bytes[x][k] = r->mesh.bytes[x][k] / PERIOD;
-    for (int i = 0; i < n; i++) e->memory += (double)a[i]->peak;
+    e->memory = memory(r, reel_estimate_on_host(r, m));
     if (m) times(r, m, e);
 }

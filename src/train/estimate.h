@@ -13,6 +13,7 @@ struct reel_machine {
     double node_bandwidth, network_bandwidth; /* bytes/s that a rank receives from its node, from others */
     double latency_s;                        /* of one collective */
     double ranks_per_node;
+    int card; /* a GPU's rates, whatever plans with them runs on */
 };
 
 /**
@@ -32,9 +33,12 @@ double reel_machine_gemm(struct reel_backend *be, struct reel_comm *world);
 struct reel_estimate {
     double flops, attention_flops;       /* model operations, recomputed ones included */
     double bytes[REEL_NAXIS][REEL_NCOLL]; /* received */
-    double memory;                        /* all arenas */
+    double memory;                        /* all arenas; of the host's memory also what saving and callbacks take beside */
     double compute_s, exposed_s, hidden_s, optim_s, step_s; /* communication waited for, and behind compute; 0: not known */
 };
+
+/** reel_estimate_on_host - 1 if the arenas of a planned run are the host's memory; m NULL: on the device that plans. Local. */
+int reel_estimate_on_host(const struct reel_run *r, const struct reel_machine *m);
 
 /** reel_estimate_step - of a run that reel_run_plan made; m NULL: no times. Local. */
 void reel_estimate_step(struct reel_run *r, const struct reel_machine *m, struct reel_estimate *e);

@@ -131,10 +131,10 @@ static int larger(const void *a, const void *b)
     return ((*x)->peak < (*y)->peak) - ((*x)->peak > (*y)->peak);
 }
 
-static size_t show_terms(char *out, size_t size, struct reel_run *r)
+static size_t show_terms(char *out, size_t size, struct reel_run *r, int on_host)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
-    int n = reel_run_arenas(r, a);
+    int n = reel_run_memory(r, on_host, a);
     size_t at = 0;
 
     qsort(a, (size_t)n, sizeof *a, larger);
@@ -151,7 +151,7 @@ static reel_err refuse(struct reel_run *r, const struct reel_estimate *e, double
     int n;
 
     if (!found) return REEL_FAIL(REEL_ENOMEM, "no memory for the layouts that would fit");
-    show_terms(terms, sizeof terms, r);
+    show_terms(terms, sizeof terms, r, reel_estimate_on_host(r, m));
     n = search(found, r->cfg, r->flags.env, r->world, m, room);
     for (int i = 0; i < SHOWN && i < n; i++) at += show_layout(text + at, sizeof text - at, &found[i]);
     free(found);
@@ -197,7 +197,7 @@ reel_err reel_plan_print(const struct reel_config *cfg, const struct reel_plan_f
     if (err == REEL_OK) {
         reel_estimate_step(r, m, &e);
         if (room > 0 && e.memory > room) err = refuse(r, &e, room, m);
-        if (world->rank == 0) reel_report_plan(r);
+        if (world->rank == 0) reel_report_plan(r, reel_estimate_on_host(r, m));
         if (world->rank == 0) print_step(r, &e, m);
     }
     plan_drop(r);

@@ -23,7 +23,7 @@ static struct reel_machine of_card(int i)
     const struct reel_gpu_spec *c = reel_gpu_spec(known[i].card);
     struct reel_machine m = { .gemm_flops = 0.65 * c->flops, .attention_flops = known[i].attention * 0.65 * c->flops,
                               .memory_bytes = c->bytes, .memory_bandwidth = 0.85 * c->memory, .node_bandwidth = 0.8 * c->link,
-                              .network_bandwidth = 0.8 * known[i].network, .latency_s = 20e-6, .ranks_per_node = 8 };
+                              .network_bandwidth = 0.8 * known[i].network, .latency_s = 20e-6, .ranks_per_node = 8, .card = 1 };
 
     snprintf(m.name, sizeof m.name, "%s", known[i].name);
     return m;

@@ -104,7 +104,7 @@ static void put_work(struct record *c, struct reel_run *r, double seconds)
 static void put_memory(struct record *c, struct reel_run *r)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
-    int n = reel_run_arenas(r, a);
+    int n = reel_run_memory(r, !reel_backend_on_device(r->be), a);
     double planned = 0, peak = 0;
     struct rusage u;
 
@@ -152,10 +152,25 @@ reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double
     return reel_track_scalars(r->track, st->step, c.name, c.value, c.n); /* rank 0 alone: the loop agrees */
 }
 
-static void print_arenas(struct reel_run *r)
+/* What callbacks take of the host beside the arenas; bytes. */
+static double print_beside(const struct reel_run *r)
+{
+    double sum = 0;
+
+    for (int i = 0; i < r->n_cb; i++) {
+        const struct reel_cb *c = &r->cb[i];
+        if (c->beside)
+            printf("  beside them %-10s %12.1f MiB of host memory and codec%s%s\n", c->name, (double)c->beside / MIB, c->beside_lacks ? ", without " : "",
+                   c->beside_lacks ? c->beside_lacks : "");
+        sum += (double)c->beside;
+    }
+    return sum;
+}
+
+static void print_arenas(struct reel_run *r, int on_host)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
-    int n = reel_run_arenas(r, a);
+    int n = reel_run_memory(r, on_host, a);
     double total = 0;
 
     for (int i = 0; i < n; i++) {
@@ -163,23 +178,22 @@ static void print_arenas(struct reel_run *r)
         if (planned > 0) printf("  %-22s %12.1f MiB\n", a[i]->name, planned / MIB);
         total += planned;
     }
+    if (on_host) total += print_beside(r);
     printf("  %-22s %12.1f MiB per rank\n", "total", total / MIB);
-    for (int i = 0; i < r->n_cb; i++)
-        if (r->cb[i].beside)
-            printf("  beside them %-10s %12.1f MiB of host memory and codec%s%s\n", r->cb[i].name, (double)r->cb[i].beside / MIB,
-                   r->cb[i].beside_lacks ? ", without " : "", r->cb[i].beside_lacks ? r->cb[i].beside_lacks : "");
+    if (on_host) return;
+    print_beside(r);
     if (r->save_mem.peak)
         printf("  %-22s %12.1f MiB of the host's memory beside these: the copy that a save writes\n", r->save_mem.name, (double)r->save_mem.peak / MIB);
 }
 
-void reel_report_plan(struct reel_run *r)
+void reel_report_plan(struct reel_run *r, int on_host)
 {
     const struct reel_mesh_dims *d = &r->mesh.dims;
 
     printf("plan: %d ranks = replicate %d x shard %d x tp %d, sp %d; micro-batch %ld x %d rounds\n", d->world,
            d->replicate, d->shard, d->tp, d->sp, (long)r->batch.b_global,
            (int)r->cfg->training.loop.gradient_accumulation_steps);
-    print_arenas(r);
+    print_arenas(r, on_host);
     for (int i = 0; i < REEL_NROLE; i++)
         if (r->stand_in & REEL_ROLE(i))
             printf("  %s: %s is not at hand; its shapes are those of the built-in config.json\n", r->role[i].role,
@@ -245,7 +259,7 @@ void reel_report_start(struct reel_run *r)
            (long)x[1], (long)x[2], (long)x[3], (long)x[4], (long)r->batch.b_global,
            (int)r->cfg->training.loop.gradient_accumulation_steps,
            r->cfg->training.loop.gradient_accumulation_steps > 1 ? "s" : "");
-    reel_report_plan(r);
+    reel_report_plan(r, !reel_backend_on_device(r->be));
     if (r->first) printf("reel: resumed at step %ld%s\n", r->first,
                          r->first < r->last ? "" : ": nothing to do, training.loop.max_train_steps are done");
     fflush(stdout);
@@ -293,7 +307,7 @@ static void print_rates(struct reel_run *r, double peak)
 static void print_memory(struct reel_run *r)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
-    int n = reel_run_arenas(r, a);
+    int device = reel_backend_on_device(r->be), n = reel_run_memory(r, !device, a);
 
     for (int i = 0; i < n; i++) {
         double peak = (double)a[i]->peak, min, avg, max;
@@ -301,7 +315,7 @@ static void print_memory(struct reel_run *r)
         if (!r->world->rank && max > 0)
             printf("arena %-22s %10.1f MiB of %10.1f planned\n", a[i]->name, max / MIB, (double)a[i]->cap / MIB);
     }
-    if (!r->world->rank && r->save_mem.cap)
+    if (!r->world->rank && device && r->save_mem.cap)
         printf("arena %-22s %10.1f MiB of %10.1f planned, of the host's memory\n", r->save_mem.name, (double)r->save_mem.peak / MIB,
                (double)r->save_mem.cap / MIB);
 }

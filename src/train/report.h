@@ -18,8 +18,8 @@ void reel_report_table(struct reel_run *r);
 /** reel_report_hms - seconds as "1:02:03" or "2:03". Local. */
 void reel_report_hms(char *buf, size_t size, double s);
 
-/** reel_report_plan - the arenas of a planned run with totals. Local. */
-void reel_report_plan(struct reel_run *r);
+/** reel_report_plan - the arenas of a planned run with totals; on_host: their memory is the host's, which holds more. Local. */
+void reel_report_plan(struct reel_run *r, int on_host);
 
 /** reel_check_finite - a loss or gradient norm that is not finite stops the run (or skips the update,
  * as training.on_nonfinite says) with its name, step and the first parameter concerned. Collective(world). */

@@ -138,4 +138,7 @@ reel_err reel_run_close(struct reel_run *r);
 #define REEL_RUN_ARENAS (3 * REEL_NROLE + 5)
 int reel_run_arenas(struct reel_run *r, struct reel_arena *list[REEL_RUN_ARENAS]);
 
+/** reel_run_memory - the arenas that one memory must hold: the device's, or on_host: those and the copy that a save writes. Local. */
+int reel_run_memory(struct reel_run *r, int on_host, struct reel_arena *list[REEL_RUN_ARENAS]);
+
 #endif

@@ -556,7 +556,7 @@ reel_err reel_trajectories_plan(const struct reel_config *cfg, const struct reel
     e = reel_run_plan_sampling(&r, cfg, &k.g, env, world);
     if (e == REEL_OK && world->rank == 0) {
         printf("before it, the teacher's trajectories:\n");
-        reel_report_plan(&r);
+        reel_report_plan(&r, !reel_backend_on_device(r.be));
     }
     return e;
 }
