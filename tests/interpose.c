@@ -291,37 +291,31 @@ int open(const char *path, int flags, ...)
 
 int open64(const char *path, int flags, ...) __attribute__((alias("open"))); /* off_t has 64 bits in both */
 
-ssize_t write(int fd, const void *p, size_t n)
+enum { APPEND = -1 };
+
+static ssize_t pass_on(int fd, const void *p, size_t n, off_t at)
 {
-    ssize_t (*next)(int, const void *, size_t) = REAL(ssize_t, "write", (int, const void *, size_t));
+    if (at == APPEND) return REAL(ssize_t, "write", (int, const void *, size_t))(fd, p, n);
+    return REAL(ssize_t, "pwrite", (int, const void *, size_t, off_t))(fd, p, n, at);
+}
+
+static ssize_t write_at(int fd, const void *p, size_t n, off_t at)
+{
     enum act a;
 
-    if (!path_of(fd)) return next(fd, p, n);
+    if (!path_of(fd)) return pass_on(fd, p, n, at);
     a = turn(GROWS);
     if (a == FAIL) return errno = I.err, -1;
     dirty(path_of(fd), 1);
-    if (a == SHORT) return next(fd, p, (n + 1) / 2);
-    if (a == PASS) return next(fd, p, n);
-    (void)!next(fd, p, n / 2);
+    if (a == SHORT) return pass_on(fd, p, (n + 1) / 2, at);
+    if (a == PASS) return pass_on(fd, p, n, at);
+    (void)!pass_on(fd, p, n / 2, at);
     die(a);
     return -1;
 }
 
-ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
-{
-    ssize_t (*next)(int, const void *, size_t, off_t) = REAL(ssize_t, "pwrite", (int, const void *, size_t, off_t));
-    enum act a;
-
-    if (!path_of(fd)) return next(fd, p, n, at);
-    a = turn(GROWS);
-    if (a == FAIL) return errno = I.err, -1;
-    dirty(path_of(fd), 1);
-    if (a == SHORT) return next(fd, p, (n + 1) / 2, at);
-    if (a == PASS) return next(fd, p, n, at);
-    (void)!next(fd, p, n / 2, at);
-    die(a);
-    return -1;
-}
+ssize_t write(int fd, const void *p, size_t n) { return write_at(fd, p, n, APPEND); }
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at) { return write_at(fd, p, n, at); }
 
 static int sync_as(const char *name, int fd)
 {

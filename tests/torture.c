@@ -1,5 +1,6 @@
 /* Checkpoints under torture (t_torture.sh). Runs with interpose.so preloaded, which arms at one of the calls that change files.
- *     torture kills DIR [S]    one rank: a child is killed, or its power cut, at every call of every scene; what is left resumes
+ *     torture kills DIR [S]    one rank: a child is killed, or its power cut, at every call of every scene, or an error there is followed
+ *                              by another start and then by a power cut; what is left resumes
  *     torture errors DIR [S]   N ranks: an error at every call of every rank, once and from then on; all ranks say the same, what is
  *                              left resumes
  *     torture bits DIR SEED    one rank: a flipped bit at every byte of the small files, at samples of the others, is found and named
@@ -143,6 +144,23 @@ static reel_err leave(const char *dir)
     return reel_file_write(a, "half", 4);
 }
 
+/* A user's own file in the folder of a checkpoint. */
+static reel_err put_note(const char *dir, long step)
+{
+    char path[2 * PATH_MAX];
+
+    snprintf(path, sizeof path, "%s/checkpoint-%ld/notes.txt", dir, step);
+    return reel_file_write(path, "mine", 4);
+}
+
+static int has_note(const char *dir, long step)
+{
+    char path[2 * PATH_MAX];
+
+    snprintf(path, sizeof path, "%s/checkpoint-%ld/notes.txt", dir, step);
+    return reel_is_file(path);
+}
+
 static const char *copy_from, *copy_to; /* of the walk below */
 
 static int copy_one(const char *path, const struct stat *st, int kind, struct FTW *f)
@@ -174,6 +192,7 @@ static void set_up(const char *dir, const struct scene *s)
         e = reel_agree(&W, e);
         if (!e && s->earlier) e = save(from, 10, 0, 0);
         if (!e && s->earlier) e = save(from, 20, 0, 0);
+        for (long k = 10; k <= 20 && !e && s->earlier && W.rank == 0; k += 10) e = put_note(from, k);
         if (!e && s->leftovers && W.rank == 0) e = leave(from);
         if (reel_agree(&W, e)) reel_err_print(reel_errrec()), abort();
     }
@@ -220,6 +239,7 @@ static int resumes(const char *dir, const struct scene *s, int done)
     snprintf(why, sizeof why, "step %ld version %d: %s", step, v, reel_errrec()->msg);
     if (v < 0 || (step != s->before && step != s->after) || (done && step != s->after) || (done && s->act == act_again && v != 1)) return 0;
     if (!everyone(W.rank || no_leftovers(dir))) return snprintf(why, sizeof why, "temporary folders are left"), 0;
+    if (s->earlier && !everyone(W.rank || (has_note(dir, 10) && has_note(dir, 20)))) return snprintf(why, sizeof why, "a user's file is gone"), 0;
     if (save(dir, 40, 0, 2)) return snprintf(why, sizeof why, "the next save: %s", reel_errrec()->msg), 0;
     return !reel_ckpt_resolve(dir, "latest", ck, sizeof ck, &step, &W) && step == 40 && version_of(ck, 40) == 0;
 }
@@ -245,9 +265,10 @@ static int child(const char *dir, const struct scene *s, const char *act, long a
 
     if (pid == 0) {
         arm(dir, act_of(s, act), at);
-        if (s->act(dir)) _exit(1);
-        if (!strcmp(act, "power")) cut(); /* what it said is done stays done */
-        _exit(0);
+        int failed = s->act(dir) != REEL_OK, eio = !strncmp(act, "EIO", 3);
+        if (eio) (void)!reel_ckpt_sweep(dir, &W); /* the next start finds the folders as the kernel knows them, not the disk */
+        if (eio || (!failed && !strcmp(act, "power"))) cut(); /* what it said is done stays done */
+        _exit(failed);
     }
     if (pid < 0 || waitpid(pid, &status, 0) != pid) abort();
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
@@ -268,14 +289,15 @@ static long calls(const char *dir, const struct scene *s)
 
 static void kills(const char *dir, long every)
 {
-    static const char *const acts[] = { "kill", "power" };
+    static const char *const acts[] = { "kill", "power", "EIO", "EIO+" },
+                      *const what[] = { "killed", "power is cut", "an error, a start, then power is cut", "errors, a start, then power is cut" };
     long all = 0, met = 0;
     int err = hush();
 
     for (int i = 0; i < SCENES; i++) {
         const struct scene *s = &scenes[i];
         long n = calls(dir, s);
-        for (int a = 0; a < 2; a++) {
+        for (int a = 0; a < 4; a++) {
             int bad = n == 0;
             for (long k = 1; k <= n + 1; k++) {
                 int end;
@@ -283,10 +305,10 @@ static void kills(const char *dir, long every)
                 set_up(dir, s);
                 end = child(dir, s, acts[a], k);
                 all += !end;
-                if (end == (k > n && a == 0) && resumes(dir, s, k > n)) continue;
+                if (end == (k > n && a == 0) && resumes(dir, s, k > n && a < 2)) continue;
                 if (!bad++) printf("# %s at call %ld of %ld: %s\n", acts[a], k, n, why);
             }
-            TAP_OK(!bad, "%s: %s at %s of %ld calls: the next start resumes", s->name, a ? "power is cut" : "killed", every > 1 ? "a sample" : "each", n);
+            TAP_OK(!bad, "%s: %s at %s of %ld calls: the next start resumes", s->name, what[a], every > 1 ? "a sample" : "each", n);
         }
     }
     dup2(err, 2);

@@ -98,9 +98,35 @@ reel_err reel_file_write(const char *path, const void *data, size_t bytes)
     if (snprintf(tmp, sizeof tmp, "%s.tmp", path) >= (int)sizeof tmp)
         return REEL_FAIL(REEL_EIO, "%s: path too long", path);
     e = write_synced(tmp, data, bytes);
-    if (!e && rename(tmp, path) != 0) e = REEL_FAIL(REEL_EIO, "%s: rename: %s", path, strerror(errno));
+    if (!e) e = reel_rename(tmp, path);
     if (e) unlink(tmp);
     return e;
+}
+
+/* The folder that a path, which fits into PATH_MAX, is in. */
+static void parent_of(char dir[PATH_MAX], const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    if (!slash) snprintf(dir, PATH_MAX, ".");
+    else snprintf(dir, PATH_MAX, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+}
+
+reel_err reel_rename(const char *from, const char *to)
+{
+    char dir[PATH_MAX];
+
+    if (rename(from, to) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+    parent_of(dir, to);
+    return reel_fsync_dir(dir);
+}
+
+reel_err reel_publish(const char *tmp, const char *path)
+{
+    int fd = open(tmp, O_RDONLY | O_CLOEXEC), bad = fd < 0 || fsync(fd) != 0, why = errno;
+
+    if (fd >= 0) close(fd);
+    return bad ? REEL_FAIL(REEL_EIO, "%s: cannot sync: %s", tmp, strerror(why)) : reel_rename(tmp, path);
 }
 
 reel_err reel_file_probe(const char *path)
@@ -128,6 +154,15 @@ reel_err reel_file_lock(const char *path, int *fd)
     return REEL_FAIL(REEL_ECONFIG, "%s: held by another process", path);
 }
 
+static reel_err make_one(const char *path)
+{
+    char parent[PATH_MAX];
+
+    if (mkdir(path, 0777) != 0) return errno == EEXIST ? REEL_OK : REEL_FAIL(REEL_EIO, "%s: cannot make the folder: %s", path, strerror(errno));
+    parent_of(parent, path);
+    return reel_fsync_dir(parent);
+}
+
 reel_err reel_mkdirs(const char *path)
 {
     char p[PATH_MAX];
@@ -135,16 +170,14 @@ reel_err reel_mkdirs(const char *path)
     if (snprintf(p, sizeof p, "%s", path) >= (int)sizeof p)
         return REEL_FAIL(REEL_EIO, "%s: path too long", path);
     for (char *s = p + 1;; s++) {
-        if (*s && *s != '/') continue;
         char c = *s;
+        if (c && c != '/') continue;
         *s = 0;
-        if (mkdir(p, 0777) != 0 && errno != EEXIST)
-            return REEL_FAIL(REEL_EIO, "%s: cannot make the folder: %s", p, strerror(errno));
+        REEL_TRY(make_one(p));
         if (!c) break;
         *s = c;
     }
-    if (!reel_is_dir(path)) return REEL_FAIL(REEL_EIO, "%s: exists and is not a folder", path);
-    return REEL_OK;
+    return reel_is_dir(path) ? REEL_OK : REEL_FAIL(REEL_EIO, "%s: exists and is not a folder", path);
 }
 
 static int rm_one(const char *path, const struct stat *st, int kind, struct FTW *f)
@@ -170,10 +203,12 @@ reel_err reel_fsync_dir(const char *path)
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int bad;
 
+    if (fd < 0 && errno == EACCES) return REEL_OK; /* one may write into it, not read it */
     if (fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %s", path, strerror(errno));
-    bad = fsync(fd) != 0 && errno != EINVAL; /* some file systems cannot sync a folder */
+    /* some file systems cannot sync a folder, and each says so in its own words */
+    bad = fsync(fd) != 0 && errno != EINVAL && errno != EBADF && errno != ENOTSUP && errno != ENOSYS ? errno : 0;
     close(fd);
-    return bad ? REEL_FAIL(REEL_EIO, "%s: fsync: %s", path, strerror(errno)) : REEL_OK;
+    return bad ? REEL_FAIL(REEL_EIO, "%s: fsync: %s", path, strerror(bad)) : REEL_OK;
 }
 
 void reel_list_free(char **names, size_t n)

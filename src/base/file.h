@@ -11,9 +11,15 @@
 /** reel_file_read - the whole file, malloc'ed, one NUL behind the last byte. Local. REEL_EIO, REEL_ENOMEM. */
 reel_err reel_file_read(const char *path, char **data, size_t *bytes);
 
-/** reel_file_write - write `path`.tmp, fsync, rename: readers see the old file or the whole new one.
- * Local. REEL_EIO; the temporary file is removed. */
+/** reel_file_write - write `path`.tmp, sync it, reel_rename: readers see the old file or the whole new one, also after the power
+ * was cut. Local. REEL_EIO; the temporary file is removed. */
 reel_err reel_file_write(const char *path, const void *data, size_t bytes);
+
+/** reel_rename - `from` gets the name `to` in the same folder, for good: the folder is synced. Local. REEL_EIO. */
+reel_err reel_rename(const char *from, const char *to);
+
+/** reel_publish - the same for a file that a library wrote to `tmp`, whose data are synced first. Local. REEL_EIO; tmp may be left. */
+reel_err reel_publish(const char *tmp, const char *path);
 
 /** reel_file_probe - whether `path`.tmp can be made, for files that a long computation writes at its end.
  * Local. REEL_EIO; nothing is left. */
@@ -29,7 +35,7 @@ reel_err reel_pread(int fd, void *dst, size_t bytes, uint64_t at, const char *pa
 /** reel_write - all of it, or REEL_EIO. Local. */
 reel_err reel_write(int fd, const void *src, size_t bytes, const char *path);
 
-/** reel_mkdirs - the folder and its parents; one that exists is fine. Local. REEL_EIO. */
+/** reel_mkdirs - the folder and its parents; one that exists is fine, a new one is there for good. Local. REEL_EIO. */
 reel_err reel_mkdirs(const char *path);
 
 /** reel_rmtree - remove a folder and all below it; links are removed, not followed. Local. REEL_EIO. */

@@ -41,43 +41,38 @@ static reel_err write_marker(const struct reel_ckpt_job *j)
 static reel_err replace(const struct reel_ckpt_job *j)
 {
     char old[PATH_MAX + 16];
+    reel_err e;
 
     snprintf(old, sizeof old, "%s.old.tmp", j->final);
-    warn(reel_rmtree(old));
-    if (rename(j->final, old) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot replace: %s", j->final, strerror(errno));
-    if (rename(j->tmp, j->final) != 0) {
-        int why = errno;
-        (void)!rename(old, j->final);
-        return REEL_FAIL(REEL_EIO, "%s: cannot rename to %s: %s", j->tmp, j->final, strerror(why));
-    }
-    REEL_TRY(reel_fsync_dir(j->req.output_dir));
-    warn(reel_rmtree(old));
-    return REEL_OK;
+    warn(ckpt_forget(old, j->final));
+    REEL_TRY(reel_rename(j->final, old));
+    e = reel_rename(j->tmp, j->final);
+    if (e && !reel_is_dir(j->final)) (void)!rename(old, j->final);
+    if (!e) warn(ckpt_forget(old, j->final));
+    return e;
 }
 
-/* The new folder under its name; one that stood there (the same step, saved again) goes away whole. */
-static reel_err publish(const struct reel_ckpt_job *j)
+/* The new folder under its name; one that stood there (the same step, saved again) goes away. */
+static reel_err publish(struct reel_ckpt_job *j)
 {
-    if (!reel_is_dir(j->final)) {
-        if (rename(j->tmp, j->final) == 0) return reel_fsync_dir(j->req.output_dir);
-        return REEL_FAIL(REEL_EIO, "%s: cannot rename to %s: %s", j->tmp, j->final, strerror(errno));
-    }
+    if (!reel_is_dir(j->final)) return reel_rename(j->tmp, j->final);
     if (renameat2(AT_FDCWD, j->tmp, AT_FDCWD, j->final, RENAME_EXCHANGE) != 0) return replace(j);
+    j->in_doubt = 1;
     REEL_TRY(reel_fsync_dir(j->req.output_dir));
-    warn(reel_rmtree(j->tmp));
+    j->in_doubt = 0;
+    warn(ckpt_forget(j->tmp, j->final));
     return REEL_OK;
 }
 
 /* First under a name that no resume looks at, for good: half of it must not come back after a power cut. */
-static reel_err forget(const char *dir, const char *path)
+static reel_err retire(const char *path)
 {
     char gone[PATH_MAX + 8];
 
     snprintf(gone, sizeof gone, "%s.tmp", path);
-    REEL_TRY(reel_rmtree(gone));
-    if (rename(path, gone) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot remove: %s", path, strerror(errno));
-    REEL_TRY(reel_fsync_dir(dir));
-    return reel_rmtree(gone);
+    REEL_TRY(ckpt_forget(gone, path));
+    REEL_TRY(reel_rename(path, gone));
+    return ckpt_forget(gone, path);
 }
 
 /* All but the newest `keep` complete ones go; the one just written counts first, whatever the numbers of others. */
@@ -93,8 +88,9 @@ static reel_err prune(const struct reel_ckpt_job *j)
     for (int i = n - 1; i >= 0 && !e; i--) {
         if (step[i] == j->req.step) continue;
         snprintf(path, sizeof path, "%.*s/checkpoint-%ld", PATH_MAX - 64, j->req.output_dir, step[i]);
+        if (!reel_ckpt_is_dir(path)) continue; /* what somebody left in one that went */
         if (kept >= j->req.keep) {
-            e = forget(j->req.output_dir, path);
+            e = retire(path);
         } else {
             kept += ckpt_complete(path) == REEL_OK;
             reel_err_clear();
@@ -106,7 +102,7 @@ static reel_err prune(const struct reel_ckpt_job *j)
 
 reel_err ckpt_commit(void *ctx)
 {
-    const struct reel_ckpt_job *j = ctx;
+    struct reel_ckpt_job *j = ctx;
     char dcp[PATH_MAX + 8];
 
     REEL_TRY(write_marker(j));
@@ -122,8 +118,9 @@ reel_err ckpt_commit(void *ctx)
 reel_err ckpt_discard(void *ctx)
 {
     const struct reel_ckpt_job *j = ctx;
+    int rest;
 
-    (void)!reel_rmtree(j->tmp); /* best effort: a leftover .tmp is never resumed */
+    if (!j->in_doubt) (void)!ckpt_remove(j->tmp, &rest); /* best effort: a leftover .tmp is never resumed */
     return REEL_OK;
 }
 
@@ -158,12 +155,12 @@ static reel_err sweep_one(const char *dir, const char *name)
     REEL_TRY(reel_join(path, sizeof path, dir, name));
     snprintf(final, sizeof final, "%.*s", (int)(strlen(path) - strlen(name)) + len, path);
     if (kind == 2 && is_needed(path, final)) {
-        if (rename(path, final) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot rename to %s: %s", path, final, strerror(errno));
-        REEL_TRY(reel_fsync_dir(dir));
+        REEL_TRY(reel_rename(path, final));
         fprintf(stderr, "reel: %s is back under its name: a run was killed while it replaced it\n", final);
         return REEL_OK;
     }
-    REEL_TRY(reel_rmtree(path));
+    REEL_TRY(reel_fsync_dir(dir)); /* names that the killed run had given are there for good: then others may go */
+    REEL_TRY(ckpt_forget(path, final));
     fprintf(stderr, "reel: removed %s, which a run that was killed left behind\n", path);
     return REEL_OK;
 }

@@ -112,6 +112,7 @@ struct reel_ckpt_job {
     atomic_int cancel;              /* another rank has failed */
     atomic_ullong progress;
     struct ckpt_written file, text[2]; /* this rank's; rank 0: metadata.json, .metadata */
+    int in_doubt;                   /* rank 0: names were exchanged, perhaps not for good: no folder may go */
     reel_err err;                   /* agreed: the folder is being discarded */
     struct reel_errrec rec;
 };
@@ -119,6 +120,15 @@ struct reel_ckpt_job {
 reel_err ckpt_write(void *job);   /* this rank's files (ckpt_write.c) */
 reel_err ckpt_commit(void *job);  /* rank 0: marker, folders, name, retention (ckpt_commit.c) */
 reel_err ckpt_discard(void *job); /* rank 0: the temporary folder of a save that failed */
+
+/* ---- removing (ckpt_remove.c); Local, REEL_EIO ---- */
+
+/** ckpt_remove - the files of a checkpoint and, if that was all, the folder; a link alone where it is one; nothing there is fine.
+ * @rest  out: how much is left that is not a checkpoint's */
+reel_err ckpt_remove(const char *dir, int *rest);
+
+/** ckpt_forget - the same for a folder under a name that is no checkpoint's; what is left goes to `home`, its former name. */
+reel_err ckpt_forget(const char *dir, const char *home);
 
 /* ---- finding (ckpt_find.c) ---- */
 

@@ -1,8 +1,10 @@
 /* Saving: who writes what is agreed once; then every rank's thread writes, rank 0's commits, and the training thread only looks. */
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/crc.h"
 #include "base/file.h"
@@ -87,14 +89,25 @@ void reel_ckpt_pool_close(struct reel_ckpt_job *pool) { job_free(pool); }
 
 /* ---- begin ---- */
 
+static reel_err make(const char *path)
+{
+    return mkdir(path, 0777) == 0 || errno == EEXIST ? REEL_OK : REEL_FAIL(REEL_EIO, "%s: cannot make the folder: %s", path, strerror(errno));
+}
+
+/* Synced when the save is committed, not in the step. */
 static reel_err make_folder(const struct reel_ckpt_job *j)
 {
     char dcp[PATH_MAX + 8];
+    struct stat st;
+    int rest;
 
     REEL_TRY(reel_mkdirs(j->req.output_dir));
-    REEL_TRY(reel_rmtree(j->tmp)); /* of a save that failed */
+    if (lstat(j->final, &st) == 0 && !reel_is_dir(j->final))
+        return REEL_FAIL(REEL_EIO, "%s: exists and is not a folder: a checkpoint of that name cannot be saved", j->final);
+    REEL_TRY(ckpt_remove(j->tmp, &rest)); /* of a save that failed */
     snprintf(dcp, sizeof dcp, "%s/dcp", j->tmp);
-    return reel_mkdirs(dcp);
+    REEL_TRY(make(j->tmp));
+    return make(dcp);
 }
 
 static reel_err name_folders(struct reel_ckpt_job *j)
@@ -133,6 +146,7 @@ reel_err reel_ckpt_begin(struct reel_ckpt_job **job, const struct reel_ckpt_req 
     }
     j->phase = CKPT_WRITING;
     j->err = REEL_OK;
+    j->in_doubt = 0;
     j->wait = (struct ckpt_wait){ .what = j->tmp, .progress = &j->progress };
     atomic_store(&j->cancel, 0);
     atomic_store(&j->progress, 0);

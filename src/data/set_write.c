@@ -5,9 +5,7 @@
 #include "data/set_priv.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <hdf5.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -373,21 +371,10 @@ static reel_err write_tmp(struct reel_set_writer *w, const struct plan *p)
     return o.file < 0 || o.bad ? REEL_FAIL(REEL_EIO, "%s: cannot write the data set (no space, no permission?)", w->tmp) : REEL_OK;
 }
 
-static reel_err publish(struct reel_set_writer *w) /* rank 0: durable, then under its name */
+/* Rank 0: durable, then under its name. */
+static reel_err publish(const struct reel_set_writer *w)
 {
-    char dir[sizeof w->path];
-    int fd;
-
-    if (w->c->rank != 0) return REEL_OK;
-    fd = open(w->tmp, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd)) {
-        if (fd >= 0) close(fd);
-        return REEL_FAIL(REEL_EIO, "%s: cannot flush: %m", w->tmp);
-    }
-    close(fd);
-    if (rename(w->tmp, w->path)) return REEL_FAIL(REEL_EIO, "%s: cannot rename to %s: %m", w->tmp, w->path);
-    snprintf(dir, sizeof dir, "%s", w->path);
-    return reel_fsync_dir(dirname(dir));
+    return w->c->rank ? REEL_OK : reel_publish(w->tmp, w->path);
 }
 
 reel_err reel_set_commit(struct reel_set_writer *w, reel_err mine, int64_t *n)

@@ -1,7 +1,6 @@
 #include "media/movie.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/opt.h>
@@ -292,22 +291,12 @@ static reel_err verify(const struct reel_movie *m)
     return e;
 }
 
-static reel_err publish(const struct reel_movie *m)
-{
-    int fd = open(m->tmp, O_RDONLY | O_CLOEXEC), bad = fd < 0 || fsync(fd);
-
-    if (fd >= 0) close(fd);
-    if (bad) return REEL_FAIL(REEL_EIO, "%s: cannot sync: %s", m->tmp, strerror(errno));
-    if (rename(m->tmp, m->path)) return REEL_FAIL(REEL_EIO, "%s: cannot rename: %s", m->tmp, strerror(errno));
-    return REEL_OK;
-}
-
 static reel_err finish(struct reel_movie *m)
 {
     REEL_TRY(end_part(m));
     REEL_TRY(settle(m));
     REEL_TRY(verify(m));
-    return publish(m);
+    return reel_publish(m->tmp, m->path);
 }
 
 reel_err reel_movie_close(struct reel_movie **m)

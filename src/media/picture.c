@@ -1,25 +1,26 @@
 #include "media/picture.h"
 
+#include <limits.h>
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "media/letters.h"
 
 reel_err reel_png_write(const char *path, const uint8_t *rgb, int height, int width)
 {
     png_image im = { .version = PNG_IMAGE_VERSION, .width = (png_uint_32)width, .height = (png_uint_32)height, .format = PNG_FORMAT_RGB };
-    char tmp[1040];
+    char tmp[PATH_MAX];
+    reel_err e;
 
-    snprintf(tmp, sizeof tmp, "%s.tmp", path);
-    if (!png_image_write_to_file(&im, tmp, 0, rgb, 0, NULL)) {
-        unlink(tmp);
-        return REEL_FAIL(REEL_EIO, "%s: cannot write the picture: %s", path, im.message);
-    }
-    if (rename(tmp, path)) return REEL_FAIL(REEL_EIO, "%s: cannot rename: %m", tmp);
-    return REEL_OK;
+    if (snprintf(tmp, sizeof tmp, "%s.tmp", path) >= (int)sizeof tmp) return REEL_FAIL(REEL_EIO, "%s: path too long", path);
+    e = png_image_write_to_file(&im, tmp, 0, rgb, 0, NULL) ? reel_publish(tmp, path)
+                                                           : REEL_FAIL(REEL_EIO, "%s: cannot write the picture: %s", path, im.message);
+    if (e) unlink(tmp);
+    return e;
 }
 
 reel_err reel_png_read(const char *path, uint8_t **rgb, int *height, int *width)

@@ -469,7 +469,7 @@ reel_err reel_st_write(const char *path, const struct reel_st_item *items, int n
     if (!e) e = make_header(&head, &len, o, n, meta, n_meta);
     if (!e) {
         e = put_file(tmp, head, len, o, n, items, fill, ctx);
-        if (!e && rename(tmp, path) != 0) e = REEL_FAIL(REEL_EIO, "%s: rename: %s", path, strerror(errno));
+        if (!e) e = reel_rename(tmp, path);
         if (e) unlink(tmp);
     }
     free(head);
