@@ -140,7 +140,9 @@ static void captions(void)
     put("f/bad.csv", "name,caption\na.mov,x\n");
     refused(RUN(&world, AT("x.h5"), "--captions", DIR_("f/bad.csv")), REEL_EDATA, "no column \"path\"");
     put("f/bad.csv", "path,caption\na.mov,x\nb.mov\n");
-    refused(RUN(&world, AT("x.h5"), "--captions", DIR_("f/bad.csv")), REEL_EDATA, "record 3 has 1 fields");
+    refused(RUN(&world, AT("x.h5"), "--captions", DIR_("f/bad.csv")), REEL_EDATA, "bad.csv:3: 1 fields, but the caption is field 2");
+    put("f/bad.csv", "path,caption\na.mov,\"x\nb.mov,y\n");
+    refused(RUN(&world, AT("x.h5"), "--captions", DIR_("f/bad.csv")), REEL_EDATA, "bad.csv:2: a quoted field does not end");
     put("f/bad.jsonl", "{\"path\": \"a.mov\", \"cap\": \"x\"}\n{\"path\"\n");
     refused(RUN(&world, AT("x.h5"), "--captions", DIR_("f/bad.jsonl")), REEL_EDATA, "bad.jsonl:2");
     put("f/bad.json", "[{\"path\": \"a.mov\", \"cap\": 3}]");

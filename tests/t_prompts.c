@@ -68,6 +68,7 @@ static void csv(void)
     TAP_OK(says("p.csv", "x,caption\n1,a\n2\n", "p.csv:3: 1 fields, but the caption is field 2"), "a short record: line");
     TAP_OK(says("p.csv", "caption\n\"a\nb", "p.csv:2: a quoted field does not end"), "an open quote: line");
     TAP_OK(says("p.csv", "caption\n\"a\" b\n", "p.csv:2: text behind a closing quote"), "text behind a quote");
+    TAP_OK(gives("p.csv", "\ncaption,\"x\"\n\n\"b\",c\"d\n\r\n", "b"), "blank lines, a quote within");
     TAP_OK(says("p.csv", "caption\n", "no prompt in it"), "a head alone");
     TAP_OK(says("p.csv", "", "no prompt in it"), "an empty file");
 }

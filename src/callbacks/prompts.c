@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/csv.h"
 #include "base/file.h"
 #include "base/json.h"
 
@@ -72,70 +73,23 @@ static reel_err from_json(struct reel_prompts *p, const char *path, char *text, 
 
 /* ---- CSV ------------------------------------------------------------------------------------- */
 
-struct csv { char *s, *end; int line; const char *path; };
-
-/* The next field, unquoted in place; *last: it ends its record. */
-static reel_err field(struct csv *c, char **out, size_t *n, int *last)
-{
-    char *to = c->s, *from = c->s;
-    int quoted = from < c->end && *from == '"', first = c->line;
-
-    *out = to;
-    for (from += quoted; from < c->end; from++) {
-        if (quoted && *from == '"') {
-            if (from + 1 == c->end || from[1] != '"') break;
-            from++;
-        } else if (!quoted && (*from == ',' || *from == '\n')) {
-            break;
-        }
-        c->line += *from == '\n';
-        *to++ = *from;
-    }
-    if (quoted && from == c->end) return REEL_FAIL(REEL_EDATA, "%s:%d: a quoted field does not end", c->path, first);
-    from += quoted;
-    *n = (size_t)(to - *out);
-    if (!quoted && *n && to[-1] == '\r') --*n;
-    if (quoted && from < c->end && *from == '\r') from++;
-    if (from < c->end && *from != ',' && *from != '\n')
-        return REEL_FAIL(REEL_EDATA, "%s:%d: text behind a closing quote", c->path, c->line);
-    *last = from == c->end || *from == '\n';
-    c->line += from < c->end && *from == '\n';
-    c->s = from < c->end ? from + 1 : from;
-    return REEL_OK;
-}
-
-static int is_caption(const char *s, size_t n) { return n == 7 && !memcmp(s, "caption", 7); }
-
-/* Records have the caption at place `column`; column -1: this is the head, which says where. */
-static reel_err record(struct csv *c, struct reel_prompts *p, int *column)
-{
-    int last = 0, k = 0, found = 0, head = *column < 0, line = c->line;
-
-    for (; !last; k++) {
-        char *s;
-        size_t n = 0;
-        REEL_TRY(field(c, &s, &n, &last));
-        if (k == 0 && last && !n) return REEL_OK; /* a blank line */
-        if (head ? !is_caption(s, n) : k != *column) continue;
-        found = 1;
-        if (head) *column = k;
-        else REEL_TRY(add(p, c->path, s, n));
-    }
-    if (found) return REEL_OK;
-    return head ? REEL_FAIL(REEL_EDATA, "%s: the first line names no column \"caption\"", c->path)
-                : REEL_FAIL(REEL_EDATA, "%s:%d: %d fields, but the caption is field %d", c->path, line, k, *column + 1);
-}
-
 static reel_err from_csv(struct reel_prompts *p, const char *path, char *text, size_t n)
 {
-    struct csv c = { .s = text, .end = text + n, .line = 1, .path = path };
-    int column = -1;
+    struct reel_csv_field f[REEL_CSV_COLUMNS];
+    struct reel_csv c;
+    int fields, line, column = 0;
 
-    REEL_TRY(reel_utf8_check(text, n, path));
-    if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) c.s += 3;
-    do REEL_TRY(record(&c, p, &column));
-    while (c.s < c.end);
-    return REEL_OK;
+    REEL_TRY(reel_csv_open(&c, text, n, path));
+    REEL_TRY(reel_csv_record(&c, f, &fields, &line));
+    if (!fields) return REEL_OK;
+    while (column < fields && (f[column].n != 7 || memcmp(f[column].s, "caption", 7) != 0)) column++;
+    if (column == fields) return REEL_FAIL(REEL_EDATA, "%s: the first line names no column \"caption\"", path);
+    for (;;) {
+        REEL_TRY(reel_csv_record(&c, f, &fields, &line));
+        if (!fields) return REEL_OK;
+        if (fields <= column) return REEL_FAIL(REEL_EDATA, "%s:%d: %d fields, but the caption is field %d", path, line, fields, column + 1);
+        REEL_TRY(add(p, path, f[column].s, f[column].n));
+    }
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/csv.h"
 #include "base/err.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -257,59 +258,48 @@ static reel_err from_lines(struct text *t, const char *file, const char *folder,
     return err;
 }
 
-enum { COLUMNS = 64 };
-
-/* The fields of a record (RFC 4180) in place; *s behind it. Returns how many, at most COLUMNS. */
-static int csv_record(char **s, char **field)
-{
-    char *in = *s, *out;
-    int n = 0, more = 1;
-
-    while (more && n < COLUMNS) {
-        int quoted = *in == '"';
-        field[n++] = out = in += quoted;
-        while (*in && (quoted || !strchr(",\r\n", *in))) {
-            if (quoted && *in == '"' && *++in != '"') quoted = 0;
-            else *out++ = *in++;
-        }
-        more = *in == ',';
-        if (*in == '\r' && in[1] == '\n') in++;
-        if (*in) in++;
-        *out = 0;
-    }
-    *s = in;
-    return n;
-}
-
-static int csv_column(char *const *head, int n, const char *const *names)
+/* Place of the first of `names` in a head, in any case; -1: none. */
+static int csv_column(const struct reel_csv_field *head, int n, const char *const *names)
 {
     for (; *names; names++)
         for (int i = 0; i < n; i++)
-            if (!strcasecmp(head[i], *names)) return i;
+            if (head[i].n == strlen(*names) && !strncasecmp(head[i].s, *names, head[i].n)) return i;
     return -1;
+}
+
+static reel_err csv_films(struct text *t, struct reel_csv *c, const char *folder)
+{
+    static const char *const paths[] = { "path", "video", "video_path", "file_name", "file", NULL };
+    static const char *const captions[] = { "caption", "cap", "text", "prompt", NULL };
+    struct reel_csv_field f[REEL_CSV_COLUMNS];
+    int n, line, path, cap;
+
+    REEL_TRY(reel_csv_record(c, f, &n, &line));
+    path = csv_column(f, n, paths), cap = csv_column(f, n, captions);
+    if (path < 0 || cap < 0) return REEL_FAIL(REEL_EDATA, "%s: the first line names no column \"%s\"", c->path, path < 0 ? "path" : "caption");
+    for (;;) {
+        REEL_TRY(reel_csv_record(c, f, &n, &line));
+        if (!n) return REEL_OK;
+        if (n <= path || n <= cap)
+            return REEL_FAIL(REEL_EDATA, "%s:%d: %d fields, but the %s is field %d", c->path, line, n, n <= path ? "path" : "caption",
+                             (n <= path ? path : cap) + 1);
+        f[path].s[f[path].n] = f[cap].s[f[cap].n] = 0; /* of the comma, the line end or the file's end */
+        REEL_TRY(put_below(t, folder, f[path].s, f[cap].s, NULL));
+    }
 }
 
 static reel_err from_csv(struct text *t, const char *file, const char *folder)
 {
-    static const char *const paths[] = { "path", "video", "video_path", "file_name", "file", NULL };
-    static const char *const captions[] = { "caption", "cap", "text", "prompt", NULL };
-    char *all, *at, *f[COLUMNS];
+    struct reel_csv c;
+    char *all;
     size_t bytes;
-    reel_err err = read_text(file, &all, &bytes);
-    int n, path, cap;
+    reel_err e;
 
-    if (err) return err;
-    at = all + (bytes >= 3 && !memcmp(all, "\xef\xbb\xbf", 3) ? 3 : 0); /* what a spreadsheet puts first */
-    n = csv_record(&at, f), path = csv_column(f, n, paths), cap = csv_column(f, n, captions);
-    if (path < 0 || cap < 0) err = REEL_FAIL(REEL_EDATA, "%s: the first line names no column \"%s\"", file, path < 0 ? "path" : "caption");
-    for (int64_t record = 2; !err && *at; record++) {
-        n = csv_record(&at, f);
-        if (n == 1 && !*f[0]) continue;
-        err = n > path && n > cap ? put_below(t, folder, f[path], f[cap], NULL)
-                                  : REEL_FAIL(REEL_EDATA, "%s: record %" PRId64 " has %d fields", file, record, n);
-    }
+    REEL_TRY(reel_file_read(file, &all, &bytes));
+    e = reel_csv_open(&c, all, bytes, file);
+    if (!e) e = csv_films(t, &c, folder);
     free(all);
-    return err;
+    return e;
 }
 
 static int ends(const char *s, const char *with)
