@@ -136,6 +136,11 @@ static void lenient(void)
     c = WITH("--models.ema._target_=wan", "--models.ema.init_from=x");
     TAP_OK(c && c->n_warnings == 1, "a role that nobody uses: %s", c ? c->warning[0] : "");
     reel_config_free(c);
+    c = WITH("--callbacks.validation._target_=validation", "--callbacks.validation.pipeline_target=wan", "--callbacks.validation.dataset_file=p.json",
+             "--callbacks.validation.offload_training_state=true", "--callbacks.validation.vae_cpu_offload=false", "--training.checkpoint.output_dir=o");
+    TAP_OK(c && c->n_warnings == 1 && strstr(c->warning[0], "callbacks.validation.offload_training_state has no effect: training state stays"),
+           "a wish that nothing fulfils: %s", c && c->n_warnings ? c->warning[0] : "");
+    reel_config_free(c);
     o[0] = "--training.loop.max_train_steps=x";
     c = cfg_parse(sft, "s", 1, o, 1);
     TAP_OK(!c, "lenient does not forgive a wrong value: %s", reel_errrec()->msg);

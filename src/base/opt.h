@@ -40,6 +40,8 @@ enum {
     REEL_OPT_LAYOUT = 64,  /* nothing where results are the same bits in every layout */
     REEL_OPT_START = 128,  /* nothing for a role whose weights all come from the checkpoint */
     REEL_OPT_EACH = 256,   /* belongs to one start of the program; not compared */
+
+    REEL_OPT_IDLE = 512,   /* taken and without effect: another value than the default is a warning, which `help` explains */
 };
 
 /* Null and an absent key mean the same: the default. */

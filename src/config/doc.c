@@ -74,6 +74,7 @@ static void put_facts(const struct reel_opt *o, int flag, FILE *f)
         put_default(o, f);
     }
     if (o->flags & REEL_OPT_LATER) fputs("; no effect in this version", f);
+    if (o->flags & REEL_OPT_IDLE) fputs("; no effect", f);
     if (o->flags & REEL_OPT_FREE) fputs("; free on resume", f);
     if (o->flags & REEL_OPT_LAYOUT) fputs("; free on resume under reproducibility: layout", f);
     if (o->flags & REEL_OPT_START) fputs("; free on resume unless frozen or with adapters", f);

@@ -115,18 +115,20 @@ static char *text_of(struct reel_config *cfg, const struct reel_opt *o, const vo
     return kept;
 }
 
-/* A key that has no effect yet is remembered if its value differs from the default. */
-static void note_later(struct fill *f, const struct reel_opt *o, const struct reel_node *v, const void *dst)
+/* A key without an effect, or without one yet, is remembered if its value differs from the default. */
+static void note_idle(struct fill *f, const struct reel_opt *o, const struct reel_node *v, const void *dst)
 {
     struct reel_config *cfg = f->cfg;
     _Alignas(16) char dflt[64];
     char where[256];
+    const char *key;
 
+    if (!(o->flags & (REEL_OPT_LATER | REEL_OPT_IDLE))) return;
     reel_opt_default(cfg, o, dflt);
     if (!strcmp(text_of(cfg, o, dflt), text_of(cfg, o, dst))) return;
-    reel_note(cfg->later, &cfg->n_later,
-              reel_pool_printf(&cfg->pool, "%s: %s.%s", reel_node_where(v, where, sizeof where), f->path,
-                               o->name));
+    key = reel_pool_printf(&cfg->pool, "%s: %s.%s", reel_node_where(v, where, sizeof where), f->path, o->name);
+    if (o->flags & REEL_OPT_LATER) reel_note(cfg->later, &cfg->n_later, key);
+    else reel_note(cfg->warning, &cfg->n_warnings, reel_pool_printf(&cfg->pool, "%s has no effect: %s", key, o->help));
 }
 
 static reel_err walk(struct fill *f, const struct reel_node *section, const char *prefix)
@@ -141,7 +143,7 @@ static reel_err walk(struct fill *f, const struct reel_node *section, const char
 
         if (o) {
             REEL_TRY(reel_opt_set(f->cfg, o, v, where, dst));
-            if (o->flags & REEL_OPT_LATER) note_later(f, o, v, dst);
+            note_idle(f, o, v, dst);
         } else if (dotted || !is_section(f, name)) REEL_TRY(unknown(f, section, i, prefix));
         else if (v->type == REEL_NODE_MAP)
             REEL_TRY(walk(f, v, reel_pool_printf(&f->cfg->pool, "%s.", name)));
