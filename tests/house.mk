@@ -23,6 +23,7 @@ check_DATA += tests/mpirun.sh
 check_PROGRAMS += tests/t_track
 tests_t_track_SOURCES = tests/t_track.c
 dist_check_SCRIPTS += tests/t_track_readers.sh
+EXTRA_DIST += tests/oracle/wandb_server.py
 
 # plugins: each is built in here, and as a shared object by t_plugin.sh
 EXTRA_DIST += tests/plugins/README.md tests/plugins/patch_mlp/transformer/config.json

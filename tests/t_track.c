@@ -156,7 +156,7 @@ static void wb_free(struct track_wb *w)
 
 static void wandb_log(void)
 {
-    struct track_wb w = { .id = "abcd1234", .start_s = 1700000000.0 };
+    struct track_wb w = { .id = "abcd1234", .start_s = 1700000000.0, .first_s = 1700000000.0 };
     struct reel_track_opts o = { .project = "tiny",
                                  .run_name = "run a",
                                  .config_json = "{\"lr\": 0.5}" };
@@ -251,6 +251,19 @@ static int count_files(const char *dir, const char *needle)
     return n;
 }
 
+/* Starts of the W&B run that was tracked last. */
+static int fragments(const char *wandb)
+{
+    char path[640], id[9] = "none", *text;
+    size_t n;
+
+    snprintf(path, sizeof path, "%s/run-id", wandb);
+    if (reel_file_read(path, &text, &n)) return -1;
+    if (n > 8) memcpy(id, text, 8);
+    free(text);
+    return count_files(wandb, id);
+}
+
 /* Lines that are JSON objects, or -1 if one is not; the last one's number `key`. */
 static int json_lines(const char *path, const char *key, double *last)
 {
@@ -298,6 +311,7 @@ static reel_err write_run(const char *dir, const char *all, long step0, long ste
                                  .trackers = { v, 2 },
                                  .project = "tiny",
                                  .run_name = "run a",
+                                 .goes_on = step0 > 1,
                                  .config_json = "{\"model\": {\"layers\": 2}, \"lr\": 1e-05}" };
     unsigned char png[128], gif[64];
     size_t n = unhex(png_hex, png);
@@ -342,9 +356,11 @@ static void runs(const char *tmp)
            "resumed after a crash: appended, the cut line is gone");
     TAP_OK(videos_line(path), "metrics.jsonl: films with paths and captions");
     snprintf(path, sizeof path, "%s/wandb", dir);
-    TAP_OK(count_files(path, "offline-run-") == 2, "a new wandb run each time");
+    TAP_OK(count_files(path, "offline-run-") == 2, "a wandb folder for each start, also within a second");
+    TAP_OK(fragments(path) == 2, "a start that goes on is a fragment of the first one's run");
+    TAP_OK(write_run(dir, "wandb", 1, 1) == REEL_OK && count_files(path, "offline-run-") == 3 && fragments(path) == 1, "a start from scratch is a run");
     snprintf(path, sizeof path, "%s/media", dir);
-    TAP_OK(count_files(path, "val_sample_0_") == 2, "pictures beside the lines");
+    TAP_OK(count_files(path, "val_sample_0_") == 3, "pictures beside the lines");
 }
 
 /* A disk that ends in the middle of a record (here: a limit on the size of files). */

@@ -1,4 +1,6 @@
-#!/bin/sh
+#!/bin/bash
+# shellcheck shell=bash
+case ${BASH_VERSION:-sh}:$SHELLOPTS in sh:* | *posix*) exec bash "$0" ;; esac
 # What src/track writes, read by the programs it is for. Opt-in: REEL_ORACLE_PYTHON names a Python with
 # the packages tensorboard and (for its own test) wandb.
 py=${REEL_ORACLE_PYTHON:-}
@@ -8,14 +10,28 @@ if [ -z "$py" ]; then
 fi
 "$REEL_BUILD/tests/t_track" "$TMPDIR/run" || exit 1
 . "$REEL_SRC/tests/train.sh"
-train 2 "$TMPDIR/real" --training.tracker.trackers '[tensorboard, wandb]' > "$TMPDIR/log" 2>&1 || { cat "$TMPDIR/log"; exit 1; }
-"$py" - "$TMPDIR/run" "$TMPDIR/real/tracker" <<'PYTHON'
+run() { train 2 "$TMPDIR/$1" --training.tracker.trackers '[tensorboard, wandb]' "${@:2}" > "$TMPDIR/log" 2>&1 || { cat "$TMPDIR/log"; exit 1; }; }
+run real
+run again --training.loop.max_train_steps 3
+run again --resume-from-checkpoint latest
+tiny=$REEL_SRC/tests/tiny_dmd2.yaml roles="student teacher critic"
+run dmd2
+tiny=$REEL_SRC/tests/tiny_self_forcing.yaml
+run self_forcing
+export PYTHONPATH="$REEL_SRC/tests/oracle" WANDB_DIR="$TMPDIR" WANDB_CONFIG_DIR="$TMPDIR" WANDB_CACHE_DIR="$TMPDIR"
+"$py" - "$TMPDIR/run" "$TMPDIR/real/tracker" "$TMPDIR" <<'PYTHON'
 import glob, json, math, os, subprocess, sys
-real = sys.argv[2]
-rows = [json.loads(l) for l in open(real + "/metrics.jsonl")]
-rows = {r["step"]: {k: float(v) for k, v in r.items() if not isinstance(v, dict)} for r in rows if "step_time_sec" in r}
+real, top = sys.argv[2:4]
+def rows_of(tracker):
+    rows = [json.loads(l) for l in open(tracker + "/metrics.jsonl")]
+    return {r["step"]: {k: float(v) for k, v in r.items() if not isinstance(v, dict)} for r in rows if "step_time_sec" in r}
+rows = rows_of(real)
 wanted = """total_loss step_time_sec samples_per_sec lr/student flops_per_sec grad_norm/student time/data time/forward time/backward
-    time/comm_wait time/callbacks time/optimizer time/checkpoint time/validation time/log memory/planned_gib memory/peak_gib memory/host_peak_gib""".split()
+    time/comm_wait time/callbacks time/optimizer time/checkpoint time/validation time/log memory/planned_gib memory/peak_gib memory/host_peak_gib
+    ranks/work_mean_sec ranks/work_max_sec ranks/work_max_rank ranks/data_max_sec ranks/data_max_rank ranks/memory_max_gib ranks/host_max_gib""".split()
+# FastVideo's keys of the methods with a critic, and ours: in every step, or where the student is due
+critic = [k for k in wanted if k != "grad_norm/student"] + "generator_loss fake_score_loss update_student grad_norm/critic lr/critic".split()
+due = ["grad_norm/student"]
 d = sys.argv[1]
 n = 0
 def ok(good, what):
@@ -48,6 +64,17 @@ else:
     ea.Reload()
     ok(all(len(ea.Scalars(k)) == 6 for k in wanted), "tensorboard: every metric at every step of a run")
     ok(all(abs(e.value - rows[e.step][t]) <= 1e-6 * abs(e.value) for t in ea.Tags()["scalars"] for e in ea.Scalars(t)), "tensorboard: the numbers of metrics.jsonl")
+    for method in "dmd2", "self_forcing":
+        ea = EventAccumulator("%s/%s/tracker/tensorboard" % (top, method))
+        ea.Reload()
+        updates = [e.step for e in ea.Scalars("update_student") if e.value == 1]
+        ok(all(len(ea.Scalars(k)) == 6 for k in critic) and 0 < len(updates) < 6, "tensorboard: every metric at every step of %s" % method)
+        ok(all([e.step for e in ea.Scalars(k)] == updates for k in due) and "ema/decay" in ea.Tags()["scalars"], "tensorboard: %s, what only steps with an update have" % method)
+    ea = EventAccumulator(top + "/again/tracker/tensorboard")
+    ea.Reload()
+    ok([e.step for e in ea.Scalars("total_loss")] == [1, 2, 3, 4, 5, 6], "tensorboard: a resumed run is one curve")
+    ea = EventAccumulator(real + "/tensorboard")
+    ea.Reload()
     ok(b"max_train_steps: 6" in ea.Tensors("run.yaml")[0].tensor_proto.string_val[0], "tensorboard: the configuration")
 try:
     import wandb
@@ -56,6 +83,10 @@ except ImportError:
 else:
     log = glob.glob(d + "/wandb/offline-run-*/run-*.wandb")[0]
     core = os.path.join(os.path.dirname(wandb.__file__), "bin", "wandb-core")
+    def records(log):
+        text = subprocess.run([core, "leet", "inspect", "-json", "-no-observability", "-run-file", log], capture_output=True, text=True, timeout=60).stdout
+        return [json.loads(l) for l in text.splitlines()]
+    def history(log): return [r["history"]["item"] for r in records(log) if r["type"] == "history"]
     got = subprocess.run([core, "leet", "inspect", "-json", "-no-observability", "-run-file", log],
                          capture_output=True, text=True, timeout=60).stdout
     ok(got.count("\n") >= 10 and '"exit_code":0' in got and "train_loss" in got, "wandb: the log")
@@ -66,10 +97,27 @@ else:
     ok(all(open(os.path.join(os.path.dirname(log), "files", f["path"]), "rb").read() == open(p, "rb").read()
            for f, p in zip(films, (d + ".mp4", d + "_other.mp4"))), "wandb: copies of the films")
     log = glob.glob(real + "/wandb/offline-run-*/run-*.wandb")[0]
-    got = [json.loads(l) for l in subprocess.run([core, "leet", "inspect", "-json", "-no-observability", "-run-file", log], capture_output=True, text=True,
-                                                 timeout=60).stdout.splitlines()]
+    got = records(log)
     row = {r["history"]["item"]["_step"]: r["history"]["item"] for r in got if r["type"] == "history"}
     ok(sorted(row) == [1, 2, 3, 4, 5, 6] and all(row[s][k] == v for s in row for k, v in rows[s].items() if k in wanted), "wandb: the numbers of metrics.jsonl, at every step")
     ok("max_train_steps: 6" in open(os.path.dirname(log) + "/files/run.yaml").read() and [r["run"]["config"]["update"]["training"]["loop"]["max_train_steps"] for r in got if r["type"] == "run"] == [6], "wandb: the configuration, as a file and as the run's")
+    for method in "dmd2", "self_forcing":
+        tracker = "%s/%s/tracker" % (top, method)
+        row, told = history(glob.glob(tracker + "/wandb/offline-run-*/run-*.wandb")[0]), rows_of(tracker)
+        ok([r["_step"] for r in row] == [1, 2, 3, 4, 5, 6] and all(r[k] == told[r["_step"]][k] for r in row for k in critic), "wandb: every metric at every step of %s" % method)
+        ok(all((k in r) == (r["update_student"] == 1) for r in row for k in due), "wandb: %s, what only steps with an update have" % method)
+    logs = sorted(glob.glob(top + "/again/tracker/wandb/offline-run-*/run-*.wandb"))
+    ids = {r["run"]["run_id"] for log in logs for r in records(log) if r["type"] == "run"}
+    row = [r for log in logs for r in history(log)]
+    ok(len(logs) == 2 and len(ids) == 1 and [r["_step"] for r in row] == [1, 2, 3, 4, 5, 6], "wandb: a resumed run is a second fragment of the run: steps go on")
+    ok(all(a["_runtime"] < b["_runtime"] and a["_timestamp"] < b["_timestamp"] for a, b in zip(row, row[1:])), "and so does time")
+    import wandb_server
+    server = wandb_server.start()
+    env = dict(os.environ, WANDB_BASE_URL=server.url, WANDB_API_KEY="0" * 40, WANDB_ERROR_REPORTING="false")
+    sync = subprocess.run([sys.executable, "-m", "wandb", "sync", "--yes"] + [os.path.dirname(log) for log in logs], env=env, capture_output=True, text=True, timeout=120)
+    run = server.runs.get(*ids, {"rows": [], "exit": None})
+    ok(sync.returncode == 0 and len(server.runs) == 1 and run["exit"] == 0, "wandb sync: one run")
+    ok([{k: v for k, v in r.items() if k[0] != "_"} for r in run["rows"]] == [{k: v for k, v in r.items() if k[0] != "_"} for r in row], "wandb sync: the rows of both fragments, once")
+    ok(b"max_train_steps: 6" in server.files.get("run.yaml", b""), "wandb sync: the configuration")
 print("1..%d" % n)
 PYTHON

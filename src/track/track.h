@@ -20,6 +20,7 @@ struct reel_track_opts {
     const char *project;     /* training.tracker.project_name; NULL or "" = "reel" */
     const char *entity;      /* W&B team; may be NULL */
     const char *run_name;    /* may be NULL */
+    int goes_on;             /* from a checkpoint of the run that was tracked here, if one was */
     const char *config_json; /* the resolved configuration as one JSON object; may be NULL: the config of a W&B run */
 };
 
@@ -29,7 +30,7 @@ struct reel_track_opts {
 /**
  * reel_track_open - begin or continue to write below o->dir. Local.
  * A resumed run appends to metrics.jsonl (a last line that a crash cut short is dropped) and begins
- * a new TensorBoard file and a new W&B run. Strings are copied.
+ * a new TensorBoard file and, if it goes on, a new fragment of its W&B run. Strings are copied.
  * Errors: REEL_ECONFIG a name outside REEL_TRACK_NAMES, REEL_EIO, REEL_ENOMEM; *t is then NULL.
  */
 reel_err reel_track_open(struct reel_track **t, const struct reel_track_opts *o);

@@ -94,7 +94,7 @@ struct track_wb {
     uint64_t at;
     int64_t num;
     char id[9];
-    double start_s;
+    double start_s, first_s; /* unix seconds of this start, by which W&B orders the fragments of a run; of the first one */
     long step; /* of the row being gathered */
     struct track_buf row, last;
 };

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@ enum { REC_NUM = 1, REC_HISTORY = 2, REC_SUMMARY = 3, REC_FILES = 6, REC_RUN = 1
 enum { REC_EXIT = 18, REC_HEADER = 21, REC_INFO = 200, INFO_STREAM = 1 };
 enum { HEADER_VERSION = 1, VERSION_PRODUCER = 1, VERSION_MIN_CONSUMER = 2 };
 enum { RUN_ID = 1, RUN_ENTITY = 2, RUN_PROJECT = 3, RUN_CONFIG = 4, RUN_GROUP = 6, RUN_NAME = 8 };
-enum { RUN_HOST = 13, RUN_START = 17, TIME_SECONDS = 1, TIME_NANOS = 2 };
+enum { RUN_HOST = 13, RUN_START = 17, RUN_RESUMED = 18, TIME_SECONDS = 1, TIME_NANOS = 2 };
 enum { CONFIG_UPDATE = 1, ITEM_KEY = 1, ITEM_NESTED_KEY = 2, ITEM_JSON = 16 };
 enum { HISTORY_ITEM = 1, HISTORY_STEP = 2, STEP_NUM = 1 };
 enum { FILES_FILE = 1, FILE_PATH = 1, FILE_TYPE = 3, TYPE_OTHER = 0, TYPE_MEDIA = 2 };
@@ -164,6 +165,7 @@ void track_wb_run(struct track_wb *w, const struct reel_track_opts *o, const cha
     track_pb_varint(&w->rec, TIME_NANOS << 3); /* written even when zero */
     track_pb_varint(&w->rec, (uint64_t)((w->start_s - floor(w->start_s)) * 1e9));
     track_pb_close(&w->rec, sub);
+    if (o->goes_on) track_pb_int(&w->rec, RUN_RESUMED, 1);
     track_wb_end(w, rec);
 }
 
@@ -210,7 +212,7 @@ static void at_step(struct track_wb *w, const struct track_at *at)
     w->step = at->step;
     w->last.n = 0;
     item_number(w, "_timestamp", at->wall_s);
-    item_number(w, "_runtime", at->wall_s - w->start_s);
+    item_number(w, "_runtime", at->wall_s - w->first_s);
     /* kept apart until the row is sent, so that they stand behind the measured values */
     track_put(&w->last, w->row.p, w->row.n);
     w->row.n = 0;
@@ -253,7 +255,7 @@ void track_wb_exit(struct track_wb *w, int exit_code, double wall_s)
     }
     rec = track_wb_begin(w, REC_EXIT);
     track_pb_int(&w->rec, EXIT_CODE, exit_code);
-    track_pb_int(&w->rec, EXIT_RUNTIME, (int64_t)(wall_s - w->start_s));
+    track_pb_int(&w->rec, EXIT_RUNTIME, (int64_t)(wall_s - w->first_s));
     track_wb_end(w, rec);
 }
 
@@ -265,29 +267,71 @@ static reel_err flush(struct wandb *d)
     return e;
 }
 
+#define ID_CHARS "abcdefghijklmnopqrstuvwxyz0123456789"
 static reel_err new_id(char id[9])
 {
     unsigned char r[8];
 
     if (getrandom(r, sizeof r, 0) != (ssize_t)sizeof r)
         return REEL_FAIL(REEL_EIO, "no random bytes for a run id: %s", strerror(errno));
-    for (int i = 0; i < 8; i++) id[i] = "abcdefghijklmnopqrstuvwxyz0123456789"[r[i] % 36];
+    for (int i = 0; i < 8; i++) id[i] = ID_CHARS[r[i] % 36];
     id[8] = 0;
     return REEL_OK;
+}
+
+/* What the first start of a run wrote: its id and when it began. */
+static int parse_id(const char *text, char id[9], double *first_s)
+{
+    char *end;
+
+    if (strspn(text, ID_CHARS) != 8 || text[8] != ' ') return 0;
+    *first_s = strtod(text + 9, &end);
+    memcpy(id, text, 8);
+    id[8] = 0;
+    return end > text + 9 && *end == '\n';
+}
+
+/* A run that goes on has the id of its first start, so that W&B takes its starts for fragments of one run. */
+static reel_err run_id(struct wandb *d, const struct reel_track_opts *o, double wall_s)
+{
+    char path[520], line[64], *text = NULL;
+    size_t n = 0;
+    int known;
+
+    if (snprintf(path, sizeof path, "%s/wandb", o->dir) >= (int)sizeof d->dir - 40) return REEL_FAIL(REEL_EIO, "%s: the path is too long", o->dir);
+    REEL_TRY(reel_mkdirs(path));
+    snprintf(path, sizeof path, "%s/wandb/run-id", o->dir);
+    if (o->goes_on && reel_is_file(path)) REEL_TRY(reel_file_read(path, &text, &n));
+    known = text && parse_id(text, d->w.id, &d->w.first_s);
+    free(text);
+    if (known) return REEL_OK;
+    REEL_TRY(new_id(d->w.id));
+    d->w.first_s = wall_s;
+    return reel_file_write(path, line, (size_t)snprintf(line, sizeof line, "%s %.3f\n", d->w.id, wall_s));
+}
+
+/* A folder of its own for each start: W&B orders them by the time in their names, whose unit is a second. */
+static reel_err run_dir(struct wandb *d, const struct reel_track_opts *o, double wall_s)
+{
+    time_t when = (time_t)wall_s;
+    char stamp[32];
+    struct tm tm;
+
+    for (;; when++) {
+        strftime(stamp, sizeof stamp, "%Y%m%d_%H%M%S", localtime_r(&when, &tm));
+        snprintf(d->dir, sizeof d->dir, "%s/wandb/offline-run-%s-%s", o->dir, stamp, d->w.id);
+        if (mkdir(d->dir, 0777) == 0) return REEL_OK;
+        if (errno != EEXIST) return REEL_FAIL(REEL_EIO, "%s: cannot make: %s", d->dir, strerror(errno));
+    }
 }
 
 static reel_err wandb_open(void *priv, const struct reel_track_opts *o, double wall_s)
 {
     struct wandb *d = priv;
-    char stamp[32], host[64] = "localhost", path[520];
-    time_t now = (time_t)wall_s;
-    struct tm tm;
+    char host[64] = "localhost", path[520];
 
-    REEL_TRY(new_id(d->w.id));
-    strftime(stamp, sizeof stamp, "%Y%m%d_%H%M%S", localtime_r(&now, &tm));
-    if (snprintf(d->dir, sizeof d->dir, "%s/wandb/offline-run-%s-%s", o->dir, stamp, d->w.id) >=
-        (int)sizeof d->dir)
-        return REEL_FAIL(REEL_EIO, "%s: the path is too long", o->dir);
+    REEL_TRY(run_id(d, o, wall_s));
+    REEL_TRY(run_dir(d, o, wall_s));
     snprintf(path, sizeof path, "%s/files", d->dir);
     REEL_TRY(reel_mkdirs(path));
     snprintf(path, sizeof path, "%s/run-%s.wandb", d->dir, d->w.id);
@@ -295,7 +339,7 @@ static reel_err wandb_open(void *priv, const struct reel_track_opts *o, double w
     gethostname(host, sizeof host - 1);
     d->w.start_s = wall_s;
     track_wb_header(&d->w);
-    track_wb_run(&d->w, o, host, o->run_name); /* the pieces of a resumed run share a group */
+    track_wb_run(&d->w, o, host, o->run_name); /* runs of one name, e.g. from other seeds, share a group */
     return flush(d);
 }
 

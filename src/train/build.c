@@ -548,7 +548,8 @@ static reel_err open_track(struct reel_run *r)
     const struct reel_cfg_training *t = &r->cfg->training;
     char dir[PATH_MAX], *yaml;
     struct reel_track_opts o = { .dir = dir, .trackers = t->tracker.trackers, .project = t->tracker.project_name,
-                                 .entity = t->tracker.entity, .run_name = t->tracker.run_name };
+                                 .entity = t->tracker.entity, .run_name = t->tracker.run_name,
+                                 .goes_on = t->checkpoint.resume_from_checkpoint != NULL };
     reel_err e;
 
     if (r->world->rank || r->flags.quiet || !t->checkpoint.output_dir) return REEL_OK;
