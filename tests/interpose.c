@@ -9,6 +9,7 @@
  *     all      the same for every process of INTERPOSE_PIDS
  *     power    kill, and what was not synced is gone: data are cut to half, names are undone
  *     slow     the call takes 5 s
+ *     stuck    the call never returns
  *     short    a write that takes half of its bytes
  *     ENOSPC, EIO, EDQUOT, EINVAL   the call fails and does nothing; close closes, and like fsync it loses half of the data
  *     swap:EINVAL  every exchange of names fails, whatever k
@@ -35,7 +36,7 @@ long interpose_count(void);
 void interpose_cut(void); /* the power, now */
 
 enum { FDS = 1024, FILES = 256, JOURNAL = 1024 };
-enum act { PASS, KILL, ALL, POWER, SLOW, SHORT, FAIL };
+enum act { PASS, KILL, ALL, POWER, SLOW, STUCK, SHORT, FAIL };
 enum op { GROWS, NAMES, ENDS }; /* needs space; renames or removes; closes */
 enum entry_kind { MADE, RENAMED, SWAPPED };
 
@@ -59,7 +60,7 @@ static const struct { const char *name; int err; } errors[] = { { "ENOSPC", ENOS
 
 void interpose_arm(const char *dir, const char *act, long at)
 {
-    static const char *const names[] = { [PASS] = "count", [KILL] = "kill", [ALL] = "all", [POWER] = "power", [SLOW] = "slow", [SHORT] = "short" };
+    static const char *const names[] = { [PASS] = "count", [KILL] = "kill", [ALL] = "all", [POWER] = "power", [SLOW] = "slow", [STUCK] = "stuck", [SHORT] = "short" };
     size_t len;
 
     pthread_mutex_lock(&I.lock);
@@ -244,6 +245,7 @@ static enum act turn(enum op op)
     long n = atomic_fetch_add(&I.n, 1) + 1;
 
     if (I.at && n == I.at && I.act == SLOW) return sleep(5), PASS;
+    if (I.at && n == I.at && I.act == STUCK) for (;;) pause();
     if (I.at && n == I.at) return I.act;
     if (!I.at || n < I.at || !I.sticky) return PASS;
     if (I.act == SHORT) I.err = ENOSPC;

@@ -41,18 +41,25 @@ verdict $? "it begins with a table of ranks, nodes, processors and coordinates"
 
 # a disk that takes longer than the watchdog allows, in one rank's writing, in the commit, when making room: not a stall
 save=--training.checkpoint
-slow() { # slow TEXT RANK CALL [override...]
+slow() { # slow TEXT RANK CALL [override...]: of the act $act
     sl_text=$1 sl_rank=$2 sl_at=$3
     shift 3
     rm -rf "$TMPDIR/slow"
-    LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$TMPDIR/slow INTERPOSE_ACT=slow INTERPOSE_RANK=$sl_rank INTERPOSE_AT=$sl_at \
+    LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$TMPDIR/slow INTERPOSE_ACT=$act INTERPOSE_RANK=$sl_rank INTERPOSE_AT=$sl_at \
         train 2 "$TMPDIR/slow" --training.watchdog_s 2 $save.training_state_checkpointing_steps 2 $save.checkpoints_total_limit 1 "$@" > "$TMPDIR/out" 2>&1
-    verdict $? "$sl_text"
-    [ -d "$TMPDIR/slow/checkpoint-6" ] || show "$TMPDIR/out" | tail -n 20
+    sl_rc=$?
+    same "$sl_text" $sl_rc $want
+    [ $sl_rc = $want ] || show "$TMPDIR/out" | tail -n 20
 }
+act=slow want=0
 slow "one rank's file is slow" 1 2
-slow "so is the commit of a save that is waited for" 0 22 $save.save sync
-slow "and the removal of an old one" 0 75
+slow "so is the commit of a save that is waited for" 0 24 $save.save sync
+slow "and the removal of an old one" 0 77
+# one that never comes back is, in the end
+act=stuck want=70
+slow "one rank's writing is stuck" 1 2 --training.watchdog_s 1
+[ "$(grep -c 'checkpoint-2.tmp: no rank has written anything for [0-9]* s, 4 times training.watchdog_s, and 1 of 2 have not ended' "$TMPDIR/out")" = 1 ]
+verdict $? "which is said once"
 
 # a signal in the middle of a save: that save and the last step's are whole
 rm -rf "$TMPDIR/slow"

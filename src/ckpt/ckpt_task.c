@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include "ckpt/ckpt_priv.h"
+#include "comm/watch.h"
 
 #define QUIET_S 60 /* no rank has written a byte for so long: worth a line */
+#define STUCK 4    /* times the watchdog's deadline: the file system does not come back */
 
 static void *body(void *arg)
 {
@@ -48,6 +50,19 @@ reel_err ckpt_task_end(struct ckpt_task *t)
     return t->err;
 }
 
+/* `busy` ranks have not ended and nobody has written a byte for some time. A thread in a call that does not return cannot be
+ * ended, so the process is. */
+static void quiet(struct ckpt_wait *w, int64_t busy, double seconds, const struct reel_comm *world)
+{
+    double most = STUCK * reel_watch_seconds(world->watch);
+
+    REEL_BUG_IF(most > 0 && seconds > most, "%s: no rank has written anything for %.0f s, 4 times training.watchdog_s, and %lld of %d have not "
+                "ended: the file system is stuck", w->what, seconds, (long long)busy, world->size);
+    if (seconds <= QUIET_S * (1 << w->said)) return;
+    fprintf(stderr, "reel: warning: %s: no rank has written anything for %.0f s; waiting for the file system\n", w->what, seconds);
+    if (w->said < 20) w->said++;
+}
+
 int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wait *w)
 {
     int done = atomic_load(&t->done);
@@ -56,11 +71,7 @@ int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wai
     reel_comm_sum_i64(world, v, 3);
     w->failed = v[1] > 0;
     if (v[2] != w->bytes || w->seen == 0) w->bytes = v[2], w->seen = reel_comm_seconds();
-    if (w->progress && v[0] && world->rank == 0 && reel_comm_seconds() - w->seen > QUIET_S * (1 << w->said)) {
-        fprintf(stderr, "reel: warning: %s: no rank has written anything for %.0f s; waiting for the file system\n", w->what,
-                reel_comm_seconds() - w->seen);
-        if (w->said < 20) w->said++;
-    }
+    if (w->progress && v[0] && world->rank == 0) quiet(w, v[0], reel_comm_seconds() - w->seen, world);
     return v[0] == 0;
 }
 

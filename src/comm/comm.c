@@ -1,9 +1,13 @@
 /* start, stop, and what happens when MPI itself fails */
 #include "comm/comm.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "comm/comm_priv.h"
+
+enum { END_S = 120 }; /* for every rank to come to MPI_Finalize */
 
 static void abort_job(int exit_code)
 {
@@ -59,10 +63,23 @@ void reel_comm_node(struct reel_comm *node, struct reel_comm *c)
 
 void reel_comm_close(struct reel_comm *c) { MPI_Comm_free(&c->mpi); }
 
+/* A rank that does not come to the end is no reason for the others to stay. */
+static void on_alarm(int sig)
+{
+    static const char why[] = "reel: not every rank came to the end of the program in two minutes\n";
+
+    (void)sig;
+    if (write(STDERR_FILENO, why, sizeof why - 1)) _exit(70);
+    _exit(70);
+}
+
 void reel_comm_stop(void)
 {
     reel_phase("stop", -1);
+    signal(SIGALRM, on_alarm);
+    alarm((unsigned)(END_S + 2 * (reel_rank() < 2 ? reel_rank() : 2))); /* one speaks, then the launcher ends the others */
     MPI_Finalize();
+    alarm(0);
     reel_die_hook = NULL;
 }
 

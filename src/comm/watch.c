@@ -73,6 +73,8 @@ void reel_watch_leave(const struct reel_comm *c, int64_t before)
     atomic_store(&w->mine->since, before);
 }
 
+double reel_watch_seconds(const struct reel_watch *w) { return w ? w->seconds : 0; }
+
 double reel_watch_waited(const struct reel_watch *w) { return w ? w->waited : 0; }
 
 /* ---- the report ---- */
@@ -156,7 +158,7 @@ static void *watcher(void *arg)
     while (!w->end) {
         int64_t at;
         look(w);
-        clock_gettime(CLOCK_REALTIME, &t);
+        clock_gettime(CLOCK_MONOTONIC, &t);
         at = (int64_t)t.tv_nsec + (int64_t)(period(w) * 1e9);
         t.tv_sec += at / 1000000000, t.tv_nsec = at % 1000000000;
         pthread_cond_timedwait(&w->wake, &w->lock, &t);
@@ -193,6 +195,17 @@ static void sit(struct reel_watch *w, struct reel_comm *world, const struct reel
     reel_phase_show(&w->mine->doing);
 }
 
+/* Not by the time of day, which is set now and then. */
+static void wake_by_monotonic_clock(struct reel_watch *w)
+{
+    pthread_condattr_t a;
+
+    pthread_condattr_init(&a);
+    pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+    pthread_cond_init(&w->wake, &a);
+    pthread_condattr_destroy(&a);
+}
+
 static reel_err start(struct reel_watch *w)
 {
     sigset_t all, old;
@@ -224,7 +237,8 @@ reel_err reel_watch_open(struct reel_watch **out, struct reel_comm *world, doubl
     if (seconds <= 0 || world->size == 1) return REEL_OK;
     w = calloc(1, sizeof *w);
     REEL_TRY(reel_agree(world, w ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the watchdog")));
-    *w = (struct reel_watch){ .seconds = seconds, .lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER };
+    *w = (struct reel_watch){ .seconds = seconds, .lock = PTHREAD_MUTEX_INITIALIZER };
+    wake_by_monotonic_clock(w);
     reel_comm_node(&node, world);
     w->board = share(&node, sizeof *w->board + (size_t)node.size * sizeof(struct seat));
     if (w->board) sit(w, world, &node);

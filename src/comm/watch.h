@@ -21,6 +21,8 @@ void reel_watch_close(struct reel_watch *w, struct reel_comm *world); /* Collect
 /** reel_watch_enter - this rank begins to wait for others on c; what it waited for before (give it to leave). Local. */
 int64_t reel_watch_enter(const struct reel_comm *c);
 void reel_watch_leave(const struct reel_comm *c, int64_t before); /* Local */
+/** reel_watch_seconds - the deadline; NULL: 0, there is none. Local. */
+double reel_watch_seconds(const struct reel_watch *w);
 /** reel_watch_waited - seconds that this rank has waited for others so far; NULL: 0. Local. */
 double reel_watch_waited(const struct reel_watch *w);
 
