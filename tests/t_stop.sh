@@ -1,7 +1,7 @@
 #!/bin/sh
 # Ends that are not the last step: a signal to any one rank, or the wall clock, saves after the same step on all ranks and
 # exits with 75; what goes on from there is what would have been.
-# timeout: 300
+# timeout: 400
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
@@ -74,6 +74,25 @@ begin 1 job --training.loop.max_train_steps 100000
 ended "so does the end of the allocation" 75
 unset SLURM_JOB_END_TIME
 
+begin 2 brief --max-wall 1s
+ended "no time for a step: ends with 75" 75
+grep -q "the wall clock ends this run before step 1 of $steps, with nothing new to save" "$TMPDIR/brief.log"
+verdict $? "and says so"
+
+begin 2 early
+for _ in $(seq 600); do
+    [ ! -e "$TMPDIR/early/tracker/lock" ] || break
+    sleep 0.02
+done
+kill -TERM "$(ranks early | tail -n 1)"
+ended "SIGTERM while a run is opened: ends with 75" 75
+
+# who reads the output has gone
+"$REEL_BUILD/reel" train --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.data_path "$TMPDIR/data.h5" \
+    --training.threads 1 --override-output-dir "$TMPDIR/unread" 2>&1 | head -n 1 > /dev/null
+[ -d "$TMPDIR/unread/checkpoint-6" ]
+verdict $? "a closed pipe ends nothing"
+
 # A validation gives way between batches of films, and is made up for after the resume.
 awk 'BEGIN { printf "["; for (i = 0; i < 64; i++) printf "\"a red circle moves slowly up\","; print "]" }' > "$TMPDIR/many.json"
 v=--callbacks.validation
@@ -110,15 +129,29 @@ verdict $? "a second signal does not wait (exit code $rc)"
 try "what was saved before is whole" "$REEL_BUILD/reel" check "$TMPDIR/twice/checkpoint-$(newest "$TMPDIR/twice")"
 
 # a Slurm job that gets nowhere: the same step again and again
-SLURM_JOB_ID=77 SLURM_RESTART_COUNT=0
+SLURM_JOB_ID=77
 export SLURM_JOB_ID SLURM_RESTART_COUNT
-loops() { fails "start $SLURM_RESTART_COUNT fails" "sample 14: injected fault" run 1 loop; }
-REEL_FAULT=data_read:0:30
+loop() { # loop TEXT CODE: three starts that end so
+    l_text=$1 l_rc=$2
+    rm -rf "$TMPDIR/loop"
+    for SLURM_RESTART_COUNT in 0 1 2; do
+        run 2 loop > "$TMPDIR/out" 2>&1
+        same "$l_text: exit code" "$?" "$l_rc"
+    done
+    unset REEL_FAULT
+    SLURM_RESTART_COUNT=3
+    fails "the third restart in vain is refused" "job 77 was started 3 times from step 0 and never reached another checkpoint" run 2 loop
+}
 export REEL_FAULT
-for SLURM_RESTART_COUNT in 0 1 2; do loops; done
-unset REEL_FAULT
-SLURM_RESTART_COUNT=3
-fails "the third restart in vain is refused" "job 77 was started 3 times from step 0 and never reached another checkpoint" run 1 loop
+REEL_FAULT=data_read:0:30 loop "a sample that cannot be read" 1
+REEL_FAULT=comm_wait:1:1 loop "a rank that dies before there is a plan" 70
+try "with another configuration it may try" run 2 loop --training.loop.max_train_steps 2
 SLURM_JOB_ID=78 SLURM_RESTART_COUNT=0
-try "another job may try" run 1 loop
+try "so may another job" run 2 loop --training.loop.max_train_steps 4
+SLURM_RESTART_COUNT=1
+flock "$TMPDIR/loop/tracker/lock" sleep 4 &
+sleep 0.5
+try "a restart waits for the last step's processes" run 2 loop --training.loop.max_train_steps 6
+grep -q "tracker/lock is held by process [0-9]* on .*: waiting up to 60 s for its end" "$TMPDIR/out"
+verdict $? "and says so"
 plan

@@ -33,7 +33,7 @@ fails "latents of another size" "num_height: 64 pixels" train 1 "$TMPDIR/n" --tr
 fails "more samples than memory" "the data set has 24 samples" train 1 "$TMPDIR/n" --training.data.train_batch_size 16777216
 fails "a record that cannot be written is known at once" "$TMPDIR/none/x: cannot write there" train 2 "$TMPDIR/n" --record "$TMPDIR/none/x"
 fails "nor a contact sheet" "$TMPDIR/none/x.png: cannot write there" "$REEL_BUILD/reel" preprocess --output "$TMPDIR/none.h5" --demo-clips 2 --sheet "$TMPDIR/none/x.png"
-fails "an export of what is no checkpoint" "not a checkpoint" "$REEL_BUILD/reel" export "$TMPDIR" "$TMPDIR/export"
+fails "an export of what is no checkpoint" "is no checkpoint, and no complete one is in it" "$REEL_BUILD/reel" export "$TMPDIR" "$TMPDIR/export"
 fails "a plan without a size" "num_height: the size in pixels is needed" "$REEL_BUILD/reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.num_height 0
 
 # model TEXT PATTERN FIELD: the tiny model with another line in its config.json

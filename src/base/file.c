@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define IO_MAX ((size_t)1 << 30) /* one system call moves at most this much */
@@ -144,14 +145,48 @@ reel_err reel_file_probe(const char *path)
     return REEL_OK;
 }
 
-reel_err reel_file_lock(const char *path, int *fd)
+static int held(int fd) { return flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; }
+
+/* Who holds a lock: its file's one line. */
+static void holder(int fd, char *who, size_t size)
 {
-    *fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    ssize_t n = pread(fd, who, size - 1, 0);
+
+    who[n > 0 ? n : 0] = 0;
+    who[strcspn(who, "\n")] = 0;
+    if (!*who) snprintf(who, size, "another process");
+}
+
+/* For those who come later; a lock without a name is a lock all the same. */
+static void sign(int fd)
+{
+    char host[65] = "", line[128];
+    int n;
+
+    gethostname(host, sizeof host - 1);
+    n = snprintf(line, sizeof line, "process %ld on %s\n", (long)getpid(), host);
+    if (ftruncate(fd, 0) || pwrite(fd, line, (size_t)n, 0) != n) errno = 0;
+}
+
+reel_err reel_file_lock(const char *path, double patience_s, int *fd)
+{
+    const struct timespec pause = { 0, 100 * 1000 * 1000 };
+    char who[128];
+
+    *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (*fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %s", path, strerror(errno));
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return REEL_OK;
-    close(*fd);
-    *fd = -1;
-    return REEL_FAIL(REEL_ECONFIG, "%s: held by another process", path);
+    for (long tries = 0; held(*fd); tries++) {
+        holder(*fd, who, sizeof who);
+        if ((double)tries >= patience_s * 10) {
+            close(*fd);
+            *fd = -1;
+            return REEL_FAIL(REEL_ECONFIG, "%s: held by %s", path, who);
+        }
+        if (!tries) fprintf(stderr, "reel: %s is held by %s: waiting up to %.0f s for its end\n", path, who, patience_s);
+        nanosleep(&pause, NULL);
+    }
+    sign(*fd);
+    return REEL_OK;
 }
 
 static reel_err make_one(const char *path)

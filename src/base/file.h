@@ -25,9 +25,11 @@ reel_err reel_publish(const char *tmp, const char *path);
  * Local. REEL_EIO; nothing is left. */
 reel_err reel_file_probe(const char *path);
 
-/** reel_file_lock - make `path` and hold it until *fd is closed or the process ends, however it ends. A file
- * system without locks lets everyone pass. Local. REEL_EIO; REEL_ECONFIG: another process holds it. */
-reel_err reel_file_lock(const char *path, int *fd);
+/** reel_file_lock - make `path` and hold it until *fd is closed or the process ends, however it ends; its text says who holds
+ * it. A file system without locks lets everyone pass. Local.
+ * @patience_s  how long to wait for another process to let go; the wait is said
+ * REEL_EIO; REEL_ECONFIG: another process holds it, which is named. */
+reel_err reel_file_lock(const char *path, double patience_s, int *fd);
 
 /** reel_pread - exactly `bytes` from `at`; a short file is an error that names both numbers. Local. REEL_EIO. */
 reel_err reel_pread(int fd, void *dst, size_t bytes, uint64_t at, const char *path);

@@ -72,7 +72,7 @@ static reel_err lock(struct reel_prep *j)
 
     REEL_TRY(reel_mkdirs(j->dir));
     REEL_TRY(reel_join(path, sizeof path, j->dir, "lock"));
-    return reel_file_lock(path, &j->lock);
+    return reel_file_lock(path, 0, &j->lock);
 }
 
 static reel_err hold(struct reel_prep *j)

@@ -521,26 +521,37 @@ static reel_err open_backend(struct reel_run *r)
 /* Two runs in one folder would take each other's temporary files for leftovers. */
 static reel_err lock_output(struct reel_run *r, const char *dir)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], by[256];
     reel_err e = reel_join(path, sizeof path, dir, "lock");
 
-    if (e == REEL_OK) e = reel_file_lock(path, &r->lock);
+    if (e == REEL_OK) e = reel_file_lock(path, reel_restarts_patience(r->flags.env), &r->lock);
     if (e != REEL_ECONFIG) return e;
+    snprintf(by, sizeof by, "%.255s", reel_errrec()->msg);
     reel_err_clear();
-    return reel_config_fail(r->cfg, "training.checkpoint.output_dir", "another run is writing to %s; choose another folder",
-                            r->cfg->training.checkpoint.output_dir);
+    return reel_config_fail(r->cfg, "training.checkpoint.output_dir", "another run is writing to %s; choose another folder (%s)",
+                            r->cfg->training.checkpoint.output_dir, by);
 }
 
-/* The output folder is this run's alone: before anything in it is read or removed. */
-static reel_err open_output(struct reel_run *r)
+static reel_err hold_output(struct reel_run *r, const char *out)
 {
-    const char *out = r->cfg->training.checkpoint.output_dir;
     char dir[PATH_MAX];
 
-    if (r->world->rank || r->flags.quiet || !out) return REEL_OK;
     REEL_TRY(reel_join(dir, sizeof dir, out, "tracker"));
     REEL_TRY(reel_mkdirs(dir));
     return lock_output(r, dir);
+}
+
+/* The output folder is this run's alone, before anything in it is read or removed; and this start is not one in vain. */
+static reel_err open_output(struct reel_run *r)
+{
+    const char *out = r->flags.quiet ? NULL : r->cfg->training.checkpoint.output_dir;
+
+    if (out) {
+        REEL_TRY(reel_agree(r->world, r->world->rank ? REEL_OK : hold_output(r, out)));
+        REEL_TRY(reel_ckpt_sweep(out, r->world));
+    }
+    REEL_TRY(reel_resume_find(r));
+    return reel_restarts_check(r);
 }
 
 static reel_err open_track(struct reel_run *r)
@@ -575,6 +586,7 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     if (ended) r->stopped = REEL_STOP_END;
     if (ended) return REEL_OK;
     REEL_TRY(open_mesh(r));
+    REEL_TRY(open_output(r));
     REEL_TRY(open_backend(r));
     REEL_TRY(reel_preflight(r));
     REEL_TRY(open_set(r));
@@ -583,15 +595,12 @@ reel_err reel_run_open(struct reel_run *r, const struct reel_config *cfg, const 
     REEL_TRY(open_loader(r));
     REEL_TRY(materialise(r, info));
     REEL_TRY(reel_save_open(r));
-    REEL_TRY(reel_agree(world, open_output(r)));
-    if (cfg->training.checkpoint.output_dir && !flags->quiet) REEL_TRY(reel_ckpt_sweep(cfg->training.checkpoint.output_dir, world));
     REEL_TRY(reel_agree(world, open_track(r)));
     r->cb_run.track = r->track;
     REEL_TRY(reel_resume(r));
     REEL_TRY(reel_agree(world, reel_drift_log(r)));
     if (r->method.ops->prepare) REEL_TRY(r->method.ops->prepare(&r->method));
     REEL_TRY(reel_callbacks_prepare(r->cb, r->n_cb));
-    REEL_TRY(reel_restarts_check(r));
     reel_report_start(r);
     reel_note_plan(r);
     return REEL_OK;
@@ -750,7 +759,8 @@ reel_err reel_run_close(struct reel_run *r)
     reel_mesh_detach(&r->mesh, r->be);
     reel_backend_close(r->be);
     reel_mesh_close(&r->mesh);
-    reel_watch_close(r->watch, r->world);
     if (e == REEL_OK) e = d;
-    return e ? e : reel_agree(r->world, t);
+    if (e == REEL_OK) e = reel_agree(r->world, t);
+    reel_watch_close(r->watch, r->world);
+    return e;
 }

@@ -121,10 +121,15 @@ reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
 
 static void say_end(const struct reel_run *r)
 {
+    const char *who = r->stopped & REEL_STOP_WALL ? "the wall clock ends this run" : "a signal ends this run";
+
     if (r->world->rank || r->flags.quiet) return;
-    fprintf(stderr, "reel: %s after step %ld of %ld; it is saved, and exit code %d asks for a requeue\n",
-            r->stopped & REEL_STOP_WALL ? "the wall clock ends this run" : "a signal ends this run", r->step, r->last,
-            REEL_EXIT_REQUEUE);
+    if (r->step > r->first)
+        fprintf(stderr, "reel: %s after step %ld of %ld; it is saved, and exit code %d asks for a requeue\n", who, r->step, r->last,
+                REEL_EXIT_REQUEUE);
+    else
+        fprintf(stderr, "reel: %s before step %ld of %ld, with nothing new to save; exit code %d asks for a requeue\n", who, r->step + 1,
+                r->last, REEL_EXIT_REQUEUE);
 }
 
 /* Callbacks that look at the weights of a step, at first those that the run starts from. Their work is not the training's. */
@@ -145,7 +150,7 @@ static reel_err obey(struct reel_run *r, double seconds)
     int asked = reel_stop_poll(&r->stop, r->world, seconds, reel_save_seconds(r));
 
     if (asked & REEL_STOP_END && r->step < r->last) r->stopped = asked;
-    if (r->stopped && !r->cfg->training.checkpoint.output_dir)
+    if (r->stopped && r->step > r->first && !r->cfg->training.checkpoint.output_dir)
         return REEL_FAIL(REEL_EIO, "ended by a signal or the clock after step %ld, and nothing is saved: "
                                    "training.checkpoint.output_dir is not set", r->step);
     return asked && !r->stopped ? reel_save_now(r) : REEL_OK;
@@ -169,7 +174,9 @@ reel_err reel_run_loop(struct reel_run *r)
     start_profile(r);
     r->s.flops = 0;
     reel_run_first(r);
+    r->stop.save_bytes = r->save_mem.cap;
     REEL_TRY(after_step(r, r->first));
+    REEL_TRY(obey(r, 0)); /* what came while the run was opened */
     for (long step = r->first + 1; step <= r->last && !r->stopped; step++) {
         struct reel_step st;
         double began = reel_now(), seconds;

@@ -5,56 +5,82 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crc.h"
 #include "base/file.h"
 
 enum { IN_VAIN = 3 };
 
-/* How many of the last lines "JOB STEP" are of this job and step. */
-static int in_vain(const char *text, const char *job, long step)
+/* How many of the last lines are this one. */
+static int in_vain(const char *text, const char *want)
 {
     int n = 0;
-    char want[128];
-    size_t len = (size_t)snprintf(want, sizeof want, "%s %ld\n", job, step);
+    size_t len = strlen(want);
 
     for (const char *line = text, *end; (end = strchr(line, '\n')); line = end + 1)
         n = (size_t)(end + 1 - line) == len && !strncmp(line, want, len) ? n + 1 : 0;
     return n;
 }
 
+/* "JOB STEP CONFIGURATION\n" */
+static reel_err describe(const struct reel_run *r, const char *job, char *line, size_t size)
+{
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+
+    if (f) reel_node_json(r->cfg->root, f);
+    if (!f || fclose(f)) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
+    snprintf(line, size, "%s %ld %08x\n", job, r->from_step < 0 ? 0 : r->from_step, reel_crc32c(0, text, n));
+    free(text);
+    return REEL_OK;
+}
+
+static reel_err append(const char *path, const char *text, const char *line)
+{
+    size_t size = (text ? strlen(text) : 0) + strlen(line) + 1;
+    char *all = malloc(size);
+    reel_err e;
+
+    if (!all) return REEL_FAIL(REEL_ENOMEM, "no memory for %s", path);
+    snprintf(all, size, "%s%s", text ? text : "", line);
+    e = reel_file_write(path, all, size - 1);
+    free(all);
+    return e;
+}
+
 /* Rank 0's part. */
 static reel_err check(const struct reel_run *r, const char *job, int restarted)
 {
-    char path[PATH_MAX], *text = NULL, *all;
+    char path[PATH_MAX], line[160], *text = NULL;
     size_t len = 0;
     int n;
     reel_err e;
 
+    REEL_TRY(describe(r, job, line, sizeof line));
     REEL_TRY(reel_join(path, sizeof path, r->cfg->training.checkpoint.output_dir, "restarts.txt"));
     if (reel_file_read(path, &text, &len) != REEL_OK) reel_err_clear(); /* the first start */
-    n = restarted && text ? in_vain(text, job, r->first) : 0;
-    if (n >= IN_VAIN) {
-        free(text);
-        return REEL_FAIL(REEL_EDATA, "job %s was started %d times from step %ld and never reached another checkpoint: see its log for why; "
-                                     "to try again, remove %s or submit a new job", job, n, r->first, path);
-    }
-    all = malloc(len + 128);
-    e = all ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %s", path);
-    if (all) {
-        snprintf(all, len + 128, "%s%s %ld\n", text ? text : "", job, r->first);
-        e = reel_file_write(path, all, strlen(all));
-    }
-    free(all);
+    n = restarted && text ? in_vain(text, line) : 0;
+    e = n < IN_VAIN ? append(path, text, line)
+                    : REEL_FAIL(REEL_EDATA, "job %s was started %d times from step %ld and never reached another checkpoint: see its log for "
+                                "why; to try again, change the configuration, remove %s or submit a new job", job, n,
+                                r->from_step < 0 ? 0 : r->from_step, path);
     free(text);
     return e;
 }
 
+static int restarted(const struct reel_env *env)
+{
+    const char *count = env ? reel_env_get(env, REEL_ENV_SLURM_RESTART_COUNT) : NULL;
+
+    return count && atoi(count) > 0;
+}
+
+double reel_restarts_patience(const struct reel_env *env) { return restarted(env) ? 60 : 0; }
+
 reel_err reel_restarts_check(struct reel_run *r)
 {
-    const struct reel_env *env = r->flags.env;
-    const char *job = env ? reel_env_get(env, REEL_ENV_SLURM_JOB_ID) : NULL;
-    const char *count = job ? reel_env_get(env, REEL_ENV_SLURM_RESTART_COUNT) : NULL;
-    int restarted = count && atoi(count) > 0;
+    const char *job = r->flags.env ? reel_env_get(r->flags.env, REEL_ENV_SLURM_JOB_ID) : NULL;
 
     if (!job || strlen(job) > 64 || !r->cfg->training.checkpoint.output_dir || r->flags.quiet) return REEL_OK;
-    return reel_agree(r->world, r->world->rank ? REEL_OK : check(r, job, restarted));
+    return reel_agree(r->world, r->world->rank ? REEL_OK : check(r, job, restarted(r->flags.env)));
 }

@@ -4,6 +4,8 @@
 /* A training run: config -> objects (build.c), one step and the loop (loop.c), what it reports
  * (report.c), what it saves (save.c), and the plan that counts memory before any is taken. */
 
+#include <limits.h>
+
 #include "callbacks/callback.h"
 #include "ckpt/hf.h"
 #include "config/config.h"
@@ -72,7 +74,9 @@ struct reel_run {
     struct reel_saver *saver;
     struct reel_stop stop;
     int stopped; /* REEL_STOP bits of who ended the run before its last step; a requeue goes on */
-    long step, first, last; /* running, resumed from, max_train_steps */
+    char from[PATH_MAX];      /* the checkpoint that the run goes on from */
+    long from_step;           /* its step; -1: there is none */
+    long step, first, last;   /* running, resumed from, max_train_steps */
 
     /* who wants to see whole gradients before callbacks touch them (tests); NULL normally */
     void (*on_grads)(void *ctx, const struct reel_step *st);

@@ -227,7 +227,13 @@ const char *reel_save_found(const struct reel_run *r) { return r->saver->found; 
 
 const char *reel_save_config(const struct reel_run *r) { return r->saver->config; }
 
-double reel_save_seconds(const struct reel_run *r) { return r->saver ? r->saver->longest : 0; }
+double reel_save_seconds(const struct reel_run *r)
+{
+    const struct reel_saver *s = r->saver;
+    double running = s && s->job ? reel_now() - s->began : 0, longest = s && s->longest > running ? s->longest : running;
+
+    return s && s->job ? 2 * longest - running : longest;
+}
 
 reel_err reel_save_final(struct reel_run *r)
 {
@@ -280,26 +286,28 @@ static reel_err load(struct reel_run *r, const char *dir)
     return reel_agree(r->world, walk(r, REEL_IO_TAKE, dir));
 }
 
-reel_err reel_resume(struct reel_run *r)
+reel_err reel_resume_find(struct reel_run *r)
 {
     const struct reel_cfg_checkpoint *c = &r->cfg->training.checkpoint;
-    char dir[PATH_MAX];
-    long step;
 
+    r->from_step = -1;
     if (!c->resume_from_checkpoint) return REEL_OK;
     if (!c->output_dir && !strcasecmp(c->resume_from_checkpoint, "latest"))
         return reel_config_fail(r->cfg, "training.checkpoint.resume_from_checkpoint",
                                 "latest means the newest below training.checkpoint.output_dir, which is not set");
-    REEL_TRY(reel_ckpt_resolve(c->output_dir, c->resume_from_checkpoint, dir, sizeof dir, &step, r->world));
-    if (step < 0) {
-        if (r->world->rank == 0 && !r->flags.quiet)
-            printf("reel: no checkpoint below %s yet: from scratch\n", c->output_dir);
-        return REEL_OK;
-    }
-    REEL_TRY(reel_drift_judge(r, dir));
-    REEL_TRY(load(r, dir));
-    r->first = r->step = step;
-    reel_track_note(r->track, step, "resume", json_pack("{s:o}", "from", reel_json_text(dir)));
+    REEL_TRY(reel_ckpt_resolve(c->output_dir, c->resume_from_checkpoint, r->from, sizeof r->from, &r->from_step, r->world));
+    if (r->from_step < 0 && r->world->rank == 0 && !r->flags.quiet)
+        printf("reel: no checkpoint below %s yet: from scratch\n", c->output_dir);
+    return REEL_OK;
+}
+
+reel_err reel_resume(struct reel_run *r)
+{
+    if (r->from_step < 0) return REEL_OK;
+    REEL_TRY(reel_drift_judge(r, r->from));
+    REEL_TRY(load(r, r->from));
+    r->first = r->step = r->from_step;
+    reel_track_note(r->track, r->step, "resume", json_pack("{s:o}", "from", reel_json_text(r->from)));
     return REEL_OK;
 }
 

@@ -23,14 +23,17 @@ reel_err reel_save_due(struct reel_run *r, long step);
 /** reel_save_now - start a checkpoint of this step unless there is one. Collective(world). */
 reel_err reel_save_now(struct reel_run *r);
 
-/** reel_save_seconds - how long the longest save took, from its copy to its commit; 0: none yet. Local. */
+/** reel_save_seconds - what a save from now on may take: as long as the longest one, from its copy to its commit, and what is left
+ * of one that is under way. 0: there was none yet. Local. */
 double reel_save_seconds(const struct reel_run *r);
 
 /** reel_save_final - the last step's checkpoint unless it exists, then wait for it. Collective(world). */
 reel_err reel_save_final(struct reel_run *r);
 
-/** reel_resume - find the checkpoint that the configuration names and load it; r->first is its step.
- * `latest` with none: from scratch. Collective(world). */
+/** reel_resume_find - which checkpoint the configuration means, into r->from and r->from_step; `latest` with none: from scratch.
+ * Collective(world). */
+reel_err reel_resume_find(struct reel_run *r);
+/** reel_resume - load it; r->first is its step. Collective(world). */
 reel_err reel_resume(struct reel_run *r);
 
 /** reel_load_student - the student's weights, or with `ema` their average, alone from a checkpoint folder, an output folder's newest,

@@ -6,6 +6,8 @@
 
 #include "train/profile.h"
 
+#define SAVE_RATE 2e8 /* bytes a second that a rank writes, before that is known: a share of a slow parallel file system */
+
 /* What signals leave for the next poll. A handler has no argument, so this alone is not in the run's struct. */
 static volatile sig_atomic_t asked_end, asked_save;
 
@@ -30,14 +32,16 @@ void reel_stop_open(struct reel_stop *s, double max_wall, const char *end_time)
     catch(SIGUSR1, on_end, (int)SA_RESETHAND);
     catch(SIGTERM, on_end, (int)SA_RESETHAND);
     catch(SIGUSR2, on_save, 0);
+    catch(SIGPIPE, SIG_IGN, 0); /* who reads the output may go; the run's log is in its folder */
 }
 
-/* Time for one more step and the save after it. Until a save has been timed, a tenth of the whole, at most a minute. */
+/* Time for one more step and the save after it. Until a save has been timed, a tenth of the whole, at most a minute, or what
+ * its bytes should take. */
 static double margin(const struct reel_stop *s)
 {
-    double save = s->save > 0 ? 1.5 * s->save : s->limit < 600 ? s->limit / 10 : 60;
+    double guess = s->limit < 600 ? s->limit / 10 : 60, bytes = (double)s->save_bytes / SAVE_RATE;
 
-    return 2 * s->step + save + 1;
+    return 2 * s->step + (s->save > 0 ? 1.5 * s->save : guess > bytes ? guess : bytes) + 1;
 }
 
 /* Asked of rank 0 alone: one clock. */
@@ -59,7 +63,7 @@ int reel_stop_poll(struct reel_stop *s, struct reel_comm *world, double step, do
     int64_t v[3] = { asked_save, asked_end };
 
     if (step > s->step) s->step = step;
-    if (save > s->save) s->save = save;
+    s->save = save;
     if (v[0]) asked_save = 0;
     v[2] = wall(s, world);
     reel_comm_sum_i64(world, v, 3);

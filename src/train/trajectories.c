@@ -12,6 +12,7 @@
 #include "media/family.h"
 #include "train/data.h"
 #include "train/report.h"
+#include "train/restarts.h"
 
 const struct reel_kd_opts *reel_trajectories_of(const struct reel_config *cfg)
 {
@@ -114,6 +115,7 @@ struct maker {
     float *text, *padded; /* [text_rows, D] as read; [L, D] */
     int64_t done, todo;   /* samples of this run */
     struct reel_stop *stop; /* who may end it early, or NULL */
+    double patience;        /* seconds to wait for whoever holds the folder */
     int ended;            /* and has: the parts that are whole stay */
     double began, said;
 };
@@ -393,7 +395,7 @@ static reel_err take_folder(struct maker *k)
 
     REEL_TRY(reel_mkdirs(k->dir));
     REEL_TRY(reel_join(path, sizeof path, k->dir, "lock"));
-    e = reel_file_lock(path, &k->lock);
+    e = reel_file_lock(path, k->patience, &k->lock);
     if (e == REEL_ECONFIG) {
         reel_err_clear();
         return reel_config_fail(k->cfg, "method.teacher_path_cache", "another run is writing to %s; wait for it, or choose another folder", k->dir);
@@ -531,7 +533,7 @@ reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel
     if (!e && !reel_trajectories_of(cfg))
         e = refuse_method(cfg);
     if (!e) {
-        k->cfg = cfg, k->f = f, k->c = world, k->lock = -1, k->o = reel_trajectories_of(cfg), k->stop = stop;
+        k->cfg = cfg, k->f = f, k->c = world, k->lock = -1, k->o = reel_trajectories_of(cfg), k->stop = stop, k->patience = reel_restarts_patience(env);
         k->dir = f->output ? f->output : k->o->teacher_path_cache;
         e = make_all(k, env);
         if (ended) *ended = k->ended;
