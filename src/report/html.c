@@ -24,10 +24,10 @@ static const char style[] =
     ".band{fill:var(--k)}.key{display:inline-block;width:11px;height:11px;border-radius:3px;background:var(--k)}\n"
     ".bar{display:flex;height:26px;border-radius:6px;overflow:hidden;margin:4px 0 8px}.bar span{background:var(--k);min-width:1px}"
     ".wide{overflow-x:auto}table{border-collapse:collapse;font-size:13.5px;width:100%}th{text-align:left;color:var(--dim);font-weight:500}"
-    "td,th{padding:4px 14px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}"
+    "td,th{padding:4px 14px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}td.n,th.n,.t{white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}"
     "pre{font:12.5px/1.45 ui-monospace,monospace;background:var(--card);border:1px solid var(--line);border-radius:8px;padding:12px;overflow:auto;max-height:560px}"
     "summary{cursor:pointer;font-weight:600;margin:26px 0 8px}li{margin:2px 0}\n"
-    "@media(max-width:680px){.wide table{min-width:640px}main{padding:14px}svg text{font-size:18px}figure{padding:10px 8px}.cards{grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:8px}}\n"
+    "@media(max-width:680px){.wide table{min-width:820px}main{padding:14px}svg text{font-size:18px}figure{padding:10px 8px}.cards{grid-template-columns:repeat(auto-fit,minmax(130px,1fr));gap:8px}}\n"
     "@media print{body{background:#fff}figure,.card{break-inside:avoid}}\n";
 
 /* A byte that XML has no character for, or that starts no whole UTF-8 sequence, becomes U+FFFD. */
@@ -81,13 +81,13 @@ static void cards(const struct run *r, FILE *f)
     static const struct unit samples[] = { { 1, "samples/s" }, { 0, NULL } }, share[] = { { 100, "%" }, { 0, NULL } };
     const struct start *s = run_last(r);
     const struct series *loss = run_loss(r);
-    char v[64], of[48];
+    char v[64], of[48] = "";
     double wall = 0;
 
     for (int i = 0; i < r->n_start; i++) wall += r->start[i].last_time - r->start[i].time;
     fputs("<div class=\"cards\">\n", f);
     snprintf(v, sizeof v, "%ld", s->last);
-    snprintf(of, sizeof of, "of %ld", (long)json_integer_value(json_object_get(s->note, "steps")));
+    if (s->note) snprintf(of, sizeof of, "of %ld", (long)json_integer_value(json_object_get(s->note, "steps")));
     card(f, "step", v, of);
     if (loss && series_extent(loss).count) card(f, "loss", say_number(series_extent(loss).last, v, sizeof v), "");
     card(f, "time", say_span(wall, v, sizeof v), "");
@@ -116,7 +116,7 @@ static void starts(const struct run *r, FILE *f)
         const struct start *s = &r->start[i];
         const char *job = json_string_value(json_object_get(s->note, "job")), *device = json_string_value(json_object_get(s->plan, "device"));
         int bad = went_wrong(r, i);
-        fprintf(f, "<tr><td class=\"n\">%d</td><td>%s</td>", i + 1, say_time(s->time, v, sizeof v));
+        fprintf(f, "<tr><td class=\"n\">%d</td><td class=\"t\">%s</td>", i + 1, say_time(s->time, v, sizeof v));
         fprintf(f, "<td class=\"n\">%s</td><td>", say_span(s->last_time - s->time, v, sizeof v));
         html_text(f, say_layout(s, v, sizeof v));
         if (device) fputs("<br/><small>", f), html_text(f, device), fputs("</small>", f);
@@ -181,7 +181,7 @@ static void events(const struct run *r, FILE *f)
     fprintf(f, "<h2>Warnings <small>%ld%s</small></h2>\n<div class=\"wide\"><table><tr><th>when</th><th class=\"n\">step</th><th>what</th></tr>\n", r->n_event,
             r->n_event > EVENTS ? ", the first and the newest" : "");
     for (int i = 0; (e = run_event(r, i)); i++) {
-        fprintf(f, "<tr><td>%s</td><td class=\"n\">%ld</td><td>", say_time(e->time, v, sizeof v), e->step);
+        fprintf(f, "<tr><td class=\"t\">%s</td><td class=\"n\">%ld</td><td>", say_time(e->time, v, sizeof v), e->step);
         if (strcmp(e->kind, "warning") != 0) html_text(f, e->kind), fputs(": ", f);
         html_text(f, e->text);
         fputs("</td></tr>\n", f);

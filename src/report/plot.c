@@ -148,8 +148,9 @@ static void name_of(FILE *f, const struct plot *p, int k)
     const char *slash = strchr(p->series[k]->name, '/'), *name = slash && p->n > 1 ? slash + 1 : p->series[k]->name;
     char buf[128];
     size_t n = (size_t)snprintf(buf, sizeof buf, "%s", name);
+    const char *end = n > 8 && n < sizeof buf ? buf + n - 4 : "";
 
-    if (*p->unit && n < sizeof buf && n > 4 && (!strcmp(buf + n - 4, "_sec") || !strcmp(buf + n - 4, "_gib"))) buf[n - 4] = 0;
+    if (*p->unit && (!strcmp(end, "_gib") || (!strcmp(end, "_sec") && strcmp(end - 4, "_per_sec") != 0))) buf[n - 4] = 0;
     html_text(f, buf);
 }
 

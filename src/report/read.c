@@ -70,9 +70,14 @@ static reel_err begin_start(struct run *r, json_t *note, double time, long step)
     r->start = grown;
     r->n_rank = 0; /* they may be elsewhere now */
     r->ranks = (struct blame){ 0 };
-    r->rank_s = 0;
+    r->rank_s = r->rank_data_s = 0;
     grown[r->n_start++] = (struct start){ .note = json_incref(note), .time = time, .last_time = time, .first = step, .last = step };
     return REEL_OK;
+}
+
+static double lead(const json_t *line, const char *max, const char *mean)
+{
+    return json_number_value(json_object_get(line, max)) - json_number_value(json_object_get(line, mean));
 }
 
 /* The slowest rank of a step, and what the mean rank waited for it. */
@@ -88,7 +93,8 @@ static reel_err take_ranks(struct run *r, const json_t *line)
         r->rank = grown;
         r->n_rank++;
     }
-    lost = json_number_value(json_object_get(line, "ranks/work_max_sec")) - json_number_value(json_object_get(line, "ranks/work_mean_sec"));
+    lost = lead(line, "ranks/work_max_sec", "ranks/work_mean_sec");
+    r->rank_data_s += lead(line, "ranks/data_max_sec", "ranks/data_mean_sec");
     r->rank[(int)rank].steps++;
     r->rank[(int)rank].lost += lost;
     r->ranks.steps++;

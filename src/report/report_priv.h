@@ -64,7 +64,7 @@ struct run {
     long n_event;
     struct blame *rank, ranks; /* of each rank of the newest start; of all of them, and how many steps told */
     int n_rank;
-    double rank_s; /* seconds of these steps */
+    double rank_s, rank_data_s; /* seconds of these steps; how long the mean rank waited for the data of another */
     long lines, torn; /* whole lines; lines that are no record */
     int running;      /* a process holds the run's lock */
     double now;       /* unix seconds of this report */

@@ -144,20 +144,32 @@ static const char *node_of(const struct run *r, int rank)
     const json_t *all = json_object_get(run_last(r)->ranks, "rank");
     const char *node = json_string_value(json_object_get(json_array_get(all, (size_t)rank), "node"));
 
-    return node ? node : "?";
+    return node ? node : "";
+}
+
+/* "rank 3 on node17", or without a node where the log names none. */
+static const char *say_rank(const struct run *r, int rank, char *buf, size_t size)
+{
+    const char *node = node_of(r, rank);
+
+    snprintf(buf, size, "rank %d%s%s", rank, *node ? " on " : "", node);
+    return buf;
 }
 
 const char *say_ranks(const struct run *r, char *buf, size_t size)
 {
     const struct series *mean = run_series(r, "ranks/work_mean_sec"), *max = run_series(r, "ranks/work_max_sec");
-    char a[32], b[32];
+    char a[32], b[32], who[96];
     int worst = most_blamed(r);
+    size_t n;
 
     *buf = 0;
     if (!r->ranks.steps || !mean || !max) return buf;
-    snprintf(buf, size, "a rank works %s a step on the mean, the slowest %s (medians); rank %d on %s is the slowest in %.0f%% of the steps",
-             say_span(series_median(mean), a, sizeof a), say_span(series_median(max), b, sizeof b), worst, node_of(r, worst),
-             100.0 * (double)r->rank[worst].steps / (double)r->ranks.steps);
+    n = (size_t)snprintf(buf, size, "a rank works %s a step on the mean, the slowest %s (medians)", say_span(series_median(mean), a, sizeof a),
+                         say_span(series_median(max), b, sizeof b));
+    if (r->ranks.lost > 0 && n < size)
+        snprintf(buf + n, size - n, "; %s is the slowest in %.0f%% of the steps", say_rank(r, worst, who, sizeof who),
+                 100.0 * (double)r->rank[worst].steps / (double)r->ranks.steps);
     return buf;
 }
 
@@ -217,10 +229,14 @@ static int hint_wait(const struct run *r, double total, char *hint)
 {
     double waits = share(r, "time/comm_wait", total), lost = r->rank_s > 0 ? r->ranks.lost / r->rank_s : 0;
     int worst = most_blamed(r);
+    char who[96];
 
-    if (lost > 0.1 && r->rank[worst].lost > 0.5 * r->ranks.lost)
-        snprintf(hint, HINT_TEXT, "%.0f%% of the time ranks wait for a slower one, mostly for rank %d on %s: compare its processor, GPU, memory and disk with those of the others",
-                 100 * lost, worst, node_of(r, worst));
+    if (lost > 0.1 && r->rank_data_s > 0.5 * r->ranks.lost)
+        snprintf(hint, HINT_TEXT, "%.0f%% of the time ranks wait for the data of another, mostly of %s: look at the storage that it reads from", 100 * lost,
+                 say_rank(r, worst, who, sizeof who));
+    else if (lost > 0.1 && r->rank[worst].lost > 0.5 * r->ranks.lost)
+        snprintf(hint, HINT_TEXT, "%.0f%% of the time ranks wait for a slower one, mostly for %s: compare its processor, GPU, memory and disk with those of the others",
+                 100 * lost, say_rank(r, worst, who, sizeof who));
     else if (lost > 0.1)
         snprintf(hint, HINT_TEXT, "%.0f%% of the time ranks wait for slower ones, now this one, now that one: other programs on their cores, or clips of different cost", 100 * lost);
     else if (waits > 0.3)
@@ -233,14 +249,15 @@ static int hint_wait(const struct run *r, double total, char *hint)
 int find_hints(const struct run *r, char hint[HINTS][HINT_TEXT])
 {
     const struct series *rate = run_series(r, "samples_per_sec"), *loss = run_series(r, "total_loss");
-    double total = phase_seconds(r), now, then;
+    const struct series *step = run_series(r, "step_time_sec");
+    double total = step && series_extent(step).count >= 5 ? phase_seconds(r) : 0, now, then; /* a few steps say nothing of speed */
     char a[32], b[32];
     int n = 0, silent = 0;
 
     if (share(r, "time/data", total) > 0.1)
         snprintf(hint[n++], HINT_TEXT, "%.0f%% of the time goes to waiting for data: put the data set on faster storage (STAGE in jobscripts/lib.sh copies it to the nodes), or give a rank more samples a step",
                  100 * share(r, "time/data", total));
-    n += hint_wait(r, total, hint[n]);
+    if (total > 0) n += hint_wait(r, total, hint[n]);
     if (share(r, "time/checkpoint", total) > 0.1)
         snprintf(hint[n++], HINT_TEXT, "%.0f%% of the time goes to checkpoints: save more rarely, or with save: async", 100 * share(r, "time/checkpoint", total));
     if (share(r, "time/validation", total) > 0.3)

@@ -156,7 +156,9 @@ void print_text(const struct run *r, FILE *f)
     int hints = find_hints(r, hint);
 
     head(f, "run");
-    fprintf(f, "%s: %s, step %ld of %ld\n", r->name, method ? method : "?", s->last, (long)json_integer_value(json_object_get(s->note, "steps")));
+    fprintf(f, "%s: %s%sstep %ld", r->name, method ? method : "", method ? ", " : "", s->last);
+    if (s->note) fprintf(f, " of %ld", (long)json_integer_value(json_object_get(s->note, "steps")));
+    fputc('\n', f);
     head(f, "layout");
     fprintf(f, "%s%s%s%s%s%s%s\n", say_layout(s, layout, sizeof layout), device ? "; " : "", device ? device : "", host ? "; from " : "", host ? host : "",
             job ? ", job " : "", job ? job : "");
