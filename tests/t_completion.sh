@@ -23,7 +23,7 @@ mkdir checkpoint-5
 
 [ "$(complete -p reel)" = "complete -F _reel reel" ]
 verdict $? "bash knows whom to ask"
-same "every command" "$("$REEL_BUILD/reel" --help | sed -n '/^$/,/^$/s/^  \([a-z]*\) .*/\1/p' | sort | tr '\n' ' ')help " "$(complete_line reel '' | tr ' ' '\n' | sed '/^help$/d' | sort | tr '\n' ' ')help "
+same "every command" "$("$REEL_BUILD/reel" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | sort | tr '\n' ' ')help " "$(complete_line reel '' | tr ' ' '\n' | sed '/^help$/d' | sort | tr '\n' ' ')help "
 is "a command" "train trajectories" reel tra
 is "a command's flag" "--machine --measure --memory-gib" reel plan --m
 has "a run's flag" "--resume-from-checkpoint" reel train --re
@@ -47,5 +47,18 @@ for key in $("$REEL_BUILD/reel" --help-config training | sed -n 's/^  \([^ ].*\)
     case " $(complete_line reel train "$key") " in *" $key "*) ;; *) missing="$missing $key" ;; esac
 done
 if [ -z "$missing" ]; then ok "every key of training"; else not_ok "every key of training:$missing"; fi
+# ---- what --help shows
+bad= wide=0
+for cmd in $("$REEL_BUILD/reel" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+    "$REEL_BUILD/reel" "$cmd" --help > "$TMPDIR/help"
+    wide=$((wide + $(grep -cE '^.{131}| $' "$TMPDIR/help")))
+    examples=$(sed -n '/^examples:/,/^$/s/^  //p' "$TMPDIR/help")
+    case $examples in *"reel $cmd "*) ;; *) bad="$bad $cmd:none" ;; esac
+    for flag in $(printf '%s' "$examples" | sed 's/--mpi=pmi2//' | grep -oE -e '--[^ ]+'); do
+        case " $(complete_line reel "$cmd" "$flag") " in *" $flag "*) ;; *) bad="$bad $cmd:$flag" ;; esac
+    done
+done
+if [ -z "$bad" ]; then ok "every command has examples, of flags that it knows"; else not_ok "examples:$bad"; fi
+same "no line of help is too long, or ends in a space" 0 "$wide"
 if command -v "${SHELLCHECK:=shellcheck}" > /dev/null; then try "shellcheck" "$SHELLCHECK" -s bash "$REEL_BUILD/completions/reel"; else skip "shellcheck" "not installed (tests/packages.txt)"; fi
 plan

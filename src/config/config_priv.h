@@ -36,7 +36,9 @@ struct reel_section {
 };
 enum { REEL_SECTIONS = 64 };
 int reel_doc_sections(const struct reel_schema *schema, struct reel_section s[REEL_SECTIONS]);
-/* doc.c: "integer, 0 to 9, pixels; default 0", malloc'ed; as a flag: without the obvious */
-char *reel_doc_facts(const struct reel_opt *o, int flag);
+/* doc.c: of a key, "integer, 0 to 9, pixels; default 0"; of a flag, " (0 to 9; default 0)", maybe nothing. Malloc'ed */
+char *reel_doc_facts(const struct reel_opt *o);
+char *reel_doc_brief(const struct reel_opt *o);
+const char *reel_doc_value(const struct reel_opt *o); /* what stands behind a flag: "FILE", "f32|bf16"; "": nothing */
 
 #endif

@@ -59,7 +59,7 @@ static void put_default(const struct reel_opt *o, FILE *f)
 }
 
 /* "integer, 0 to 65536, pixels; default 0" */
-static void put_facts(const struct reel_opt *o, int flag, FILE *f)
+static void put_facts(const struct reel_opt *o, FILE *f)
 {
     fputs(type_word(o), f);
     if (o->choices) {
@@ -67,9 +67,9 @@ static void put_facts(const struct reel_opt *o, int flag, FILE *f)
         put_choices(o, f);
     }
     put_bounds(o, f);
-    if (o->unit && !flag) fprintf(f, ", %s", o->unit);
+    if (o->unit) fprintf(f, ", %s", o->unit);
     if (o->flags & REEL_OPT_REQUIRED) fputs("; required", f);
-    else if (!flag || (o->type != REEL_OPT_BOOL && (o->type != REEL_OPT_STR || o->sdflt))) {
+    else {
         fputs("; default ", f);
         put_default(o, f);
     }
@@ -81,14 +81,14 @@ static void put_facts(const struct reel_opt *o, int flag, FILE *f)
     if (o->flags & REEL_OPT_FIXED) fputs("; fixed on resume", f);
 }
 
-char *reel_doc_facts(const struct reel_opt *o, int flag)
+char *reel_doc_facts(const struct reel_opt *o)
 {
     char *s = NULL;
     size_t n;
     FILE *m = open_memstream(&s, &n);
 
     REEL_BUG_IF(!m, "out of memory");
-    put_facts(o, flag, m);
+    put_facts(o, m);
     fclose(m);
     return s;
 }
@@ -140,7 +140,7 @@ static int reference_section(const struct reel_section *s, const char *topic, FI
 
         if (!whole && !below(o->name, inside)) continue;
         if (!shown++) fprintf(f, "%s: %s\n", s->path, s->help);
-        text = reel_doc_facts(o, 0);
+        text = reel_doc_facts(o);
         fprintf(f, "  %s\n      %s\n      %s\n", o->name, o->help, text);
         free(text);
     }
@@ -175,21 +175,68 @@ int reel_cmd_takes(const struct reel_cmd *cmd, const char *run_flag)
     return 0;
 }
 
+enum { HELP_COLUMN = 35, LINE = 110 };
+
+/* Words from column `at` on; lines that follow begin at HELP_COLUMN. */
+static int put_words(const char *s, int at, FILE *f)
+{
+    while (*s) {
+        int space = *s == ' ', n = space + (int)strcspn(s + space, " ");
+        if (at + n > LINE) at = fprintf(f, "\n%*s", HELP_COLUMN, "") - 1, s += space, n -= space;
+        at += fprintf(f, "%.*s", n, s);
+        s += n;
+    }
+    return at;
+}
+
+/* Choices that are few are the name of the value. */
+static int named_by_choices(const struct reel_opt *o) { return o->type == REEL_OPT_ENUM && strlen(o->choices) <= 20; }
+
+const char *reel_doc_value(const struct reel_opt *o)
+{
+    if (o->type == REEL_OPT_BOOL) return "";
+    if (named_by_choices(o)) return o->choices;
+    if (o->type == REEL_OPT_ENUM) return "NAME";
+    return o->unit && !strchr(o->unit, ' ') ? o->unit : o->type == REEL_OPT_STR ? "TEXT" : "N";
+}
+
+/* " (0 to 1; default 0.5)": what the value's name does not say already. */
+char *reel_doc_brief(const struct reel_opt *o)
+{
+    char *s = NULL;
+    const char *before = " (";
+    size_t n;
+    FILE *f = open_memstream(&s, &n);
+
+    REEL_BUG_IF(!f, "out of memory");
+    if (o->type == REEL_OPT_ENUM && !named_by_choices(o)) fputs(before, f), fputs("one of", f), put_choices(o, f), before = "; ";
+    if (o->min < o->max && o->max < 1e5 && o->type != REEL_OPT_BETAS) fprintf(f, "%s%.10g to %.10g", before, o->min, o->max), before = "; ";
+    if (o->flags & REEL_OPT_REQUIRED) fprintf(f, "%srequired", before), before = "; ";
+    else if (o->type != REEL_OPT_BOOL && !(o->flags & REEL_OPT_NULLABLE) && (o->type != REEL_OPT_STR || o->sdflt)) {
+        fprintf(f, "%sdefault ", before), before = "; ";
+        put_default(o, f);
+    }
+    if (before[0] == ';') fputc(')', f);
+    fclose(f);
+    return s;
+}
+
 /* @c: the command whose part of the run's flags `o` are; NULL: all of them */
 static void usage_flags(const struct reel_opt *o, const struct reel_cmd *c, FILE *f)
 {
     for (; o && o->type != REEL_OPT_END; o++) {
-        char head[96], *text;
+        const char *value = reel_doc_value(o);
+        char *facts;
+        int at;
 
         if (c && !reel_cmd_takes(c, o->name)) continue;
-        text = reel_doc_facts(o, 1);
-
-        snprintf(head, sizeof head, "--%s%s%s", o->name, o->type == REEL_OPT_BOOL ? "" : " ",
-                 o->type == REEL_OPT_BOOL ? "" : o->unit ? o->unit : o->type == REEL_OPT_STR ? "TEXT" : "N");
-        fprintf(f, "  %-32s %s", head, o->help);
-        if (o->type != REEL_OPT_BOOL && strcmp(text, "string") != 0) fprintf(f, " (%s)", text);
+        at = fprintf(f, "  --%s%s%s", o->name, *value ? " " : "", value);
+        if (at > HELP_COLUMN - 2) fputc('\n', f), at = 0;
+        fprintf(f, "%*s", HELP_COLUMN - at, "");
+        facts = reel_doc_brief(o);
+        put_words(facts, put_words(o->help, HELP_COLUMN, f), f);
         fputc('\n', f);
-        free(text);
+        free(facts);
     }
 }
 
@@ -198,11 +245,14 @@ static void usage_cmd(const struct reel_cmd *c, const struct reel_opt *run_flags
     fprintf(f, "usage: reel %s%s%s%s%s\n\n%s\n", c->name, !c->run_flags ? "" : c->config_optional ? " [--config FILE]" : " --config FILE",
             c->args ? " " : "", c->args ? c->args : "",
             c->run_flags ? " [flags] [--section.key value ...]" : c->flags ? " [flags]" : "", c->help);
+    if (c->examples) fprintf(f, "\nexamples:\n%s", c->examples);
     if (c->flags || c->run_flags) fputs("\nflags:\n", f);
+    if (c->run_flags && !c->config_optional) usage_flags(run_flags, c, f);
     usage_flags(c->flags, NULL, f);
     if (!c->run_flags) return;
-    usage_flags(run_flags, c, f);
-    fputs("\nAny key of the file: --training.optimizer.learning_rate 1e-5, or with '='. The keys: reel --help-config.\n", f);
+    if (c->config_optional) usage_flags(run_flags, c, f);
+    fputs("\nEvery key of the YAML file is a flag, too, and wins over the file: --training.optimizer.learning_rate 1e-5\n"
+          "The keys: reel --help-config, or a part of them, e.g. reel --help-config training.data\n", f);
 }
 
 void reel_doc_usage(const struct reel_cmd *const *cmds, const struct reel_cmd *cmd,
@@ -213,10 +263,15 @@ void reel_doc_usage(const struct reel_cmd *const *cmds, const struct reel_cmd *c
         return;
     }
     fputs("usage: reel COMMAND [flags]\n\ncommands:\n", f);
-    for (; *cmds; cmds++) fprintf(f, "  %-12s %s\n", (*cmds)->name, (*cmds)->help);
-    fputs("\n  reel COMMAND --help          the flags of a command\n"
-          "  reel --help-config [SECTION] every key of a configuration, e.g. training.data, or of a plugin, ./x.so:x\n"
-          "  reel --version\n", f);
+    for (; *cmds; cmds++) fprintf(f, "  %-13s %s\n", (*cmds)->name, (*cmds)->help);
+    fputs("\nto begin:\n"
+          "  reel train --config configs/sft_demo.yaml\n"
+          "  mpiexec -n 2 reel train --config configs/sft_demo.yaml --training.distributed.num_gpus 2 --training.distributed.hsdp_shard_dim 2\n"
+          "\nmore:\n"
+          "  reel COMMAND --help            examples and flags of a command\n"
+          "  reel --help-config [SECTION]   every key of a configuration, e.g. training.data, or of a plugin, ./x.so:x\n"
+          "  reel --version                 which version\n"
+          "  man reel                       all of this, exit codes and environment variables\n", f);
 }
 
 /* ---- example file ---- */
@@ -234,7 +289,7 @@ static void line(const struct writer *w, int col, const char *text)
 static void example_opt(const struct writer *w, const struct reel_opt *o, int col)
 {
     const char *dot = strrchr(o->name, '.');
-    char *text = reel_doc_facts(o, 0);
+    char *text = reel_doc_facts(o);
 
     /* one comment line where it fits, else the facts below the sentence */
     if (strlen(o->help) + strlen(text) + (size_t)col < 110)

@@ -20,18 +20,16 @@ static void roff(const char *s, FILE *f)
 static void flags(const struct reel_opt *o, FILE *f)
 {
     for (; o && o->type != REEL_OPT_END; o++) {
-        char *facts = reel_doc_facts(o, 1);
+        char *facts = reel_doc_brief(o);
+        const char *value = reel_doc_value(o);
 
         fputs(".TP\n.B ", f);
         roff("--", f);
         roff(o->name, f);
-        if (o->type != REEL_OPT_BOOL) fprintf(f, " \\fI%s\\fP", o->unit && o->type == REEL_OPT_STR ? o->unit : "VALUE");
+        if (*value) fputs(" \\fI", f), roff(value, f), fputs("\\fP", f);
         fputc('\n', f);
         roff(o->help, f);
-        if (o->type != REEL_OPT_BOOL && strcmp(facts, "string") != 0) {
-            fputs("; ", f);
-            roff(facts, f);
-        }
+        roff(facts, f);
         fputs(".\n", f);
         free(facts);
     }
@@ -91,6 +89,7 @@ static void commands(const struct reel_cmd *const *cmds, FILE *f)
                 !c->run_flags ? "" : c->config_optional ? " [\\-\\-config FILE]" : " \\-\\-config FILE");
         roff(c->help, f);
         fputs(".\n", f);
+        if (c->examples) fputs(".PP\n.nf\n", f), roff(c->examples, f), fputs(".fi\n", f);
         flags(c->flags, f);
         run_flags_of(c, f);
     }

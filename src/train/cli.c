@@ -6,18 +6,18 @@
 
 #define F(field) offsetof(struct reel_cli_run, field)
 const struct reel_opt reel_run_flags[] = {
-    { "config", REEL_OPT_STR, F(config), .unit = "FILE", .help = "the run, as YAML" },
+    { "config", REEL_OPT_STR, F(config), .unit = "FILE", .help = "the run as a YAML file; configs/example.yaml explains every key" },
     { "resume-from-checkpoint", REEL_OPT_STR, F(resume), .unit = "PATH|latest",
       .help = "go on from a checkpoint; latest: the newest below the output folder" },
-    { "resume", REEL_OPT_STR, F(resume), .unit = "PATH|latest", .help = "the same" },
+    { "resume", REEL_OPT_STR, F(resume), .unit = "PATH|latest", .help = "the same as --resume-from-checkpoint" },
     { "override-output-dir", REEL_OPT_STR, F(output_dir), .unit = "DIR", .help = "folder of checkpoints, logs and videos" },
     { "dry-run", REEL_OPT_BOOL, F(dry_run), .help = "check everything, touch no device, print the plan" },
-    { "lenient", REEL_OPT_BOOL, F(lenient), .help = "unknown keys are warnings" },
-    { "replay", REEL_OPT_STR, F(replay), .unit = "FILE", .help = "take named draws from this safetensors file" },
-    { "replay-strict", REEL_OPT_BOOL, F(replay_strict), .help = "a draw that the file lacks is an error" },
-    { "record", REEL_OPT_STR, F(record), .unit = "FILE", .help = "write the draws that were used" },
-    { "max-wall", REEL_OPT_STR, F(max_wall), .unit = "3h50m",
-      .help = "stop, save and exit for a requeue after this time" },
+    { "lenient", REEL_OPT_BOOL, F(lenient), .help = "unknown keys of the file are warnings, not errors" },
+    { "replay", REEL_OPT_STR, F(replay), .unit = "FILE", .help = "take noise and other random draws from this file of --record instead of making them" },
+    { "replay-strict", REEL_OPT_BOOL, F(replay_strict), .help = "a draw that the file of --replay lacks is an error" },
+    { "record", REEL_OPT_STR, F(record), .unit = "FILE", .help = "write the random draws that the run used, as a safetensors file" },
+    { "max-wall", REEL_OPT_STR, F(max_wall), .unit = "TIME",
+      .help = "stop, save and exit for a requeue after this time, e.g. 3h50m" },
     { .type = REEL_OPT_END },
 };
 #undef F

@@ -3,6 +3,9 @@
 
 static const struct reel_cmd train = {
     .name = "train", .run_flags = "*", .help = "train or distil a model; the command when none is named",
+    .examples = "  mpiexec -n 8 reel train --config run.yaml\n"
+                "  srun --mpi=pmi2 reel train --config run.yaml --resume latest --max-wall 3h50m\n"
+                "  reel train --config run.yaml --dry-run\n",
 };
 #define F(field) offsetof(struct reel_plan_flags, field)
 static const struct reel_opt plan_flags[] = {
@@ -11,22 +14,28 @@ static const struct reel_opt plan_flags[] = {
     { "measure", REEL_OPT_STR, F(measure), .unit = "FILE",
       .help = "no plan: measure products, attention, memory, links and latency of this job's ranks, and write them" },
     { "memory-gib", REEL_OPT_F64, F(memory_gib), .min = 0, .max = 1e6, .unit = "GiB",
-      .help = "memory of a rank: a plan that needs more is refused, with layouts that fit" },
+      .help = "memory of a rank: a plan that needs more is refused, with layouts that fit; 0: what --machine has" },
     { .type = REEL_OPT_END },
 };
 #undef F
 static const struct reel_cmd plan = {
     .name = "plan", .run_flags = "config|lenient", .flags = plan_flags, .flags_size = sizeof(struct reel_plan_flags),
-    .help = "memory, communication and time per rank, before anything is allocated",
+    .help = "memory, communication and time per rank, before anything is allocated; on one rank, for any number of them",
+    .examples = "  reel plan --config run.yaml --machine h100\n"
+                "  reel plan --config run.yaml --training.distributed.num_gpus 64 --training.distributed.hsdp_shard_dim 8 --memory-gib 80\n",
 };
 
 static const struct reel_cmd preprocess = {
     .name = "preprocess", .flags = reel_preprocess_opts, .flags_size = sizeof(struct reel_preprocess_args),
     .help = "videos and captions to one data set of latents and text vectors",
+    .examples = "  mpiexec -n 8 reel preprocess --videos clips --output data.h5 --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers\n"
+                "  reel preprocess --demo-clips 64 --output demo.h5\n",
 };
 static const struct reel_cmd check = {
     .name = "check", .args = "DATA|CHECKPOINT", .min_args = 1, .max_args = 1,
     .help = "verify checksums, shapes, normalisation and completeness",
+    .examples = "  reel check data.h5\n"
+                "  reel check outputs/run/checkpoint-1000\n",
 };
 
 #define F(field) offsetof(struct reel_generate_flags, field)
@@ -40,11 +49,11 @@ static const struct reel_opt generate_flags[] = {
     { "model", REEL_OPT_STR, F(model), .unit = "FOLDER|REPOSITORY", .help = "a Diffusers folder or cached repository instead of models.student.init_from; needs no --config" },
     { "out", REEL_OPT_STR, F(out), .sdflt = "generated", .unit = "PATH",
       .help = "folder of films and a contact sheet; x.mp4: one film; x.png: a contact sheet alone" },
-    { "seed", REEL_OPT_INT, F(seed), .dflt = 1024, .max = 9e18, .help = "of the noise; film i of a list has noise of its own" },
-    { "height", REEL_OPT_INT, F(height), .min = 16, .max = 16384, .flags = REEL_OPT_NULLABLE, .unit = "pixels", .help = "absent: training.data.num_height" },
-    { "width", REEL_OPT_INT, F(width), .min = 16, .max = 16384, .flags = REEL_OPT_NULLABLE, .unit = "pixels", .help = "absent: training.data.num_width" },
-    { "frames", REEL_OPT_INT, F(frames), .min = 1, .max = 262144, .flags = REEL_OPT_NULLABLE, .unit = "pictures", .help = "4k+1; absent: training.data.num_frames" },
-    { "fps", REEL_OPT_F64, F(fps), .min = 0.1, .max = 1000, .flags = REEL_OPT_NULLABLE, .unit = "pictures a second", .help = "absent: the preset's, 16; with the built-in codec 8" },
+    { "seed", REEL_OPT_INT, F(seed), .dflt = 1024, .max = 9e18, .help = "seed of the noise; film i of a list has noise of its own" },
+    { "height", REEL_OPT_INT, F(height), .min = 16, .max = 16384, .flags = REEL_OPT_NULLABLE, .unit = "pixels", .help = "height of a film; absent: training.data.num_height" },
+    { "width", REEL_OPT_INT, F(width), .min = 16, .max = 16384, .flags = REEL_OPT_NULLABLE, .unit = "pixels", .help = "width of a film; absent: training.data.num_width" },
+    { "frames", REEL_OPT_INT, F(frames), .min = 1, .max = 262144, .flags = REEL_OPT_NULLABLE, .unit = "pictures", .help = "frames of a film, 4k+1; absent: training.data.num_frames" },
+    { "fps", REEL_OPT_F64, F(fps), .min = 0.1, .max = 1000, .flags = REEL_OPT_NULLABLE, .unit = "pictures a second", .help = "pictures a second of a film; absent: the preset's, 16; with the built-in codec 8" },
     { "sampler", REEL_OPT_ENUM, F(sampler), .choices = "auto|" REEL_GENERATE_SAMPLERS,
       .help = "unipc, euler: many steps, guided; fewstep: a distilled student's; streaming, causal: a causal student's few or many "
               "steps, chunk by chunk; real: no model, other clips of the captions through the codec, the best that measures can be" },
@@ -52,7 +61,7 @@ static const struct reel_opt generate_flags[] = {
       .help = "sampling steps, evenly spaced; absent: the few that a student is trained for, else 50" },
     { "guidance", REEL_OPT_F64, F(guidance), .min = -1e6, .max = 1e6, .flags = REEL_OPT_NULLABLE,
       .help = "guidance scale of unipc, euler and causal; 1: the prompt alone; absent: the preset's, 2 with built-in text vectors, causal 1" },
-    { "shift", REEL_OPT_F64, F(shift), .min = 1e-3, .max = 1000, .flags = REEL_OPT_NULLABLE, .help = "of the timesteps; absent: pipeline.flow_shift" },
+    { "shift", REEL_OPT_F64, F(shift), .min = 1e-3, .max = 1000, .flags = REEL_OPT_NULLABLE, .help = "shift of the timesteps; absent: pipeline.flow_shift" },
     { "batch", REEL_OPT_INT, F(batch), .min = 1, .max = 65536, .flags = REEL_OPT_NULLABLE, .unit = "films",
       .help = "films sampled at once by a data-parallel group; absent: 1, with --clips 16" },
     { "clips", REEL_OPT_INT, F(clips), .max = 1048576, .unit = "clips",
@@ -64,6 +73,8 @@ static const struct reel_opt generate_flags[] = {
 static const struct reel_cmd generate = {
     .name = "generate", .run_flags = "config|override-output-dir|lenient", .config_optional = 1, .flags = generate_flags,
     .flags_size = sizeof(struct reel_generate_flags), .help = "films of prompts from a checkpoint or a Diffusers folder",
+    .examples = "  reel generate --checkpoint outputs/run --prompt \"a red circle moves left\" --out films\n"
+                "  mpiexec -n 8 reel generate --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers --prompts prompts.txt --height 480 --width 832 --frames 81\n",
 };
 #define F(field) offsetof(struct reel_export_flags, field)
 static const struct reel_opt export_flags[] = {
@@ -83,6 +94,7 @@ static const struct reel_cmd export = {
     .name = "export", .args = "CHECKPOINT DIR", .min_args = 2, .max_args = 2, .flags = export_flags,
     .flags_size = sizeof(struct reel_export_flags),
     .help = "a checkpoint as a Diffusers folder that other tools load",
+    .examples = "  reel export outputs/run/checkpoint-1000 student --ema --dtype bf16\n",
 };
 
 #define F(field) offsetof(struct reel_import_flags, field)
@@ -100,8 +112,9 @@ static const struct reel_opt import_flags[] = {
 static const struct reel_cmd import = {
     .name = "import", .args = "MODEL DIR|checkpoint-N", .min_args = 2, .max_args = 2, .flags = import_flags,
     .flags_size = sizeof(struct reel_import_flags),
-    .help = "a Diffusers folder or repository, the authors' folder, or one safetensors file, checked and renamed: a folder for init_from, "
-            "or a checkpoint that a run goes on from",
+    .help = "weights of others (Diffusers, the authors', one safetensors file) as a folder for init_from, or as a checkpoint",
+    .examples = "  reel import Wan2.1-T2V-1.3B wan\n"
+                "  reel import student outputs/run/checkpoint-1000\n",
 };
 
 #define F(field) offsetof(struct reel_trajectories_flags, field)
@@ -114,7 +127,8 @@ static const struct reel_opt trajectories_flags[] = {
 #undef F
 static const struct reel_cmd trajectories = {
     .name = "trajectories", .run_flags = "config|lenient", .flags = trajectories_flags, .flags_size = sizeof(struct reel_trajectories_flags),
-    .help = "the teacher's trajectories that the method kd learns from; train makes them too, if they are missing",
+    .help = "the teacher's trajectories that the method kd learns from, which train makes, too, if they are missing",
+    .examples = "  mpiexec -n 8 reel trajectories --config kd.yaml\n",
 };
 
 static const struct reel_opt report_flags[] = {
@@ -123,7 +137,8 @@ static const struct reel_opt report_flags[] = {
 };
 static const struct reel_cmd report = {
     .name = "report", .args = "RUN", .min_args = 1, .max_args = 1, .flags = report_flags, .flags_size = sizeof(struct reel_report_flags),
-    .help = "how a run went and why it ended, also while it runs: a summary, and a page with plots",
+    .help = "how a run went and why it ended, also while it runs: a summary, and an HTML page with plots",
+    .examples = "  reel report outputs/run\n",
 };
 
 const struct reel_cmd *const reel_commands[] = { &train, &plan, &preprocess, &trajectories, &check, &generate, &export, &import, &report, NULL };
