@@ -1,6 +1,7 @@
-check_PROGRAMS += tests/t_safetensors tests/t_dcp tests/t_dcp_fuzz tests/t_hf tests/t_hf_np2 tests/t_ckpt tests/t_ckpt_np2 tests/t_ckpt_np4 \
+check_PROGRAMS += tests/t_safetensors tests/t_pickle tests/t_dcp tests/t_dcp_fuzz tests/t_hf tests/t_hf_np2 tests/t_ckpt tests/t_ckpt_np2 tests/t_ckpt_np4 \
   tests/t_tree tests/t_tree_np3 tests/t_tree_np4 tests/t_io tests/t_io_np3
 tests_t_safetensors_SOURCES = tests/t_safetensors.c
+tests_t_pickle_SOURCES = tests/t_pickle.c
 tests_t_dcp_SOURCES = tests/t_dcp.c
 tests_t_dcp_fuzz_SOURCES = tests/t_dcp_fuzz.c
 tests_t_hf_SOURCES = tests/t_hf.c

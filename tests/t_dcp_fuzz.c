@@ -29,6 +29,28 @@ static void put(struct bytes *b, size_t at, const void *src, size_t n)
     if (at + n <= b->n) memcpy(b->p + at, src, n);
 }
 
+/* What a pickle is made of: opcodes, references to the memo, and lengths that lie. */
+static void damage_op(struct bytes *b, size_t at)
+{
+    static const char ops[] = "\x80\x95\x94\x93\x92\x8f\x90\x81\x85\x86\x87\x88\x89\x8a\x8b\x8c\x8d\x8e\x96\x97(.0123BCGIJKMNQRSTX]abcdeghijlopqrstu})";
+    static const char *const heads[] = { "X\xff\xff\xff\xff", "\x8c\xff", "h\1", "j\5\1\1", "r\1\1\1", "q\2", "\x8a\x09", "(", "\x94", "0" };
+
+    if (any(2)) b->p[at] = ops[any(sizeof ops - 1)];
+    else {
+        const char *head = heads[any(sizeof heads / sizeof *heads)];
+        put(b, at, head, strlen(head));
+    }
+}
+
+/* A run of bytes from elsewhere in it: whole records, classes, states. */
+static void splice(struct bytes *b, size_t at, size_t k)
+{
+    size_t from = any((uint32_t)b->n);
+
+    if (from + k > b->n) k = b->n - from;
+    memmove(b->p + at, b->p + from, at + k > b->n ? b->n - at : k);
+}
+
 /* One random change; the buffer has room for twice its bytes. */
 static void damage(struct bytes *b)
 {
@@ -39,13 +61,16 @@ static void damage(struct bytes *b)
     at = any((uint32_t)b->n);
     k = 1 + any(64);
     if (at + k > b->n) k = b->n - at;
-    switch (any(8)) {
+    switch (any(12)) {
     case 0: case 1: b->p[at] = (char)(b->p[at] ^ 1 << any(8)); break;
     case 2: b->p[at] = (char)any(256); break;
     case 3: put(b, at, &word[any(sizeof word / sizeof *word)], 4); break;
     case 4: put(b, at, &(uint64_t){ (uint64_t)any(UINT32_MAX) << 32 | any(UINT32_MAX) }, 8); break;
     case 5: memmove(b->p + at, b->p + at + k, b->n - at - k), b->n -= k; break;
     case 6: memmove(b->p + at + k, b->p + at, b->n - at), b->n += k; break; /* twice */
+    case 7: case 8: damage_op(b, at); break;
+    case 9: splice(b, at, k); break;
+    case 10: splice(b, at, 1 + any(1000)); break;
     default: b->n = any(16) ? b->n : at;
     }
 }

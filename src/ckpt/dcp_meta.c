@@ -95,9 +95,16 @@ static reel_err locate(const struct reel_dcp *d, const struct reel_dcp_entry *e,
 
 /* ---- state_dict_metadata ---- */
 
-static reel_err parse_chunks(const struct reel_dcp *d, struct reel_dcp_entry *e, const struct reel_pv *list)
+/* What a hostile file may cost: each chunk has a place of its own, and comparing chunks takes a time that its length bounds. */
+struct limits { size_t places, compares; };
+
+#define COMPARES_PER_BYTE 16 /* a grid of R x C chunks takes R C C/2 of them, and has two hundred bytes of metadata each */
+
+static reel_err parse_chunks(const struct reel_dcp *d, struct reel_dcp_entry *e, const struct reel_pv *list, struct limits *l)
 {
     if (!list || list->kind != REEL_PV_LIST) return bad(d, e->key, "no list of chunks");
+    if (list->u.seq.n > l->places) return bad(d, e->key, "a chunk without a storage entry");
+    l->places -= list->u.seq.n;
     e->chunk = calloc(list->u.seq.n + 1, sizeof *e->chunk);
     if (!e->chunk) return REEL_FAIL(REEL_ENOMEM, "%s: no memory", d->dir);
     for (size_t i = 0; i < list->u.seq.n; i++) {
@@ -129,7 +136,7 @@ static int chunks_overlap(const struct reel_dcp_entry *e, const struct reel_dcp_
 }
 
 /* Sorted by their first row, a chunk can only meet those that begin before it ends. */
-static reel_err check_cover(const struct reel_dcp *d, struct reel_dcp_entry *e)
+static reel_err check_cover(const struct reel_dcp *d, struct reel_dcp_entry *e, struct limits *l)
 {
     int64_t total = reel_pt_numel(e->n, e->nd), sum = 0;
 
@@ -137,15 +144,18 @@ static reel_err check_cover(const struct reel_dcp *d, struct reel_dcp_entry *e)
     qsort(e->chunk, (size_t)e->n_chunks, sizeof *e->chunk, chunk_cmp);
     for (int i = 0; i < e->n_chunks; i++) {
         struct reel_dcp_chunk *c = &e->chunk[i];
+        if (reel_pt_numel(c->n, e->nd) == 0) continue;
         sum += reel_pt_numel(c->n, e->nd);
         if (sum > total) return bad(d, e->key, "chunks overlap");
-        for (int k = i + 1; k < e->n_chunks && (e->nd == 0 || e->chunk[k].off[0] < c->off[0] + c->n[0]); k++)
+        for (int k = i + 1; k < e->n_chunks && (e->nd == 0 || e->chunk[k].off[0] < c->off[0] + c->n[0]); k++) {
+            if (l->compares-- == 0) return bad(d, e->key, "more chunks side by side than a run writes");
             if (chunks_overlap(e, c, &e->chunk[k])) return bad(d, e->key, "chunks overlap");
+        }
     }
     return sum == total ? REEL_OK : bad(d, e->key, "chunks do not fill the tensor");
 }
 
-static reel_err parse_tensor(const struct reel_dcp *d, struct reel_dcp_entry *e, const struct reel_pv *v)
+static reel_err parse_tensor(const struct reel_dcp *d, struct reel_dcp_entry *e, const struct reel_pv *v, struct limits *l)
 {
     const struct reel_pv *props = reel_pv_get(v, "properties"), *state = props ? props->u.obj.state : NULL;
 
@@ -156,16 +166,16 @@ static reel_err parse_tensor(const struct reel_dcp *d, struct reel_dcp_entry *e,
     if (!e->type) return bad(d, e->key, "unknown element type");
     e->nd = reel_pv_ints(reel_pv_get(v, "size"), e->n, REEL_PT_MAXDIM);
     if (e->nd < 0) return bad(d, e->key, "no size, or more than 8 dimensions");
-    REEL_TRY(parse_chunks(d, e, reel_pv_get(v, "chunks")));
-    return check_cover(d, e);
+    REEL_TRY(parse_chunks(d, e, reel_pv_get(v, "chunks"), l));
+    return check_cover(d, e, l);
 }
 
 static reel_err parse_entry(const struct reel_dcp *d, struct reel_dcp_entry *e, const struct reel_pv *k,
-                            const struct reel_pv *v)
+                            const struct reel_pv *v, struct limits *l)
 {
     e->key = text_of(k);
     if (!e->key) return bad(d, "state_dict_metadata", "a key that is not text");
-    if (strcmp(reel_pv_class(v), "TensorStorageMetadata") == 0) return parse_tensor(d, e, v);
+    if (strcmp(reel_pv_class(v), "TensorStorageMetadata") == 0) return parse_tensor(d, e, v, l);
     if (strcmp(reel_pv_class(v), "BytesStorageMetadata") != 0) return bad(d, e->key, "neither tensor nor object");
     e->chunk = calloc(1, sizeof *e->chunk);
     if (!e->chunk) return REEL_FAIL(REEL_ENOMEM, "%s: no memory", d->dir);
@@ -178,29 +188,30 @@ static int entry_cmp(const void *a, const void *b)
     return strcmp(((const struct reel_dcp_entry *)a)->key, ((const struct reel_dcp_entry *)b)->key);
 }
 
-static reel_err parse_entries(struct reel_dcp *d, const struct reel_pv *dict)
+static reel_err parse_entries(struct reel_dcp *d, const struct reel_pv *dict, struct limits *l)
 {
     if (!dict || dict->kind != REEL_PV_DICT) return bad(d, "state_dict_metadata", "missing");
     d->e = calloc(dict->u.seq.n / 2 + 1, sizeof *d->e);
     if (!d->e) return REEL_FAIL(REEL_ENOMEM, "%s: no memory", d->dir);
     for (size_t i = 0; i + 1 < dict->u.seq.n; i += 2)
-        REEL_TRY(parse_entry(d, &d->e[d->n++], dict->u.seq.v[i], dict->u.seq.v[i + 1]));
+        REEL_TRY(parse_entry(d, &d->e[d->n++], dict->u.seq.v[i], dict->u.seq.v[i + 1], l));
     qsort(d->e, (size_t)d->n, sizeof *d->e, entry_cmp);
     for (int i = 1; i < d->n; i++)
         if (entry_cmp(&d->e[i - 1], &d->e[i]) == 0) return bad(d, d->e[i].key, "the key appears twice");
     return REEL_OK;
 }
 
-static reel_err parse(struct reel_dcp *d)
+static reel_err parse(struct reel_dcp *d, size_t bytes)
 {
     const struct reel_pv *root = reel_pickle_root(d->pkl);
     struct place *p = NULL;
-    size_t n = 0;
+    struct limits l = { .compares = COMPARES_PER_BYTE * (bytes + 65536) };
     reel_err e;
 
     if (strcmp(reel_pv_class(root), "Metadata") != 0) return bad(d, "pickle", "not the metadata of a checkpoint");
-    REEL_TRY(parse_entries(d, reel_pv_get(root, "state_dict_metadata")));
-    e = parse_places(d, reel_pv_get(root, "storage_data"), &p, &n);
+    e = parse_places(d, reel_pv_get(root, "storage_data"), &p, &l.places);
+    size_t n = l.places;
+    if (!e) e = parse_entries(d, reel_pv_get(root, "state_dict_metadata"), &l);
     for (int i = 0; i < d->n && !e; i++)
         for (int k = 0; k < d->e[i].n_chunks && !e; k++) e = locate(d, &d->e[i], &d->e[i].chunk[k], p, n);
     free(p);
@@ -221,7 +232,7 @@ reel_err reel_dcp_open_mem(struct reel_dcp **out, const char *dir, const void *m
     }
     snprintf(where, sizeof where, "%s/.metadata", dir);
     e = reel_pickle_load(&d->pkl, meta, bytes, where);
-    if (!e) e = parse(d);
+    if (!e) e = parse(d, bytes);
     if (e) reel_dcp_close(d);
     else *out = d;
     return e;

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #define DEPTH_MAX 256
+#define BYTES_PER_BYTE 128 /* of memory for input: an opcode makes one value and its place in a list at most, if nothing is copied often */
 #define BLOCK     ((size_t)1 << 16)
 
 struct block { struct block *next; size_t used, cap; };
 
 struct reel_pickle {
     struct block *mem;
+    size_t taken;
     const struct reel_pv *root;
     /* parse state */
     const unsigned char *d;
@@ -44,6 +46,8 @@ static void *take_mem(struct reel_pickle *p, size_t bytes)
     struct block *b = p->mem;
 
     bytes = (bytes + 15) & ~(size_t)15;
+    p->taken += bytes;
+    if (p->taken / BYTES_PER_BYTE > p->n + 4096) return BAD(p, "values larger than a pickle of this length can hold"), NULL;
     if (!b || b->cap - b->used < bytes) {
         size_t cap = bytes > BLOCK ? bytes : BLOCK;
         b = malloc(sizeof *b + 16 + cap);
@@ -765,7 +769,7 @@ const struct reel_pv *reel_pv_get(const struct reel_pv *v, const char *key)
     if (!v || v->kind != REEL_PV_DICT) return NULL;
     for (size_t i = v->u.seq.n; i >= 2; i -= 2) { /* the last one wins, as in Python */
         const struct reel_pv *k = v->u.seq.v[i - 2];
-        if (k->kind == REEL_PV_STR && strcmp(k->u.str.p, key) == 0) return v->u.seq.v[i - 1];
+        if (k->kind == REEL_PV_STR && k->u.str.n == strlen(key) && strcmp(k->u.str.p, key) == 0) return v->u.seq.v[i - 1];
     }
     return NULL;
 }

@@ -110,6 +110,7 @@ static reel_err add_record(struct reel_zip *z, const unsigned char *p, uint64_t 
     r->crc = (uint32_t)le(p + 16, 4);
     cs = le(p + 20, 4), r->bytes = le(p + 24, 4), r->head = le(p + 42, 4);
     REEL_TRY(widen(&z->b, p + CENTRAL_LEN + nl, xl, &r->bytes, &cs, &r->head));
+    if (r->bytes > z->b.len || r->head > z->b.len) return bad(&z->b, "record outside the archive");
     if (le(p + 8, 2) & 1 || le(p + 10, 2) || cs != r->bytes)
         return bad(&z->b, "a record is compressed or encrypted; only stored records are written by torch.save");
     REEL_TRY(add_name(z, r, (const char *)p + CENTRAL_LEN, nl));
