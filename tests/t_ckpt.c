@@ -5,10 +5,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/crc.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "ckpt/ckpt.h"
 #include "ckpt/dcp.h"
 #include "tap.h"
@@ -267,7 +269,8 @@ static void newest_is(const char *what, const char *dir, const char *arg, long w
 }
 
 /* One bit in the middle: the data of the largest tensor. */
-static void damage(const char *path)
+/* Flips a bit; a second time, back. */
+static void flip(const char *path, int permille)
 {
     FILE *f;
     int c;
@@ -276,7 +279,7 @@ static void damage(const char *path)
         f = fopen(path, "r+b");
         if (!f) abort();
         fseek(f, 0, SEEK_END);
-        fseek(f, ftell(f) / 2, SEEK_SET);
+        fseek(f, (ftell(f) - 1) / 1000 * permille, SEEK_SET);
         c = fgetc(f);
         fseek(f, -1, SEEK_CUR);
         fputc(c ^ 0x10, f);
@@ -284,6 +287,8 @@ static void damage(const char *path)
     }
     reel_comm_barrier(&W);
 }
+
+static void damage(const char *path) { flip(path, 500); }
 
 static void cut_short(const char *path)
 {
@@ -349,6 +354,125 @@ static void strictness(void)
     box_open(&b, COPIES, W.rank, W.size);
     TAP_OK(says(reel_ckpt_load(c0, &b.set, &W), REEL_EDATA, "__0_0.distcp"), "and by load");
     box_close(&b);
+}
+
+/* ---- every byte, once ---- */
+
+/* The first n_t tensors and n_o values, as a resume reads them. */
+static reel_err resumed(const char *dir, enum cut cut, int n_t, int n_o)
+{
+    struct reel_ckpt *k;
+    struct box b;
+    reel_err e;
+
+    box_open(&b, cut, W.rank, W.size);
+    b.set.n_t = n_t, b.set.n_o = n_o;
+    e = reel_ckpt_open(&k, dir, &W);
+    if (!e) e = reel_ckpt_read(k, &b.set, 1);
+    if (!e && n_t == N_T && n_o == 8 && !box_good(&b)) e = REEL_FAIL(REEL_EDATA, "it is not what was written");
+    reel_ckpt_close(k);
+    box_close(&b);
+    return reel_agree(&W, e);
+}
+
+/* Bytes that this process has read, from caches too. */
+static int64_t bytes_read(void)
+{
+    FILE *f = fopen("/proc/self/io", "r");
+    long long v = 0;
+
+    if (!f || fscanf(f, "rchar: %lld", &v) != 1) abort();
+    fclose(f);
+    return v;
+}
+
+static int64_t bytes_of(const char *dir)
+{
+    char **name;
+    struct stat st;
+    size_t n;
+    int64_t sum = 0;
+
+    if (reel_list_dir(dir, &name, &n)) abort();
+    for (size_t i = 0; i < n; i++) {
+        char path[2 * PATH_MAX];
+        snprintf(path, sizeof path, "%s/%s", dir, name[i]);
+        sum += stat(path, &st) == 0 ? st.st_size : 0;
+    }
+    reel_list_free(name, n);
+    return sum;
+}
+
+/* The marker as programs before version 3 wrote it. */
+static void age_marker(const char *dir)
+{
+    char path[2 * PATH_MAX], *data, crc[16];
+    const char *name;
+    json_t *top, *files, *v;
+    size_t n;
+
+    snprintf(path, sizeof path, "%s/commit.json", dir);
+    if (W.rank == 0) {
+        if (reel_json_file(&top, path)) abort();
+        files = json_object_get(top, "files");
+        json_object_foreach(files, name, v) {
+            char file[2 * PATH_MAX];
+            snprintf(file, sizeof file, "%s/%s", dir, name);
+            if (reel_file_read(file, &data, &n)) abort();
+            snprintf(crc, sizeof crc, "%08x", reel_crc32c(0, data, n));
+            json_object_del(v, "crc32");
+            json_object_set_new(v, "crc32c", json_string(crc));
+            free(data);
+        }
+        data = json_dumps(files, JSON_COMPACT | JSON_SORT_KEYS);
+        snprintf(crc, sizeof crc, "%08x", reel_crc32c(0, data, strlen(data)));
+        free(data);
+        json_object_del(top, "crc32");
+        json_object_set_new(top, "crc32c", json_string(crc));
+        json_object_set_new(top, "version", json_integer(2));
+        if (json_dump_file(top, path, 0)) abort();
+        json_decref(top);
+    }
+    reel_comm_barrier(&W);
+}
+
+/* Bits of every rank's file, whichever part of the keys is asked for. */
+static int all_found(const char *dir)
+{
+    int bad = 0, n = 0;
+
+    for (int r = 0; r < W.size; r++)
+        for (int at = 1; at < 1000; at += 77, n++) {
+            char path[2 * PATH_MAX], name[64];
+            snprintf(name, sizeof name, "__%d_0.distcp", r);
+            snprintf(path, sizeof path, "%s/dcp/%s", dir, name);
+            flip(path, at);
+            bad += !says(resumed(dir, (enum cut)(n % N_CUTS), n % (N_T + 1), n % 3 * 4), REEL_EDATA, name);
+            flip(path, at);
+        }
+    return bad == 0;
+}
+
+static void whole(void)
+{
+    char dir[PATH_MAX];
+    int64_t was, seen, all, ok = 1;
+
+    snprintf(dir, sizeof dir, "%s", in("whole", "checkpoint-7"));
+    if (save(in("whole", "."), 7, ROWS, 0, &W)) abort();
+    all = bytes_of(in("whole", "checkpoint-7/dcp"));
+    reel_comm_barrier(&W);
+    was = bytes_read();
+    ok = everyone(!resumed(dir, ROWS, N_T, 8));
+    seen = bytes_read() - was;
+    reel_comm_sum_i64(&W, &seen, 1);
+    TAP_OK(ok && seen < all * 5 / 4, "a resume in the same layout reads %.2f times the bytes of the files, all ranks together", (double)seen / (double)all);
+    for (int c = 0; c < N_CUTS; c++)
+        for (int n = 0; n <= N_T; n += 3) ok &= everyone(!resumed(dir, (enum cut)c, n, n < N_T ? n : 8));
+    TAP_OK(ok, "other layouts and parts of the keys agree with the marker too");
+    TAP_OK(all_found(dir), "a flipped bit is found and its file named, also in what is not asked for");
+    age_marker(dir);
+    TAP_OK(everyone(!resumed(dir, COLS, N_T, 8) && !reel_ckpt_check(dir, NULL, &W)) && all_found(dir), "and with a marker of version 2");
 }
 
 /* ---- failures ---- */
@@ -439,6 +563,7 @@ static void test(void)
     other_world();
     shares();
     strictness();
+    whole();
     retention();
     TAP_OK(everyone(!save(in("fault", "."), 10, ROWS, 0, &W)), "a checkpoint to lose");
     failure("a rank that cannot write", "ckpt_write", "__");

@@ -50,8 +50,10 @@ static void crc(void)
             bad += reel_crc32_table(0, b + at, n) != crc32(0, b + at, (unsigned)n);
             bad += reel_crc32c(0, b + at, n) != reel_crc32c_table(0, b + at, n);
             bad += reel_crc32c(reel_crc32c(0, b, at), b + at, n) != reel_crc32c(0, b, at + n);
+            bad += reel_crc32_join(reel_crc32(0, b, at), reel_crc32(0, b + at, n), n) != reel_crc32(0, b, at + n);
         }
-    TAP_OK(bad == 0, "crc32 as in zlib, crc32c two ways, in pieces");
+    for (int k = 20; k < 44; k++) bad += reel_crc32_join(1, 2, (1ull << k) + 12345) != crc32_combine(1, 2, (1l << k) + 12345);
+    TAP_OK(bad == 0, "crc32 as in zlib, crc32c two ways, in pieces, joined");
     TAP_OK(reel_crc32c(0, "123456789", 9) == 0xe3069283 && reel_crc32(0, "123456789", 9) == 0xcbf43926,
            "check values of both");
 }

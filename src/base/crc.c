@@ -77,3 +77,25 @@ uint32_t reel_crc32c_table(uint32_t crc, const void *data, size_t bytes)
 {
     return ~by_table(&castagnoli, ~crc, data, bytes);
 }
+
+/* a * b mod P, reflected: bit 31 is x^0. */
+static uint32_t times(const struct crc_kind *k, uint32_t a, uint32_t b)
+{
+    uint32_t p = 0;
+
+    for (; a; a <<= 1) {
+        if (a >> 31) p ^= b;
+        b = b >> 1 ^ (b & 1 ? k->poly : 0);
+    }
+    return p;
+}
+
+/* a moves up by x^(8 bytes); the complements before and after cancel. */
+uint32_t reel_crc32_join(uint32_t a, uint32_t b, uint64_t bytes)
+{
+    for (uint32_t power = 1u << (31 - 8); bytes; bytes >>= 1) {
+        if (bytes & 1) a = times(&zip, power, a);
+        power = times(&zip, power, power);
+    }
+    return a ^ b;
+}

@@ -10,6 +10,9 @@
 uint32_t reel_crc32(uint32_t crc, const void *data, size_t bytes);
 uint32_t reel_crc32c(uint32_t crc, const void *data, size_t bytes);
 
+/* CRC-32 of what has CRC a, followed by `bytes` bytes that have CRC b: crc(0, xy) without reading x or y again. Local. */
+uint32_t reel_crc32_join(uint32_t a, uint32_t b, uint64_t bytes);
+
 /* The table path alone, for tests. */
 uint32_t reel_crc32_table(uint32_t crc, const void *data, size_t bytes);
 uint32_t reel_crc32c_table(uint32_t crc, const void *data, size_t bytes);

@@ -5,7 +5,7 @@
  *     metadata.json            {"step", "config", "found"}
  *     dcp/.metadata            which chunk of which tensor lies where
  *     dcp/__<rank>_0.distcp    one file per rank that holds something
- *     commit.json              sizes and CRC-32C of all of these; written last
+ *     commit.json              sizes and CRC-32 of all of these; written last
  * A save works in `checkpoint-<step>.tmp` and renames it when every rank has synced its file. */
 
 #include <stdio.h>
@@ -117,17 +117,31 @@ reel_err reel_ckpt_save(const struct reel_ckpt_req *req, struct reel_comm *world
 reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step,
                            struct reel_comm *world);
 
+struct reel_ckpt; /* a checkpoint that is open for loading */
+
+/** reel_ckpt_open - its marker and .metadata, which every rank then knows. Collective(world). REEL_EIO, REEL_EDATA, agreed. */
+reel_err reel_ckpt_open(struct reel_ckpt **k, const char *dir, struct reel_comm *world);
+void reel_ckpt_close(struct reel_ckpt *k); /* Local; NULL is fine */
+
+/** reel_ckpt_has_below - 1 if a key of the checkpoint begins so. Local, the same on every rank. */
+int reel_ckpt_has_below(const struct reel_ckpt *k, const char *prefix);
+
+/** reel_ckpt_average - who holds the average of a role: "callbacks.<key>", below which are `<role>_ema.<name>`.
+ * Symmetric. REEL_ECONFIG if the checkpoint has none. */
+reel_err reel_ckpt_average(const struct reel_ckpt *k, const char *role, char *owner, size_t size);
+
 /**
- * reel_ckpt_load - fill the parts and objects of `set` from any layout. Collective(world).
+ * reel_ckpt_read - fill the parts and objects of `set` from any layout. Collective(world).
  * 16-bit and 64-bit floats are converted to f32 where asked; keys beyond the set are ignored.
+ * @whole  compare every byte of the checkpoint with its marker too: what the set does not need is read for that, once, shared
+ *         out over the ranks; a checkpoint without a marker has no more checksums than its archives
  * Errors, agreed: REEL_EDATA with all missing keys and wrong shapes in one message, or file, key and offset of
  * damaged data; REEL_EIO.
  */
-reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_comm *world);
+reel_err reel_ckpt_read(struct reel_ckpt *k, struct reel_ckpt_set *set, int whole);
 
-/** reel_ckpt_verify - CRC-32C of every byte of every file against the marker, shared out over the ranks; a checkpoint without a
- * marker has none. Collective(world). REEL_EIO; REEL_EDATA names the file and the record. */
-reel_err reel_ckpt_verify(const char *dir, struct reel_comm *world);
+/** reel_ckpt_load - open, read (not whole), close. Collective(world). */
+reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_comm *world);
 
 /** reel_ckpt_sweep - remove what killed runs left: folders of saves that did not end, and of removals that did not; one line on
  * stderr for each. Call it when no other run may write there. Collective(world); rank 0 works. REEL_EIO, agreed: it cannot be listed. */
@@ -143,14 +157,7 @@ int reel_ckpt_any_in(const char *path);
 /** reel_ckpt_step_in_name - N of a path that ends in checkpoint-N, else -1. Local. */
 long reel_ckpt_step_in_name(const char *path);
 
-/** reel_ckpt_has_below - 1 if a key of the checkpoint begins so, 0 if not, -1 if it cannot be read. Local. */
-int reel_ckpt_has_below(const char *dir, const char *prefix);
-
-/** reel_ckpt_average - who holds the average of a role: "callbacks.<key>", below which are `<role>_ema.<name>`.
- * Local. REEL_ECONFIG if the checkpoint has none, REEL_EIO, REEL_EDATA. */
-reel_err reel_ckpt_average(const char *dir, const char *role, char *owner, size_t size);
-
-/** reel_ckpt_check - read all of a checkpoint: CRC-32C of every file against the marker, every archive, every
+/** reel_ckpt_check - read all of a checkpoint: the checksum of every file against the marker, every archive, every
  * CRC-32; rank 0 prints a summary to `out` (NULL: none). Collective(world). Errors as for load. */
 reel_err reel_ckpt_check(const char *dir, FILE *out, struct reel_comm *world);
 

@@ -248,7 +248,7 @@ static reel_err verify(void *ctx)
     return e;
 }
 
-static reel_err verify_files(const char *dir, struct reel_comm *world, int *marked)
+reel_err ckpt_verify_files(const char *dir, struct reel_comm *world, int *marked)
 {
     struct verify v = { dir, world, 0 };
     struct ckpt_task t = { 0 };
@@ -258,13 +258,6 @@ static reel_err verify_files(const char *dir, struct reel_comm *world, int *mark
     e = ckpt_task_wait(&t, world);
     *marked = v.marked;
     return e;
-}
-
-reel_err reel_ckpt_verify(const char *dir, struct reel_comm *world)
-{
-    int marked;
-
-    return verify_files(dir, world, &marked);
 }
 
 reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *role, char *owner, size_t size)
@@ -281,19 +274,6 @@ reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *rol
         return REEL_OK;
     }
     return REEL_FAIL(REEL_ECONFIG, "%s holds no average of the %s: the run had no callback ema, which averages the student", dir, role);
-}
-
-reel_err reel_ckpt_average(const char *dir, const char *role, char *owner, size_t size)
-{
-    struct reel_dcp *d;
-    char dcp[PATH_MAX];
-    reel_err e;
-
-    REEL_TRY(ckpt_dcp_dir(dir, dcp, sizeof dcp));
-    REEL_TRY(reel_dcp_open(&d, dcp));
-    e = ckpt_average(d, dir, role, owner, size);
-    reel_dcp_close(d);
-    return e;
 }
 
 struct totals { int64_t tensors, objects, bytes; };
@@ -328,7 +308,7 @@ reel_err reel_ckpt_check(const char *path, FILE *out, struct reel_comm *world)
 
     snprintf(dir, sizeof dir, "%s", path);
     strip(dir);
-    e = verify_files(dir, world, &marked);
+    e = ckpt_verify_files(dir, world, &marked);
     if (!e) e = reel_agree(world, check_archives(dir, world, &sum));
     if (e) return e;
     reel_comm_sum_i64(world, (int64_t *)&sum, 3);

@@ -108,64 +108,142 @@ static reel_err read_object(struct reel_dcp *d, struct reel_ckpt_object *o)
     return REEL_OK;
 }
 
-/* Rank 0 reads the small values for all. */
-static reel_err read_objects(struct reel_dcp *d, struct reel_ckpt_set *set, struct reel_comm *world)
-{
-    reel_err e = REEL_OK;
+struct reading { struct reel_ckpt *k; struct reel_ckpt_set *set; };
 
-    for (int i = 0; i < set->n_o && !e && world->rank == 0; i++)
-        if (set->o[i].found) e = read_object(d, &set->o[i]);
-    REEL_TRY(reel_agree(world, e));
+/* This rank's parts, and on rank 0 the small values. */
+static reel_err read_mine(void *ctx)
+{
+    const struct reading *r = ctx;
+
+    for (int i = 0; i < r->set->n_t; i++) REEL_TRY(read_tensor(r->k->d, &r->set->t[i]));
+    for (int i = 0; i < r->set->n_o && r->k->world->rank == 0; i++)
+        if (r->set->o[i].found) REEL_TRY(read_object(r->k->d, &r->set->o[i]));
+    return REEL_OK;
+}
+
+static void share_objects(struct reel_ckpt_set *set, struct reel_comm *world)
+{
     for (int i = 0; i < set->n_o; i++) {
         reel_comm_bcast(world, &set->o[i].v, sizeof set->o[i].v, 0);
         reel_comm_bcast(world, &set->o[i].found, sizeof set->o[i].found, 0);
     }
-    return REEL_OK;
 }
 
-static reel_err read_metadata(const char *dir, char *dcp, size_t size, void **meta, size_t *bytes)
+/* ---- open ---- */
+
+static reel_err read_texts(struct reel_ckpt *k, char *dcp, size_t size, void **meta, size_t *bytes, void **marker, size_t *marker_bytes)
 {
     char path[PATH_MAX];
 
-    REEL_TRY(ckpt_complete(dir));
-    REEL_TRY(ckpt_dcp_dir(dir, dcp, size));
+    REEL_TRY(ckpt_marker_read(&k->m, k->dir));
+    if (k->m.files) REEL_TRY(ckpt_marker_sizes(&k->m, k->dir));
+    REEL_TRY(ckpt_dcp_dir(k->dir, dcp, size));
     REEL_TRY(reel_join(path, sizeof path, dcp, ".metadata"));
-    return reel_file_read(path, (char **)meta, bytes);
+    REEL_TRY(reel_file_read(path, (char **)meta, bytes));
+    if (!k->m.files) return REEL_OK;
+    *marker = json_dumps(k->m.files, JSON_COMPACT);
+    if (!*marker) return REEL_FAIL(REEL_ENOMEM, "%s: no memory for its marker", k->dir);
+    *marker_bytes = strlen(*marker);
+    return REEL_OK;
+}
+
+/* What rank 0 has read, on every rank. */
+static reel_err parse(struct reel_ckpt *k, const char *dcp, const void *meta, size_t bytes, const void *marker, size_t marker_bytes)
+{
+    if (marker_bytes && !k->m.files) REEL_TRY(reel_json_parse(&k->m.files, marker, marker_bytes, CKPT_MARKER));
+    REEL_TRY(reel_dcp_open_mem(&k->d, dcp, meta, bytes));
+    return k->m.files || k->world->rank ? REEL_OK : reel_dcp_check_files(k->d);
+}
+
+static reel_err open_all(struct reel_ckpt *k)
+{
+    void *meta = NULL, *marker = NULL;
+    size_t bytes = 0, marker_bytes = 0;
+    char dcp[PATH_MAX] = "";
+    reel_err e = REEL_OK;
+
+    if (k->world->rank == 0) e = read_texts(k, dcp, sizeof dcp, &meta, &bytes, &marker, &marker_bytes);
+    e = reel_agree(k->world, e);
+    if (!e) {
+        reel_comm_bcast(k->world, dcp, sizeof dcp, 0);
+        reel_comm_bcast(k->world, &k->m.version, sizeof k->m.version, 0);
+        e = reel_comm_bcast_blob(k->world, &meta, &bytes, 0);
+    }
+    if (!e) e = reel_comm_bcast_blob(k->world, &marker, &marker_bytes, 0);
+    if (!e) e = reel_agree(k->world, parse(k, dcp, meta, bytes, marker, marker_bytes));
+    free(meta), free(marker);
+    return e;
+}
+
+reel_err reel_ckpt_open(struct reel_ckpt **out, const char *dir, struct reel_comm *world)
+{
+    struct reel_ckpt *k = *out = calloc(1, sizeof *k);
+    reel_err e = reel_agree(world, k ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "%s: no memory to load it", dir));
+
+    if (!e) {
+        k->world = world;
+        snprintf(k->dir, sizeof k->dir, "%s", dir);
+        e = open_all(k);
+    }
+    if (!e) return REEL_OK;
+    reel_ckpt_close(k);
+    *out = NULL;
+    return e;
+}
+
+void reel_ckpt_close(struct reel_ckpt *k)
+{
+    if (!k) return;
+    reel_dcp_close(k->d);
+    ckpt_marker_free(&k->m);
+    free(k);
+}
+
+int reel_ckpt_has_below(const struct reel_ckpt *k, const char *prefix)
+{
+    for (int i = 0; i < reel_dcp_count(k->d); i++)
+        if (!strncmp(reel_dcp_entry(k->d, i)->key, prefix, strlen(prefix))) return 1;
+    return 0;
+}
+
+reel_err reel_ckpt_average(const struct reel_ckpt *k, const char *role, char *owner, size_t size)
+{
+    return ckpt_average(k->d, k->dir, role, owner, size);
+}
+
+/* ---- read ---- */
+
+/* Markers before version 3 have a checksum that archives have not: their files are read beforehand. */
+static reel_err prepare(struct reel_ckpt *k, int whole)
+{
+    int marked;
+
+    if (!whole || !k->m.files) return REEL_OK;
+    if (k->m.version < 3) return ckpt_verify_files(k->dir, k->world, &marked);
+    reel_dcp_want_sums(k->d);
+    return REEL_OK;
+}
+
+reel_err reel_ckpt_read(struct reel_ckpt *k, struct reel_ckpt_set *set, int whole)
+{
+    struct reading r = { k, set };
+    struct ckpt_task t = { 0 };
+
+    REEL_TRY(prepare(k, whole));
+    REEL_TRY(reel_agree(k->world, check_set(k->dir, k->d, set)));
+    ckpt_task_start(&t, read_mine, &r);
+    REEL_TRY(ckpt_task_wait(&t, k->world));
+    share_objects(set, k->world);
+    return whole && k->m.version >= 3 ? ckpt_verify_rest(k) : REEL_OK;
 }
 
 reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_comm *world)
 {
-    struct reel_dcp *d = NULL;
-    char dcp[PATH_MAX] = "";
-    void *meta = NULL;
-    size_t bytes = 0;
-    reel_err e = REEL_OK;
+    struct reel_ckpt *k;
+    reel_err e;
 
-    if (world->rank == 0) e = read_metadata(dir, dcp, sizeof dcp, &meta, &bytes);
-    REEL_TRY(reel_agree(world, e));
-    reel_comm_bcast(world, dcp, sizeof dcp, 0);
-    REEL_TRY(reel_comm_bcast_blob(world, &meta, &bytes, 0));
-    e = reel_dcp_open_mem(&d, dcp, meta, bytes);
-    free(meta);
-    if (!e) e = check_set(dir, d, set);
-    for (int i = 0; i < set->n_t && !e; i++) e = read_tensor(d, &set->t[i]);
-    e = reel_agree(world, e);
-    if (!e) e = read_objects(d, set, world);
-    reel_dcp_close(d);
+    REEL_TRY(reel_ckpt_open(&k, dir, world));
+    e = reel_ckpt_read(k, set, 0);
+    reel_ckpt_close(k);
     return e;
-}
-
-int reel_ckpt_has_below(const char *dir, const char *prefix)
-{
-    struct reel_dcp *d;
-    char dcp[PATH_MAX];
-    int has = -1;
-
-    if (!ckpt_dcp_dir(dir, dcp, sizeof dcp) && !reel_dcp_open(&d, dcp)) {
-        has = 0;
-        for (int i = 0; i < reel_dcp_count(d) && !has; i++) has = !strncmp(reel_dcp_entry(d, i)->key, prefix, strlen(prefix));
-        reel_dcp_close(d);
-    }
-    reel_err_clear();
-    return has;
 }

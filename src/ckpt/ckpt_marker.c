@@ -11,6 +11,10 @@
 
 #define BLOCK ((size_t)1 << 20)
 
+/* Markers before version 3 have CRC-32C. */
+#define SUM_KEY(version) ((version) < 3 ? "crc32c" : "crc32")
+static uint32_t sum(int version, uint32_t crc, const void *p, size_t n) { return version < 3 ? reel_crc32c(crc, p, n) : reel_crc32(crc, p, n); }
+
 /* ---- the marker itself ---- */
 
 void ckpt_marker_add(struct ckpt_marker *m, const char *name, const struct ckpt_written *w)
@@ -18,8 +22,9 @@ void ckpt_marker_add(struct ckpt_marker *m, const char *name, const struct ckpt_
     char crc[16];
 
     if (!m->files) m->files = json_object();
+    m->version = 3;
     snprintf(crc, sizeof crc, "%08x", w->crc);
-    m->bad |= json_object_set_new(m->files, name, json_pack("{s:I, s:s}", "size", (json_int_t)w->bytes, "crc32c", crc)) != 0;
+    m->bad |= json_object_set_new(m->files, name, json_pack("{s:I, s:s}", "size", (json_int_t)w->bytes, SUM_KEY(m->version), crc)) != 0;
 }
 
 void ckpt_marker_free(struct ckpt_marker *m)
@@ -28,13 +33,13 @@ void ckpt_marker_free(struct ckpt_marker *m)
     m->files = NULL;
 }
 
-/* CRC-32C of the list in one spelling, as text; 0: no memory. */
-static int list_crc(const json_t *files, char crc[16])
+/* The checksum of the list in one spelling, as text; 0: no memory. */
+static int list_crc(int version, const json_t *files, char crc[16])
 {
     char *text = json_dumps(files, JSON_COMPACT | JSON_SORT_KEYS);
 
     if (!text) return 0;
-    snprintf(crc, 16, "%08x", reel_crc32c(0, text, strlen(text)));
+    snprintf(crc, 16, "%08x", sum(version, 0, text, strlen(text)));
     free(text);
     return 1;
 }
@@ -45,8 +50,8 @@ reel_err ckpt_marker_write(struct ckpt_marker *m, const char *dir)
     json_t *top;
     reel_err e = REEL_OK;
 
-    if (!m->bad && list_crc(m->files, crc)) {
-        top = json_pack("{s:i, s:O, s:s}", "version", 2, "files", m->files, "crc32c", crc);
+    if (!m->bad && list_crc(m->version, m->files, crc)) {
+        top = json_pack("{s:i, s:O, s:s}", "version", m->version, "files", m->files, SUM_KEY(m->version), crc);
         text = top ? json_dumps(top, JSON_INDENT(2)) : NULL;
         json_decref(top);
     }
@@ -57,18 +62,25 @@ reel_err ckpt_marker_write(struct ckpt_marker *m, const char *dir)
     return e;
 }
 
+static int version_of(const json_t *top)
+{
+    json_int_t v = json_integer_value(json_object_get(top, "version"));
+
+    return v >= 1 && v <= 3 ? (int)v : 0;
+}
+
 /* What a whole marker has: these keys, no others, and the sum of its list. Version 1 had no sum. */
 static const char *fault_of(const json_t *top)
 {
     const json_t *files = json_object_get(top, "files");
-    json_int_t version = json_integer_value(json_object_get(top, "version"));
-    const char *sum = json_string_value(json_object_get(top, "crc32c"));
+    int version = version_of(top);
+    const char *want = json_string_value(json_object_get(top, SUM_KEY(version)));
     char crc[16];
 
-    if (version != 1 && version != 2) return "its version is neither 1 nor 2";
+    if (!version) return "its version is none of 1, 2 and 3";
     if (!json_is_object(files) || json_object_size(top) != (version == 1 ? 2 : 3)) return "its keys are not those of a marker";
     if (version == 1) return NULL;
-    if (!sum || !list_crc(files, crc) || strcmp(sum, crc) != 0) return "its list of files does not have the checksum that was written";
+    if (!want || !list_crc(version, files, crc) || strcmp(want, crc) != 0) return "its list of files does not have the checksum that was written";
     return NULL;
 }
 
@@ -83,7 +95,7 @@ reel_err ckpt_marker_read(struct ckpt_marker *m, const char *dir)
     if (!reel_is_file(path)) return REEL_OK;
     REEL_TRY(reel_json_file(&top, path));
     why = fault_of(top);
-    if (!why) m->files = json_incref(json_object_get(top, "files"));
+    if (!why) m->files = json_incref(json_object_get(top, "files")), m->version = version_of(top);
     json_decref(top);
     return why ? REEL_FAIL(REEL_EDATA, "%s: damaged commit marker: %s", path, why) : REEL_OK;
 }
@@ -112,21 +124,26 @@ reel_err ckpt_marker_sizes(const struct ckpt_marker *m, const char *dir)
     return REEL_OK;
 }
 
-static reel_err sum_file(const char *path, uint64_t size, char crc[16])
+static reel_err sum_file(int version, const char *path, uint64_t size, char crc[16])
 {
     char *buf = malloc(BLOCK);
     FILE *f = fopen(path, "rb");
-    uint32_t sum = 0;
+    uint32_t all = 0;
     size_t k;
 
     if (f) setvbuf(f, NULL, _IONBF, 0);
-    while (f && buf && (k = fread(buf, 1, BLOCK, f)) > 0) sum = reel_crc32c(sum, buf, k), size -= k;
+    while (f && buf && (k = fread(buf, 1, BLOCK, f)) > 0) all = sum(version, all, buf, k), size -= k;
     if (f) fclose(f);
     free(buf);
     if (!buf) return REEL_FAIL(REEL_ENOMEM, "%s: no memory to read it", path);
     if (!f || size) return REEL_FAIL(REEL_EIO, "%s: cannot be read whole", path);
-    snprintf(crc, 16, "%08x", sum);
+    snprintf(crc, 16, "%08x", all);
     return REEL_OK;
+}
+
+static const char *want_of(const struct ckpt_marker *m, const char *name)
+{
+    return json_string_value(json_object_get(json_object_get(m->files, name), SUM_KEY(m->version)));
 }
 
 /* Which record of a damaged file it is, into the error record. Left as it is: all of them are whole. */
@@ -146,8 +163,9 @@ static void find_record(const char *dir, const char *name)
     reel_dcp_close(d);
 }
 
-static reel_err say_damaged(const char *dir, const char *name, const char *path, const char *have, const char *want)
+static reel_err say_damaged(const struct ckpt_marker *m, const char *dir, const char *name, const char *have)
 {
+    const char *want = want_of(m, name);
     char where[REEL_ERR_MSG / 2] = "its records are whole, so it is a header or padding";
     const char *ending = strrchr(name, '.');
 
@@ -159,18 +177,25 @@ static reel_err say_damaged(const char *dir, const char *name, const char *path,
     } else {
         snprintf(where, sizeof where, "somewhere in its text");
     }
-    return REEL_FAIL(REEL_EDATA, "%s: damaged: CRC-32C %s, %s was committed (%s)", path, have, want ? want : "none", where);
+    return REEL_FAIL(REEL_EDATA, "%s/%s: damaged: %s %s, %s was committed (%s)", dir, name, m->version < 3 ? "CRC-32C" : "CRC-32", have,
+                     want ? want : "none", where);
 }
 
-static reel_err check_crc(const char *dir, const char *name, const json_t *v)
+reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const char *name, const char *have)
+{
+    const char *want = want_of(m, name);
+
+    return want && strcmp(have, want) == 0 ? REEL_OK : say_damaged(m, dir, name, have);
+}
+
+static reel_err check_crc(const struct ckpt_marker *m, const char *dir, const char *name, const json_t *v)
 {
     char path[PATH_MAX], have[16];
-    const char *want = json_string_value(json_object_get(v, "crc32c"));
 
     REEL_TRY(check_size(dir, name, v));
     REEL_TRY(reel_join(path, sizeof path, dir, name));
-    REEL_TRY(sum_file(path, (uint64_t)json_integer_value(json_object_get(v, "size")), have));
-    return want && strcmp(have, want) == 0 ? REEL_OK : say_damaged(dir, name, path, have, want);
+    REEL_TRY(sum_file(m->version, path, (uint64_t)json_integer_value(json_object_get(v, "size")), have));
+    return ckpt_marker_compare(m, dir, name, have);
 }
 
 reel_err ckpt_marker_sums(const struct ckpt_marker *m, const char *dir, int texts, int rank, int size)
@@ -182,7 +207,7 @@ reel_err ckpt_marker_sums(const struct ckpt_marker *m, const char *dir, int text
     json_object_foreach(m->files, name, v) {
         const char *ending = strrchr(name, '.');
         if (texts && ending && strcmp(ending, ".distcp") == 0) continue;
-        if (i++ % size == rank) REEL_TRY(check_crc(dir, name, v));
+        if (i++ % size == rank) REEL_TRY(check_crc(m, dir, name, v));
     }
     return REEL_OK;
 }

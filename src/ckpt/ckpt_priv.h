@@ -71,7 +71,7 @@ reel_err ckpt_get_val(struct reel_val *v, const struct reel_pv *p, const char *k
 
 struct ckpt_written { uint64_t bytes; uint32_t crc, there; };
 
-struct ckpt_marker { json_t *files; int bad; }; /* name -> {size, crc32c} */
+struct ckpt_marker { json_t *files; int version, bad; }; /* name -> {size, checksum} */
 
 void ckpt_marker_add(struct ckpt_marker *m, const char *name, const struct ckpt_written *w);
 reel_err ckpt_marker_write(struct ckpt_marker *m, const char *dir);
@@ -80,9 +80,21 @@ reel_err ckpt_marker_read(struct ckpt_marker *m, const char *dir);
 void ckpt_marker_free(struct ckpt_marker *m);
 /** ckpt_marker_sizes - every file is there in its size. REEL_EIO, REEL_EDATA with the file. */
 reel_err ckpt_marker_sizes(const struct ckpt_marker *m, const char *dir);
+/** ckpt_marker_compare - the checksum `have` of a file, as 8 hexadecimal digits. REEL_EDATA as for sums. */
+reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const char *name, const char *have);
 /** ckpt_marker_sums - sizes and checksums of every size-th file, beginning with the rank-th; texts: of those that hold no
  * tensors. REEL_EIO; REEL_EDATA with the file and the record that is damaged. */
 reel_err ckpt_marker_sums(const struct ckpt_marker *m, const char *dir, int texts, int rank, int size);
+
+/* ---- one that is open for loading ---- */
+
+struct reel_ckpt { struct reel_comm *world; struct reel_dcp *d; struct ckpt_marker m; char dir[PATH_MAX]; };
+
+/** ckpt_verify_rest - what reading has not seen of the files, and all of it against the marker (ckpt_once.c). Collective(world).
+ * REEL_EIO; REEL_EDATA names the file and the record. */
+reel_err ckpt_verify_rest(struct reel_ckpt *k);
+/** ckpt_verify_files - every file whole, shared out over the ranks. Collective(world). Errors as above. */
+reel_err ckpt_verify_files(const char *dir, struct reel_comm *world, int *marked);
 
 /* ---- a save that is under way ---- */
 

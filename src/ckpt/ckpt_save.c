@@ -79,6 +79,7 @@ reel_err reel_ckpt_pool_open(struct reel_ckpt_job **pool, const struct reel_ckpt
     reel_err e = reel_agree(world, job_new(pool, world));
 
     if (!e) e = open_plan(*pool, set);
+    if (!e) e = reel_agree(world, take_items(*pool, set)); /* now, not at the first save */
     if (!e) return REEL_OK;
     job_free(*pool);
     *pool = NULL;

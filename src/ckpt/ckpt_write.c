@@ -18,11 +18,10 @@
 
 struct sink { struct reel_ckpt_job *j; int fd; const char *path; char *buf; size_t used; uint64_t bytes, out, pushed; uint32_t crc; };
 
-/* To the file; the checksum warms the cache for the write. Nothing once another rank has failed. */
+/* To the file. Nothing once another rank has failed. */
 static reel_err emit(struct sink *s, const char *p, size_t n)
 {
     if (atomic_load(&s->j->cancel)) return REEL_OK;
-    s->crc = reel_crc32c(s->crc, p, n);
     REEL_TRY(reel_write(s->fd, p, n, s->path));
     s->out += n;
     atomic_fetch_add(&s->j->progress, n);
@@ -41,11 +40,12 @@ static reel_err flush(struct sink *s)
     return emit(s, s->buf, n);
 }
 
-static reel_err put(struct sink *s, const void *data, size_t n)
+static reel_err put(struct sink *s, const void *data, size_t n, uint32_t crc)
 {
     const char *p = data;
 
     s->bytes += n;
+    s->crc = reel_crc32_join(s->crc, crc, n);
     if (n > CKPT_SINK_BYTES - s->used) REEL_TRY(flush(s));
     for (; n > CKPT_SINK_BYTES; p += CKPT_SINK_BYTES, n -= CKPT_SINK_BYTES) REEL_TRY(emit(s, p, CKPT_SINK_BYTES));
     memcpy(s->buf + s->used, p, n);
@@ -53,27 +53,30 @@ static reel_err put(struct sink *s, const void *data, size_t n)
     return REEL_OK;
 }
 
+static reel_err put_text(struct sink *s, const void *data, size_t n) { return put(s, data, n, reel_crc32(0, data, n)); }
+
 static reel_err put_item(struct sink *s, const struct ckpt_item *it)
 {
     size_t bytes = (size_t)reel_pt_numel(it->n, it->nd) * (size_t)it->type->size, head;
+    uint32_t crc = reel_crc32(0, it->host, bytes);
     struct reel_zip_put rec[4];
     struct reel_pw w = { 0 };
     reel_err e;
 
-    reel_pt_put_tensor(&w, it->type, it->n, it->nd, reel_crc32(0, it->host, bytes), rec);
+    reel_pt_put_tensor(&w, it->type, it->n, it->nd, crc, rec);
     head = w.n;
-    e = w.failed ? REEL_FAIL(REEL_ENOMEM, "%s: no memory", s->path) : put(s, w.p, head);
-    if (!e) e = put(s, it->host, bytes);
+    e = w.failed ? REEL_FAIL(REEL_ENOMEM, "%s: no memory", s->path) : put_text(s, w.p, head);
+    if (!e) e = put(s, it->host, bytes, crc);
     w.n = 0;
     reel_pt_put_tail(&w, head + bytes, rec);
-    if (!e) e = w.failed ? REEL_FAIL(REEL_ENOMEM, "%s: no memory", s->path) : put(s, w.p, w.n);
+    if (!e) e = w.failed ? REEL_FAIL(REEL_ENOMEM, "%s: no memory", s->path) : put_text(s, w.p, w.n);
     reel_pw_free(&w);
     return e;
 }
 
 static reel_err put_all(struct reel_ckpt_job *j, struct sink *s)
 {
-    if (j->objects.n) REEL_TRY(put(s, j->objects.p, j->objects.n));
+    if (j->objects.n) REEL_TRY(put_text(s, j->objects.p, j->objects.n));
     for (int i = 0; i < j->n_item && !atomic_load(&j->cancel); i++) REEL_TRY(put_item(s, &j->item[i]));
     if (reel_fault("ckpt_write")) return REEL_FAIL(REEL_EIO, "%s: cannot write: injected fault", s->path);
     REEL_TRY(flush(s));
@@ -135,7 +138,7 @@ static reel_err write_text(const struct reel_ckpt_job *j, const char *name, cons
     char path[PATH_MAX + 64];
 
     snprintf(path, sizeof path, "%s/%s", j->tmp, name);
-    *w = (struct ckpt_written){ n, reel_crc32c(0, text, n), 1 };
+    *w = (struct ckpt_written){ n, reel_crc32(0, text, n), 1 };
     return reel_file_write(path, text, n);
 }
 

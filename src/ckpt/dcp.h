@@ -11,6 +11,8 @@ struct reel_dcp_chunk {
     int64_t off[REEL_PT_MAXDIM], n[REEL_PT_MAXDIM];
     const char *path; /* relative to the folder */
     uint64_t at, len; /* the blob in that file */
+    uint32_t crc;     /* CRC-32 of the blob, once reel_dcp_read has read it for sums */
+    int read;
 };
 
 struct reel_dcp_entry {
@@ -41,6 +43,9 @@ const struct reel_dcp_entry *reel_dcp_find(const struct reel_dcp *d, const char 
  * @off, @n  block, inside the tensor       @dst  out, row-major, elements of e->type */
 reel_err reel_dcp_read(struct reel_dcp *d, const struct reel_dcp_entry *e, const int64_t *off, const int64_t *n,
                        void *dst);
+
+/** reel_dcp_want_sums - from now on reel_dcp_read sums every blob that it reads. */
+void reel_dcp_want_sums(struct reel_dcp *d);
 
 /** reel_dcp_read_object - open an object's archive; its value is the root of pt->pkl. Caller: reel_pt_close. */
 reel_err reel_dcp_read_object(struct reel_dcp *d, const struct reel_dcp_entry *e, struct reel_pt *pt);

@@ -12,6 +12,7 @@ struct reel_dcp {
     int n;
     struct { char *full; int fd; } file[REEL_DCP_FILES]; /* full NULL: free */
     int turn;
+    int sums; /* of what is read */
 };
 
 void reel_dcp_close_files(struct reel_dcp *d);

@@ -78,13 +78,16 @@ static reel_err open_chunk(struct reel_dcp *d, const struct reel_dcp_entry *e, c
     return REEL_OK;
 }
 
-static reel_err read_chunk(struct reel_dcp *d, const struct reel_dcp_entry *e, const struct reel_dcp_chunk *c, void *dst)
+void reel_dcp_want_sums(struct reel_dcp *d) { d->sums = 1; }
+
+static reel_err read_chunk(struct reel_dcp *d, const struct reel_dcp_entry *e, struct reel_dcp_chunk *c, void *dst)
 {
     struct reel_pt pt;
     struct reel_pt_tensor t;
     reel_err err = open_chunk(d, e, c, &pt, &t);
 
     if (!err) err = reel_pt_data(&pt, &t, dst);
+    if (!err && d->sums) err = reel_pt_sum(&pt, t.rec, &c->crc), c->read = !err;
     reel_pt_close(&pt);
     return err;
 }
@@ -121,7 +124,7 @@ static int fits_in_place(const struct reel_dcp_chunk *c, const int64_t *off, con
     return 1;
 }
 
-static reel_err read_part(struct reel_dcp *d, const struct reel_dcp_entry *e, const struct reel_dcp_chunk *c,
+static reel_err read_part(struct reel_dcp *d, const struct reel_dcp_entry *e, struct reel_dcp_chunk *c,
                           const int64_t *off, const int64_t *n, void *dst)
 {
     struct box to = { .p = dst, .n = n }, from = { .n = c->n };

@@ -232,6 +232,33 @@ reel_err reel_pt_data(const struct reel_pt *pt, const struct reel_pt_tensor *t, 
     return e;
 }
 
+/* The blob's bytes [at, end) behind what has *crc. */
+static reel_err sum_bytes(const struct reel_blob *b, uint64_t at, uint64_t end, uint32_t *crc)
+{
+    char buf[4096];
+
+    while (at < end) {
+        size_t k = end - at < sizeof buf ? (size_t)(end - at) : sizeof buf;
+        REEL_TRY(reel_pread(b->fd, buf, k, b->at + at, b->path));
+        *crc = reel_crc32(*crc, buf, k);
+        at += k;
+    }
+    return REEL_OK;
+}
+
+reel_err reel_pt_sum(const struct reel_pt *pt, const struct reel_zip_rec *known, uint32_t *crc)
+{
+    const struct reel_blob *b = &pt->z.b;
+    uint64_t data;
+
+    *crc = 0;
+    REEL_TRY(reel_zip_data(&pt->z, known, &data));
+    data -= b->at;
+    REEL_TRY(sum_bytes(b, 0, data, crc));
+    *crc = reel_crc32_join(*crc, known->crc, known->bytes);
+    return sum_bytes(b, data + known->bytes, b->len, crc);
+}
+
 reel_err reel_pt_verify(const struct reel_blob *b)
 {
     struct reel_pt pt;

@@ -46,6 +46,9 @@ reel_err reel_pt_tensor_of(const struct reel_pt *pt, const struct reel_pv *v, st
  * @dst  out  numel * type->size bytes */
 reel_err reel_pt_data(const struct reel_pt *pt, const struct reel_pt_tensor *t, void *dst);
 
+/** reel_pt_sum - CRC-32 of the whole archive. The data of `known` have been found to have its CRC; the rest is read. Local. REEL_EIO. */
+reel_err reel_pt_sum(const struct reel_pt *pt, const struct reel_zip_rec *known, uint32_t *crc);
+
 /** reel_pt_verify - read every record of a blob and check its CRC; parse its pickle. Local. */
 reel_err reel_pt_verify(const struct reel_blob *b);
 

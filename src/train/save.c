@@ -241,49 +241,68 @@ reel_err reel_save_final(struct reel_run *r)
     return r->saver ? finish(r->saver) : REEL_OK;
 }
 
-/* Bits of the roles of which the checkpoint has weights alone, as imported ones do. Collective(world). */
-static unsigned without_moments(struct reel_run *r, const char *dir)
+/* Bits of the roles of which the checkpoint has weights alone, as imported ones do. Symmetric. */
+static unsigned without_moments(const struct reel_run *r, const struct reel_ckpt *k)
 {
     char prefix[128];
     unsigned roles = 0;
 
-    for (int i = 0; i < REEL_NROLE && r->world->rank == 0; i++) {
+    for (int i = 0; i < REEL_NROLE; i++) {
         snprintf(prefix, sizeof prefix, "optimizers.%s.", reel_role_names[i]);
-        if (is_saved(r, i) && reel_ckpt_has_below(dir, prefix) == 0) roles |= REEL_ROLE(i);
+        if (is_saved(r, i) && !reel_ckpt_has_below(k, prefix)) roles |= REEL_ROLE(i);
     }
-    reel_comm_bcast(r->world, &roles, sizeof roles, 0);
     return roles;
+}
+
+/* What is asked of the checkpoint. Local. */
+static reel_err ask(struct reel_run *r, const char *dir, unsigned fresh)
+{
+    struct reel_saver *s = r->saver;
+
+    reel_tree_rewind(&s->tree);
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (is_saved(r, i)) REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, fresh & REEL_ROLE(i) ? REEL_TREE_WEIGHTS : SAVED, s->host[i], NULL));
+    return walk(r, REEL_IO_ASK, dir);
+}
+
+/* A role's shards from the host's copy to the device. Local. */
+static void take_role(struct reel_run *r, int role, int fresh, const char *dir)
+{
+    struct reel_params *ps = r->role[role].ps;
+    const char *name = r->role[role].role;
+    void *host = r->saver->host[role];
+    int uneven = 0;
+
+    reel_tree_put(ps, &r->s, fresh ? REEL_TREE_WEIGHTS : SAVED, host);
+    if (fresh) {
+        reel_note_warning(r, "%s has no optimizer state of the %s: its moments and its schedule start anew", dir, name);
+        return;
+    }
+    r->optim[role].k = reel_tree_k(ps, host, &uneven);
+    if (uneven)
+        reel_note_warning(r, "%s: the parameters of the %s have different step counts; the largest, %ld, is taken", dir, name, r->optim[role].k);
+}
+
+static reel_err load_from(struct reel_run *r, struct reel_ckpt *k, const char *dir)
+{
+    unsigned fresh = without_moments(r, k);
+
+    REEL_TRY(reel_agree(r->world, ask(r, dir, fresh)));
+    REEL_TRY(reel_ckpt_read(k, &r->saver->tree.set, 1));
+    for (int i = 0; i < REEL_NROLE; i++)
+        if (is_saved(r, i)) take_role(r, i, (fresh & REEL_ROLE(i)) != 0, dir);
+    return reel_agree(r->world, walk(r, REEL_IO_TAKE, dir));
 }
 
 static reel_err load(struct reel_run *r, const char *dir)
 {
-    struct reel_saver *s = r->saver;
-    unsigned fresh;
-    reel_err e = REEL_OK;
+    struct reel_ckpt *k;
+    reel_err e;
 
-    REEL_TRY(reel_ckpt_verify(dir, r->world));
-    fresh = without_moments(r, dir);
-    reel_tree_rewind(&s->tree);
-    for (int i = 0; i < REEL_NROLE && e == REEL_OK; i++)
-        if (is_saved(r, i)) e = reel_tree_role(&s->tree, r->role[i].ps, fresh & REEL_ROLE(i) ? REEL_TREE_WEIGHTS : SAVED, s->host[i], NULL);
-    if (e == REEL_OK) e = walk(r, REEL_IO_ASK, dir);
-    REEL_TRY(reel_agree(r->world, e));
-    REEL_TRY(reel_ckpt_load(dir, &s->tree.set, r->world));
-    for (int i = 0; i < REEL_NROLE; i++) {
-        int uneven = 0;
-        if (!is_saved(r, i)) continue;
-        if (fresh & REEL_ROLE(i)) {
-            reel_tree_put(r->role[i].ps, &r->s, REEL_TREE_WEIGHTS, s->host[i]);
-            reel_note_warning(r, "%s has no optimizer state of the %s: its moments and its schedule start anew", dir, r->role[i].role);
-            continue;
-        }
-        reel_tree_put(r->role[i].ps, &r->s, SAVED, s->host[i]);
-        r->optim[i].k = reel_tree_k(r->role[i].ps, s->host[i], &uneven);
-        if (uneven)
-            reel_note_warning(r, "%s: the parameters of the %s have different step counts; the largest, %ld, is taken", dir,
-                              r->role[i].role, r->optim[i].k);
-    }
-    return reel_agree(r->world, walk(r, REEL_IO_TAKE, dir));
+    REEL_TRY(reel_ckpt_open(&k, dir, r->world));
+    e = load_from(r, k, dir);
+    reel_ckpt_close(k);
+    return e;
 }
 
 reel_err reel_resume_find(struct reel_run *r)
@@ -335,17 +354,19 @@ static void name_average(struct reel_run *r, struct reel_io *io)
 }
 
 /* The student's average into its shards. Collective(world). */
-static reel_err take_average(struct reel_run *r, const char *dir, const char *owner, struct reel_io *io)
+static reel_err take_average(struct reel_run *r, struct reel_ckpt *k, const char *dir, struct reel_io *io)
 {
     struct reel_tree tree = { 0 };
     const char *lacks = "";
+    char owner[128];
     reel_err e;
 
+    REEL_TRY(reel_ckpt_average(k, "student", owner, sizeof owner));
     reel_io_begin(io, REEL_IO_ASK, &tree, &r->s);
     reel_io_owner(io, owner, NULL);
     name_average(r, io);
     e = reel_agree(r->world, reel_io_end(io));
-    if (e == REEL_OK) e = reel_ckpt_load(dir, &tree.set, r->world);
+    if (e == REEL_OK) e = reel_ckpt_read(k, &tree.set, 0);
     if (e == REEL_OK) {
         reel_io_begin(io, REEL_IO_TAKE, &tree, &r->s);
         if (reel_io_owner(io, owner, &lacks) == REEL_IO_ALL) name_average(r, io);
@@ -359,13 +380,12 @@ static reel_err take_average(struct reel_run *r, const char *dir, const char *ow
 static reel_err load_average(struct reel_run *r, const char *dir)
 {
     struct reel_io *io = reel_io_open(NULL);
-    char owner[128] = "";
-    reel_err e = io ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the student's average");
+    struct reel_ckpt *k = NULL;
+    reel_err e = reel_agree(r->world, io ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the student's average"));
 
-    if (e == REEL_OK && r->world->rank == 0) e = reel_ckpt_average(dir, "student", owner, sizeof owner);
-    e = reel_agree(r->world, e);
-    reel_comm_bcast(r->world, owner, sizeof owner, 0);
-    if (e == REEL_OK) e = take_average(r, dir, owner, io);
+    if (e == REEL_OK) e = reel_ckpt_open(&k, dir, r->world);
+    if (e == REEL_OK) e = take_average(r, k, dir, io);
+    reel_ckpt_close(k);
     reel_io_close(io);
     return e;
 }
