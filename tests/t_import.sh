@@ -103,6 +103,16 @@ fails "another model: all in one message" "missing [0-9]*: blocks.2.*mis-shaped 
     on 2 import "$TMPDIR/x" "$TMPDIR/no/checkpoint-0" --base "$TMPDIR/bigger"
 [ ! -e "$TMPDIR/no/checkpoint-0" ]
 verdict $? "nothing is left"
+cp -r "$TMPDIR/x" "$TMPDIR/pipeline"
+mkdir "$TMPDIR/pipeline/scheduler"
+echo '{"_class_name": "WanPipeline"}' > "$TMPDIR/pipeline/model_index.json"
+echo '{"flow_shift": 3.0}' > "$TMPDIR/pipeline/scheduler/scheduler_config.json"
+try "a pipeline's other components" reel import "$TMPDIR/pipeline" "$TMPDIR/whole.pipeline"
+cmp -s "$TMPDIR/pipeline/scheduler/scheduler_config.json" "$TMPDIR/whole.pipeline/scheduler/scheduler_config.json"
+verdict $? "come along"
+fails "into the pipeline itself" "lies in .*pipeline, which it is made of" reel import "$TMPDIR/pipeline" "$TMPDIR/pipeline/new"
+echo '{"flow_shift": 3.0' > "$TMPDIR/pipeline/scheduler/scheduler_config.json"
+fails "but not when they are damaged" "scheduler_config.json:[12]:.*not valid JSON" reel import "$TMPDIR/pipeline" "$TMPDIR/damaged"
 cp -r "$TMPDIR/x" "$TMPDIR/bare"
 echo '{"num_layers": 2, "text_dim": 64}' > "$TMPDIR/bare/transformer/config.json"
 fails "a config.json that leaves out sizes" "these were taken: num_attention_heads 40, attention_head_dim 128, ffn_dim 13824 (Wan 14B)" \

@@ -224,6 +224,37 @@ static reel_err link_or_copy(const char *from, const char *to)
     return link(real, to) == 0 ? REEL_OK : copy_bytes(real, to);
 }
 
+/* The texts of a pipeline that its loaders parse; one that is damaged would be passed on. */
+static reel_err check_text(const char *dir, const char *name)
+{
+    char path[PATH_MAX];
+    json_t *j;
+
+    REEL_TRY(reel_join(path, sizeof path, dir, name));
+    if (!reel_is_file(path)) return REEL_OK;
+    REEL_TRY(reel_json_file(&j, path));
+    json_decref(j);
+    return REEL_OK;
+}
+
+static reel_err check_texts(const char *base)
+{
+    char **name, dir[PATH_MAX];
+    size_t n;
+    reel_err e = check_text(base, "model_index.json");
+
+    if (e) return e;
+    REEL_TRY(reel_list_dir(base, &name, &n));
+    for (size_t i = 0; i < n && !e; i++) {
+        e = reel_join(dir, sizeof dir, base, name[i]);
+        if (e || !reel_is_dir(dir)) continue;
+        e = check_text(dir, "config.json");
+        if (!e) e = check_text(dir, "scheduler_config.json");
+    }
+    reel_list_free(name, n);
+    return e;
+}
+
 /* Files of a folder, and with `deep` its subfolders but "transformer", which is ours. */
 static reel_err copy_folder(const char *from, const char *to, int deep)
 {
@@ -369,7 +400,10 @@ reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *
 
     REEL_TRY(export_new(j->x->out, out, sizeof out));
     if (j->x->checkpoint) REEL_TRY(is_outside(out, j->x->checkpoint));
-    if (is_pipeline(j->x)) REEL_TRY(is_outside(out, j->x->base));
+    if (is_pipeline(j->x)) {
+        REEL_TRY(is_outside(out, j->x->base));
+        REEL_TRY(check_texts(j->x->base));
+    }
     e = make_tmp(j, out);
     if (!e) e = work(j);
     if (!e) e = take_name(j, out);
