@@ -96,20 +96,16 @@ static json_t *as_json(const struct reel_drift *d, int n)
     return all;
 }
 
-/* Rank 0's part. */
-static reel_err tell(struct reel_run *r, const struct reel_drift *list, int n, json_t *found)
+/* Rank 0's part: what reel_drift_log says. */
+static reel_err keep(struct reel_run *r, const struct reel_drift *list, int n, json_t *found)
 {
     struct reel_drift *d = malloc(((size_t)n + FOUND) * sizeof *d);
     json_t *is = json_loads(reel_save_found(r), 0, NULL);
-    char *quiet;
 
     if (!d || !is) return free(d), json_decref(is), REEL_FAIL(REEL_ENOMEM, "no memory for the list of changes");
     if (n) memcpy(d, list, (size_t)n * sizeof *d);
     n = add_found(d, n, found, is);
-    quiet = list_of(d, n, REEL_DRIFT_FREE);
-    if (quiet && !r->flags.quiet) printf("reel: resumed with changes that leave results alone: %s\n", quiet);
     if (n) r->drift = as_json(d, n);
-    free(quiet);
     free(d);
     json_decref(is);
     return REEL_OK;
@@ -127,7 +123,7 @@ static reel_err judge(struct reel_run *r, const char *dir, struct reel_config *w
         e = REEL_FAIL(REEL_ECONFIG, "%s cannot be resumed with this configuration: %s; a new run starts from its weights with reel export and "
                       "models.<role>.init_from", dir, fixed);
     free(fixed);
-    return e ? e : reel_agree(r->world, r->world->rank ? REEL_OK : tell(r, d, n, found));
+    return e ? e : reel_agree(r->world, r->world->rank ? REEL_OK : keep(r, d, n, found));
 }
 
 static reel_err compare(struct reel_run *r, const char *dir, struct reel_config_src *src, json_t *found)
@@ -168,17 +164,22 @@ reel_err reel_drift_judge(struct reel_run *r, const char *dir)
     return e;
 }
 
-/* One warning for each key that changes results. */
-static void warn(struct reel_run *r)
+/* One line for all that leaves results alone, one warning for each key that changes them. */
+static void tell(struct reel_run *r)
 {
     const char *key, *was, *is, *changes;
+    int any = 0;
     json_t *d;
     size_t i;
 
-    json_array_foreach(r->drift, i, d)
-        if (!json_unpack(d, "{s:s, s:s, s:s, s:s}", "key", &key, "was", &was, "is", &is, "changes", &changes) && !strcmp(changes, "results"))
+    json_array_foreach(r->drift, i, d) {
+        if (json_unpack(d, "{s:s, s:s, s:s, s:s}", "key", &key, "was", &was, "is", &is, "changes", &changes)) continue;
+        if (!strcmp(changes, "results"))
             reel_note_warning(r, "resumed with another %s: it was %s, is %s; from here on results differ from those of the run that was saved",
                               key, was, is);
+        else if (!r->flags.quiet) printf("%s%s was %s, is %s", any++ ? "; " : "reel: resumed with changes that leave results alone: ", key, was, is);
+    }
+    if (any) putchar('\n');
 }
 
 reel_err reel_drift_log(struct reel_run *r)
@@ -189,7 +190,7 @@ reel_err reel_drift_log(struct reel_run *r)
     if (!r->drift) return REEL_OK;
     text = json_dumps(r->drift, 0);
     e = text ? reel_track_text(r->track, r->first, "config_drift", text) : REEL_FAIL(REEL_ENOMEM, "no memory for the list of changes");
-    warn(r);
+    tell(r);
     free(text);
     json_decref(r->drift);
     r->drift = NULL;
