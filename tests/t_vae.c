@@ -96,33 +96,37 @@ static void bits(int dtype)
     rig_close(&one), rig_close(&two);
 }
 
-static double worst_over_rms(const float *got, const float *want, int64_t n)
+/* The largest error, and the root of the mean square of all, over that of what is wanted. */
+static void errors(const float *got, const float *want, int64_t n, double *worst, double *rms)
 {
-    double worst = 0, sum = 0;
+    double sum = 0;
 
+    *worst = *rms = 0;
     for (int64_t i = 0; i < n; i++) {
         const double e = fabs((double)got[i] - (double)want[i]);
-        if (!(e <= worst)) worst = e;
+        if (!(e <= *worst)) *worst = e;
+        *rms += e * e;
         sum += (double)want[i] * (double)want[i];
     }
-    return worst / sqrt(sum / (double)n);
+    *worst /= sqrt(sum / (double)n);
+    *rms = sqrt(*rms / sum);
 }
 
-/* bf16 stays near f32 */
+/* bf16 is nearer to f32 than diffusers' is, whose errors of this film are 0.127, 0.0301 and 2.31 (AutoencoderKLWan 0.42, torch 2.15). */
 static void narrow(void)
 {
     struct rig a, b;
     uint8_t *rgb = film(5, H, W), *pa, *pb;
     float *za, *zb;
-    double d = 0, e;
+    double d = 0, worst, rms;
 
     if (rig_open(&a, golden, 2, REEL_F32, 0) || rig_open(&b, golden, 2, REEL_BF16, 0)) exit(1);
     za = encode(&a, rgb, 5), zb = encode(&b, rgb, 5);
-    e = worst_over_rms(zb, za, Z * 2 * LH * LW);
-    TAP_OK(e < 0.1, "latents in bf16 are near those in f32 (%.2g of rms)", e);
+    errors(zb, za, Z * 2 * LH * LW, &worst, &rms);
+    TAP_OK(worst < 0.1 && rms < 0.0301, "latents in bf16 are near those in f32 (rms of the error %.3g of theirs, the largest %.3g)", rms, worst);
     pa = decode(&a, za, 2, 2, 1), pb = decode(&b, za, 2, 2, 1);
     for (int i = 0; i < 5 * H * W * 3; i++) d += fabs((double)pa[i] - (double)pb[i]) / (5 * H * W * 3);
-    TAP_OK(d < 4, "pictures in bf16 are near those in f32 (mean %.2g of 255)", d);
+    TAP_OK(d < 2.31, "pictures in bf16 are near those in f32 (mean %.2g of 255)", d);
     free(za), free(zb), free(pa), free(pb), free(rgb);
     rig_close(&a), rig_close(&b);
 }
@@ -145,14 +149,14 @@ static void tiles(void)
     struct reel_vae *v;
     float *mean, *z, *out, *got = malloc(sizeof *got * 5 * 40 * 56 * 3);
     uint8_t *rgb, *pic = malloc(5 * 40 * 56 * 3);
-    double e;
+    double e, rms;
     int off = 0;
 
     snprintf(path, sizeof path, "%s/tiles.safetensors", golden);
     if (reel_st_open(&st, path) || rig_open(&r, golden, 2, REEL_F32, 4)) exit(1);
     rgb = tensor(st, "rgb"), mean = tensor(st, "mean"), z = tensor(st, "z"), out = tensor(st, "out");
     TAP_OK(!reel_codec_encode(r.c, got, rgb, 5, 40, 56), "five pictures are encoded in six tiles");
-    e = worst_over_rms(got, mean, Z * 2 * 5 * 7);
+    errors(got, mean, Z * 2 * 5 * 7, &e, &rms);
     TAP_OK(e < 2e-5, "the mean is that of diffusers' tiles within 2e-5 of rms (%.2g)", e);
     if (reel_codec_decode_begin(r.c, 5, 7) || reel_codec_decode(r.c, pic, z, 2)) exit(1);
     for (int c = 0; c < 3; c++)
@@ -173,7 +177,7 @@ static void tiles(void)
             for (int c = 0; c < 3; c++) got[(c * 5 + t) * 40 * 56 + i] = fminf(fmaxf(v->film[VAE_DECODE].out[i * 3 + c], -1), 1);
         t += n;
     }
-    e = worst_over_rms(got, out, 5 * 40 * 56 * 3);
+    errors(got, out, 5 * 40 * 56 * 3, &e, &rms);
     TAP_OK(e < 6e-5, "... within 6e-5 of rms (%.2g)", e);
     reel_vae_close(v);
     reel_backend_close(r.be);
@@ -205,13 +209,15 @@ static void memory(void)
         if (reel_vae_encode(v, y, big, 5, h, w)) exit(1);
         TAP_OK(f->caches.used == f->caches.cap && f->scratch.peak == f->scratch.cap && held(f) == planned,
                "%s: planned to the byte: %zu planned, %zu taken", tile ? "tiles" : "whole pictures", planned, held(f));
-        TAP_OK(reel_vae_bytes(v, 5, h, w) == reel_vae_bytes(v, 81, h, w) && reel_vae_bytes(v, 5, h, w) >= planned + v->weights.cap,
-               "... which the codec tells with its weights, whatever the length");
-        known = reel_vae_bytes(v, 5, h, w);
+        known = reel_vae_bytes(v, h, w);
+        if (reel_vae_decode_begin(v, h / 8, w / 8) || reel_vae_decode(v, big, y, 2)) exit(1);
+        planned = held(&v->film[VAE_DECODE]);
+        TAP_OK(known == v->weights.cap + (held(f) > planned ? held(f) : planned), "... which the codec tells with its weights: %zu, of encoding or decoding",
+               known);
         reel_stream_init(&planning, r.be, 1, NULL);
         r.o.s = &planning;
         if (reel_vae_open(&p, &r.o)) exit(1);
-        TAP_OK(reel_vae_bytes(p, 5, h, w) == known && !p->weights.base, "... and a codec that only plans tells the same without weights");
+        TAP_OK(reel_vae_bytes(p, h, w) == known && !p->weights.base, "... and a codec that only plans tells the same without weights");
         reel_vae_close(p);
         reel_vae_close(v);
         rig_close(&r);

@@ -62,7 +62,7 @@ void reel_val_films_layout(struct reel_cb *c, struct reel_arena *a)
     f->io = reel_sampling_io_make(a, c->method->role[REEL_STUDENT], f->shape);
     b = sizes_of(v);
     c->beside = b.latent + b.raw + b.rows + b.rgb + b.grid + b.written;
-    if (f->codec) c->beside += reel_codec_bytes(f->codec, (int)pictures(f), (int)(8 * f->shape[3]), (int)(8 * f->shape[4]));
+    if (f->codec) c->beside += reel_codec_bytes(f->codec, (int)(8 * f->shape[3]), (int)(8 * f->shape[4]));
 }
 
 void reel_val_films_plan(struct reel_cb *c)

@@ -69,4 +69,4 @@ reel_err reel_codec_decode_frame(struct reel_codec *c, uint8_t *rgb, float *raw,
     return reel_codec_decode(c, rgb, raw, 1);
 }
 
-size_t reel_codec_bytes(struct reel_codec *c, int frames, int h, int w) { return c->vae ? reel_vae_bytes(c->vae, frames, h, w) : 0; }
+size_t reel_codec_bytes(struct reel_codec *c, int h, int w) { return c->vae ? reel_vae_bytes(c->vae, h, w) : 0; }

@@ -85,6 +85,6 @@ reel_err reel_codec_decode_frame(struct reel_codec *c, uint8_t *rgb, float *raw,
 int reel_codec_pictures(const struct reel_codec *c, int n);
 
 /** reel_codec_bytes - memory that it takes with its weights to encode or to decode, whatever the length of the film. Local. */
-size_t reel_codec_bytes(struct reel_codec *c, int frames, int h, int w);
+size_t reel_codec_bytes(struct reel_codec *c, int h, int w);
 
 #endif

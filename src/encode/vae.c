@@ -55,11 +55,10 @@ const struct reel_family *reel_vae_family(const struct reel_vae *v) { return &v-
 
 const char *reel_vae_id(const struct reel_vae *v) { return v->id; }
 
-size_t reel_vae_bytes(struct reel_vae *v, int frames, int h, int w)
+size_t reel_vae_bytes(struct reel_vae *v, int h, int w)
 {
     const size_t enc = vae_film_bytes(v, VAE_ENCODE, h, w), dec = vae_film_bytes(v, VAE_DECODE, h / v->family.down[1], w / v->family.down[2]);
 
-    (void)frames; /* the first chunk is the only one of another size, and it is planned too */
     return v->weight_bytes + (enc > dec ? enc : dec);
 }
 

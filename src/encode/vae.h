@@ -12,6 +12,6 @@ const char *reel_vae_id(const struct reel_vae *c);
 reel_err reel_vae_encode(struct reel_vae *c, float *latent, const uint8_t *rgb, int frames, int h, int w);
 reel_err reel_vae_decode_begin(struct reel_vae *c, int lat_h, int lat_w);
 reel_err reel_vae_decode(struct reel_vae *c, uint8_t *rgb, const float *latent, int n);
-size_t reel_vae_bytes(struct reel_vae *c, int frames, int h, int w);
+size_t reel_vae_bytes(struct reel_vae *c, int h, int w);
 
 #endif
