@@ -131,11 +131,27 @@ fails "two sources of prompts" "exclude each other" "$reel" generate --prompt x 
 fails "frames that do not fit" "generate: --frames 80: films have 4k+1 frames" "$reel" generate --checkpoint "$run" --prompt x --frames 80
 fails "a size that does not fit" "num_height: 40 is not a multiple of 16; nearest: 32 or 48" "$reel" generate --checkpoint "$run" --prompt x --height 40
 if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -lt 140 ]; then
-    fails "a film that the machine has no memory for" "generate: a rank needs 147.* GiB, the most for step" "$reel" generate --checkpoint "$run" \
+    fails "a film that the machine has no memory for" "generate: a rank needs 151.* GiB, the most for step" "$reel" generate --checkpoint "$run" \
         --prompt x --height 4096 --width 4096 --frames 1001
 else skip "a film that the machine has no memory for" "it has"; fi
 fails "a film of too many pixels" "16 x 10001 x 512 x 512 latents; a film has at most 2^34" "$reel" generate --checkpoint "$run" --prompt x \
     --height 4096 --width 4096 --frames 40001
+fails "clips that the machine has no memory for" "the most for films (1611.4), and has" "$reel" generate --checkpoint "$run" --clips 100000 --frames 81 \
+    --height 256 --width 256 --steps 1 --out "$TMPDIR/x.png"
+for x in gif MP4 jpeg; do
+    fails "x.$x is no folder" "x.$x: films are .mp4, contact sheets .png; any other name" "$reel" generate --checkpoint "$run" --prompt x --out "$TMPDIR/x.$x"
+done
+# a film of an hour: what it takes is said at once
+"$reel" generate --checkpoint "$run" --prompt x --frames 40001 --steps 4 --out "$TMPDIR/x.mp4" > "$TMPDIR/out" 2>&1 &
+victim=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    sleep 0.5
+    if grep -q 'a rank, about' "$TMPDIR/out"; then break; fi
+done
+kill -9 $victim
+wait $victim 2> /dev/null
+grep -q '^generate: 1 film of 40001 pictures of 48 x 48, 4 steps: 8[0-9]* MiB a rank, about [0-9]*:[0-9:]* of computing$' "$TMPDIR/out"
+verdict $? "memory and time are said before the work: $(cat "$TMPDIR/out")"
 fails "many films, one name" "is one film, 3 are asked for; name a folder" "$reel" generate --checkpoint "$run" --prompts "$TMPDIR/p.txt" --out "$TMPDIR/x.mp4"
 fails "no folder to write to" "cannot make the folder" "$reel" generate --checkpoint "$run" --prompt x --out "$TMPDIR/p.txt/x"
 fails "guided few steps" "few-step samplers are not guided" "$reel" generate --checkpoint "$run" --prompt x --sampler fewstep --guidance 3

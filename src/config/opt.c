@@ -106,13 +106,24 @@ static reel_err wrong_type(const struct reel_node *v, const char *where, const c
     return reel_fail_at(v, where, "expected %s, got %s: %s", want, reel_node_kind(v), v->text);
 }
 
+/* All digits of a whole number, up to the largest. */
+static const char *bound(char buf[40], const struct reel_opt *o, double x)
+{
+    int whole = o->type == REEL_OPT_INT || o->type == REEL_OPT_INTS;
+
+    snprintf(buf, 40, "%.*g", whole ? 19 : 10, x);
+    return buf;
+}
+
 static reel_err bounds(const struct reel_opt *o, const struct reel_node *v, const char *where, double x)
 {
+    char lo[40], hi[40];
+
     if (isnan(x) || isinf(x)) return reel_fail_at(v, where, "expected a finite number, got %s", v->text);
     if (!(o->min < o->max) || (x >= o->min && x <= o->max)) return REEL_OK;
-    if (x < o->min && o->max >= 1e15) return reel_fail_at(v, where, "%s is too small: at least %.10g", v->text, o->min);
-    if (o->min <= -1e15 || o->max >= 1e15) return reel_fail_at(v, where, "%s is too large: at most %.10g", v->text, o->max);
-    return reel_fail_at(v, where, "%s is out of bounds: %.10g to %.10g", v->text, o->min, o->max);
+    if (x < o->min && o->max >= 1e15) return reel_fail_at(v, where, "%s is too small: at least %s", v->text, bound(lo, o, o->min));
+    if (o->min <= -1e15 || o->max >= 1e15) return reel_fail_at(v, where, "%s is too large: at most %s", v->text, bound(hi, o, o->max));
+    return reel_fail_at(v, where, "%s is out of bounds: %s to %s", v->text, bound(lo, o, o->min), bound(hi, o, o->max));
 }
 
 /* A number, or a string that reads as one (1e-5 is a string in YAML 1.1). */

@@ -195,6 +195,15 @@ static reel_err judge(const struct reel_preprocess_args *a)
     return REEL_OK;
 }
 
+/* What only Wan's encoders heed. */
+static void note_idle(const struct reel_prep *j, const struct reel_encode_opts *enc)
+{
+    if (j->c->rank || !reel_encode_builtin(enc)) return;
+    if (j->a.tile) fprintf(stderr, "reel: warning: --tile has no effect: the built-in codec transforms blocks of 8 x 8; --model names one that takes tiles\n");
+    if (j->a.text_cache) fprintf(stderr, "reel: warning: --text-cache has no effect: built-in text vectors are not kept\n");
+    if (j->a.encode_dtype) fprintf(stderr, "reel: warning: --encode-dtype has no effect: the built-in encoders compute in f32\n");
+}
+
 static reel_err names(struct reel_prep *j)
 {
     const char *out = j->a.output, *sheet = j->a.sheet;
@@ -347,6 +356,7 @@ reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel
     char source[256];
     reel_err e = judge(a);
 
+    note_idle(&j, enc);
     fill_in(&j.a, enc);
     if (!e) e = names(&j);
     if (!e && a->tensors) return import(&j);

@@ -26,6 +26,8 @@ reel_err reel_machine_find(struct reel_machine *m, const char *name_or_file);
  * Errors, agreed: REEL_EIO, REEL_ENOMEM; REEL_ECONFIG several ranks on GPUs.
  */
 reel_err reel_machine_measure(struct reel_backend *be, reel_dtype dt, struct reel_comm *world, const char *file);
+/** reel_machine_compute - gemm_flops and attention_flops of the slowest rank while all work; 0: no memory. Collective(world). */
+void reel_machine_compute(struct reel_machine *m, struct reel_backend *be, reel_dtype dt, struct reel_comm *world);
 /** reel_machine_gemm - FLOP/s of this rank's f32 products while the others do the same; NaN: no memory. Collective(world). */
 double reel_machine_gemm(struct reel_backend *be, struct reel_comm *world);
 

@@ -207,41 +207,6 @@ static reel_err encode_texts(struct reel_gen *j)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* Bytes that this node can still give, for each of its ranks; 0: it does not say. Collective(world). */
-static double room_of(struct reel_comm *world)
-{
-    FILE *f = fopen("/proc/meminfo", "r");
-    char line[128];
-    long long kib = 0;
-    struct reel_comm node;
-
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %lld kB", &kib) == 1) break;
-    if (f) fclose(f);
-    reel_comm_node(&node, world);
-    reel_comm_close(&node);
-    return 1024.0 * (double)kib / node.size;
-}
-
-/* What the system would only notice by killing a rank. A device says it itself. Collective(world). */
-static reel_err has_room(struct reel_gen *j, struct reel_run *r)
-{
-    struct reel_arena *a[REEL_RUN_ARENAS], *most;
-    int n = reel_run_arenas(r, a);
-    double need = 0, room = room_of(j->world), gib = 1073741824.0;
-
-    most = a[0];
-    for (int i = 0; i < n; i++) {
-        need += (double)a[i]->peak;
-        if (a[i]->peak > most->peak) most = a[i];
-    }
-    if (reel_backend_on_device(r->be) || room <= 0 || need <= room) return reel_agree(j->world, REEL_OK);
-    return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG,
-                                          "generate: a rank needs %.1f GiB, the most for %s (%.1f), and has %.1f: make --height, --width, --frames or "
-                                          "--batch smaller, or share a film between more ranks (training.distributed.sp_size)",
-                                          need / gib, most->name, (double)most->peak / gib, room / gib));
-}
-
 /* The encoders that the model is fit for, and all texts: before the weights of the model take their memory. Collective(world). */
 static reel_err planned(void *ctx, struct reel_run *r)
 {
@@ -249,8 +214,10 @@ static reel_err planned(void *ctx, struct reel_run *r)
     struct reel_gen *j = ctx;
     struct reel_stream s = { 0 };
     struct reel_arena scratch = { .name = "scratch" };
+    int steps = j->g.sampler.steps; /* that were planned */
 
     memcpy(j->shape, r->method.shape, sizeof j->shape);
+    reel_gen_size_out(j);
     j->bench = (struct reel_benchmark){ (int)j->f->benchmark, j->n, (int)j->shape[1], (int)j->shape[3], (int)j->shape[4] };
     j->me = r->mesh.sp.rank * r->mesh.dims.tp + r->mesh.tp.rank;
     reel_stream_init(&s, r->be, 0, &scratch);
@@ -261,7 +228,7 @@ static reel_err planned(void *ctx, struct reel_run *r)
     j->fps = !isnan(j->f->fps) ? j->f->fps : reel_encode_builtin(&j->enc) ? REEL_DEMO_FPS : j->cfg->pipeline.preset->fps;
     if (reel_encode_builtin(&j->enc) && isnan(j->f->guidance) && j->g.sampler.guidance != 1) j->g.sampler.guidance = 2; /* no preset's model */
     REEL_TRY(reel_agree(j->world, choose_levels(j, r)));
-    REEL_TRY(has_room(j, r));
+    REEL_TRY(reel_gen_plan(j, r, (double)j->g.sampler.steps / steps));
     REEL_TRY(reel_agree(j->world, make_captions(j)));
     return encode_texts(j);
 }
@@ -390,9 +357,13 @@ static reel_err make_batch(struct reel_gen *j)
 
 static reel_err run(struct reel_gen *j)
 {
+    reel_err e;
+
     j->enc.s = &j->r->s;
     REEL_TRY(reel_agree(j->world, reel_codec_open(&j->codec, &j->enc)));
-    REEL_TRY(reel_agree(j->world, reel_gen_open_out(j)));
+    e = reel_gen_open_out(j);
+    if (e == REEL_OK) e = reel_codec_decode_begin(j->codec, (int)j->shape[3], (int)j->shape[4]); /* its memory is taken before the work, not after it */
+    REEL_TRY(reel_agree(j->world, e));
     j->began = j->said = reel_now();
     for (j->batch_at = 0; j->batch_at < j->per_group; j->batch_at += j->g.batch) {
         REEL_TRY(make_batch(j));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/file.h"
 #include "be/ops.h"
@@ -46,10 +47,24 @@ static reel_err film_path(const struct reel_gen *j, int64_t i, char path[PATH_MA
     return reel_join(path, PATH_MAX, j->f->out, name);
 }
 
+/* Names that look like a film or a picture of another kind, or spelt in capitals, are no folders. */
+static reel_err judge_name(const char *out)
+{
+    static const char *const other[] = { ".mp4", ".png", ".gif", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg", ".ogv", ".webp", ".apng", ".jpg", ".jpeg" };
+    const char *dot = strrchr(out, '.');
+
+    for (size_t i = 0; dot && i < sizeof other / sizeof *other; i++)
+        if (!strcasecmp(dot, other[i]))
+            return REEL_FAIL(REEL_ECONFIG, "generate: --out %s: films are .mp4, contact sheets .png; any other name is a folder of films, but \"%s\" "
+                                           "says otherwise", out, dot);
+    return REEL_OK;
+}
+
 reel_err reel_gen_probe(const struct reel_gen *j)
 {
     char path[PATH_MAX];
 
+    if (folder(j)) REEL_TRY(judge_name(j->f->out));
     if (one_film(j) && j->n > 1)
         return REEL_FAIL(REEL_ECONFIG, "generate: --out %s is one film, %ld are asked for; name a folder", j->f->out, (long)j->n);
     if (!sheet_alone(j) && reel_movie_warning()) fprintf(stderr, "reel: warning: %s\n", reel_movie_warning());
@@ -66,29 +81,51 @@ static size_t shown_bytes(const struct reel_gen *j) { return (size_t)j->sheet_h 
 
 static uint8_t *shown(const struct reel_gen *j, int64_t i, int k) { return j->sheet + (size_t)(i * REEL_GEN_SHOWN + k) * shown_bytes(j); }
 
-reel_err reel_gen_open_out(struct reel_gen *j)
+void reel_gen_size_out(struct reel_gen *j)
 {
-    const struct reel_family *k = reel_codec_family(j->codec);
     const int64_t *d = j->shape;
-    size_t batch = reel_bytes(j->g.io.x) > reel_bytes(j->g.io.text) ? reel_bytes(j->g.io.x) : reel_bytes(j->g.io.text);
-    size_t frame = (size_t)(d[2] * d[3] * d[4]);
 
-    REEL_BUG_IF(k->channels != d[2] || k->down[0] != 4 || k->down[1] != 8, "latents of %s", k->name);
-    j->latent = frame * (size_t)d[1];
+    j->latent = (size_t)(d[1] * d[2] * d[3] * d[4]);
     j->frames = (int)(4 * d[1] - 3);
     j->height = (int)(8 * d[3]), j->width = (int)(8 * d[4]);
     j->picture = (size_t)j->height * (size_t)j->width * 3;
     j->shrink = j->height >= 480 ? j->height / 240 : 1;
     j->sheet_h = j->height / j->shrink, j->sheet_w = j->width / j->shrink;
-    j->host = malloc(batch);
-    j->raw = malloc((j->sampler == REEL_GEN_REAL ? j->latent : frame) * sizeof *j->raw);
-    j->rgb = malloc(4 * j->picture);
-    j->sheet = malloc((size_t)sheet_clips(j) * REEL_GEN_SHOWN * shown_bytes(j));
-    if (j->f->clips) {
-        size_t most = (size_t)(j->world->rank ? j->per_group : j->per_group * j->r->mesh.dp_size);
-        j->z = malloc(most * j->latent * sizeof *j->z);
-        j->all = malloc(most * (size_t)j->frames * j->picture);
-    }
+}
+
+struct sizes { size_t host, raw, rgb, sheet, z, all; };
+
+static struct sizes sizes_of(const struct reel_gen *j)
+{
+    size_t x = reel_bytes(j->g.io.x), text = reel_bytes(j->g.io.text);
+    size_t kept = !j->f->clips ? 0 : (size_t)(j->world->rank ? j->per_group : j->per_group * j->r->mesh.dp_size); /* clips, for the measures */
+
+    return (struct sizes){ .host = x > text ? x : text,
+                           .raw = (j->sampler == REEL_GEN_REAL ? j->latent : j->latent / (size_t)j->shape[1]) * sizeof *j->raw,
+                           .rgb = 4 * j->picture,
+                           .sheet = (size_t)sheet_clips(j) * REEL_GEN_SHOWN * shown_bytes(j),
+                           .z = kept * j->latent * sizeof *j->z,
+                           .all = kept * (size_t)j->frames * j->picture };
+}
+
+double reel_gen_out_bytes(const struct reel_gen *j)
+{
+    struct sizes b = sizes_of(j);
+
+    return (double)b.host + (double)b.raw + (double)b.rgb + (double)b.sheet + (double)b.z + (double)b.all;
+}
+
+reel_err reel_gen_open_out(struct reel_gen *j)
+{
+    const struct reel_family *k = reel_codec_family(j->codec);
+    struct sizes b = sizes_of(j);
+
+    REEL_BUG_IF(k->channels != j->shape[2] || k->down[0] != 4 || k->down[1] != 8, "latents of %s", k->name);
+    j->host = malloc(b.host);
+    j->raw = malloc(b.raw);
+    j->rgb = malloc(b.rgb);
+    j->sheet = malloc(b.sheet);
+    if (j->f->clips) j->z = malloc(b.z), j->all = malloc(b.all);
     if (j->host && j->raw && j->rgb && j->sheet && (!j->f->clips || (j->z && j->all))) return REEL_OK;
     return REEL_FAIL(REEL_ENOMEM, "no memory for %ld films of %d pictures of %d x %d", (long)j->n, j->frames, j->width, j->height);
 }

@@ -63,6 +63,13 @@ int reel_gen_mine(const struct reel_gen *j, int64_t b);         /* whether that 
 
 /** reel_gen_probe - whether the results can be written where --out says. Local, on rank 0. REEL_EIO, REEL_ECONFIG. */
 reel_err reel_gen_probe(const struct reel_gen *j);
+/** reel_gen_plan - what the job takes, said by rank 0; `part` of the operations that were planned. Collective(world).
+ * REEL_ECONFIG it does not fit; no codec. */
+reel_err reel_gen_plan(struct reel_gen *j, struct reel_run *r, double part);
+
+/** reel_gen_size_out - sizes of films and sheet, of the shape of a batch. Local. */
+void reel_gen_size_out(struct reel_gen *j);
+double reel_gen_out_bytes(const struct reel_gen *j); /* that reel_gen_open_out takes */
 /** reel_gen_open_out - host memory for decoding. Local: the caller agrees. REEL_ENOMEM. */
 reel_err reel_gen_open_out(struct reel_gen *j);
 void reel_gen_close_out(struct reel_gen *j);

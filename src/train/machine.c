@@ -198,6 +198,8 @@ double reel_machine_gemm(struct reel_backend *be, struct reel_comm *world)
     return rate;
 }
 
+static double attention_rate(struct rig *g) { return 4.0 * TOKENS * TOKENS * HEADS * HEAD / fastest(g, attention); }
+
 static double received(const struct reel_comm *c, double seconds)
 {
     return c->size > 1 ? 4.0 * MESSAGE * (c->size - 1) / seconds : 0;
@@ -207,7 +209,7 @@ static void measure(struct rig *g, struct reel_machine *m, struct reel_comm *wor
 {
     g->c = world;
     m->gemm_flops = gemm_rate(g);
-    m->attention_flops = 4.0 * TOKENS * TOKENS * HEADS * HEAD / fastest(g, attention);
+    m->attention_flops = attention_rate(g);
     m->memory_bandwidth = 12.0 * STREAM / fastest(g, traffic);
     m->network_bandwidth = node->size < world->size ? received(world, fastest(g, exchange)) : 0;
     m->latency_s = latency(g);
@@ -224,6 +226,21 @@ static void slowest(struct reel_machine *m, struct reel_comm *world)
         reel_comm_minavgmax(world, v, 1, &min, &avg, &max);
         *v = fields[i].at == offsetof(struct reel_machine, latency_s) || fields[i].at == offsetof(struct reel_machine, ranks_per_node) ? max : min;
     }
+}
+
+void reel_machine_compute(struct reel_machine *m, struct reel_backend *be, reel_dtype dt, struct reel_comm *world)
+{
+    static const work_fn work[] = { products, attention };
+    struct rig g = { .c = world, .dt = dt };
+
+    *m = (struct reel_machine){ .name = "here" };
+    if (reel_agree(world, open_rig(&g, be, work, 2)) == REEL_OK) {
+        m->gemm_flops = gemm_rate(&g);
+        m->attention_flops = attention_rate(&g);
+        slowest(m, world);
+    }
+    reel_err_clear();
+    close_rig(&g, be);
 }
 
 reel_err reel_machine_measure(struct reel_backend *be, reel_dtype dt, struct reel_comm *world, const char *file)
