@@ -209,6 +209,7 @@ int main(int argc, char **argv)
     b.m.compute = bf16 ? REEL_BF16 : REEL_F32;
     if (reel_mesh_open(&b.mesh, &b.world, &(struct reel_mesh_dims){ 1, 1, 1, 1, 1 }) != REEL_OK) return 1;
     if (reel_backend_open(&b.be, "cpu", threads) != REEL_OK) return 1;
+    reel_backend_pin(b.be);
     setup(&b, argv[1]);
     b.s.flops = 0;
     for (int i = 0; i < steps; i++) {

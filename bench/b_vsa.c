@@ -123,6 +123,7 @@ int main(int argc, char **argv)
     if (argc > 2) min_s = atof(argv[2]);
     if (threads == 1) bench_clock = CLOCK_PROCESS_CPUTIME_ID;
     if (reel_backend_open(&be, "cpu", threads)) return 1;
+    reel_backend_pin(be);
     printf("%s, %s\n", bench_processor(), reel_backend_describe(be));
     compare((int64_t[]){ 8, 16, 16 }, REEL_F32);
     compare((int64_t[]){ 5, 21, 20 }, REEL_F32); /* tiles cut in every direction */

@@ -114,12 +114,15 @@ static reel_err do_train(struct program *p)
 
 static reel_err measure(struct program *p, const struct reel_plan_flags *f)
 {
+    const struct reel_cfg_training *t = &p->cfg->training;
     struct reel_backend *be;
+    struct reel_seat seat;
     reel_err e;
 
-    REEL_TRY(reel_device_open(&be, (enum reel_device)p->cfg->training.device, (int)p->cfg->training.threads, &p->env, 0, &p->world));
+    REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)t->device, (int)t->threads, t->bind, 0, &p->env },
+                              &p->world));
     e = reel_machine_measure(be, reel_compute_dtype(p->cfg, be), &p->world, f->measure);
-    reel_backend_close(be);
+    reel_device_close(&seat, be);
     return e;
 }
 
@@ -168,15 +171,16 @@ static reel_err do_preprocess(struct program *p)
     struct reel_arena scratch = { .name = "scratch" };
     struct reel_stream s = { 0 };
     struct reel_backend *be;
+    struct reel_seat seat;
     struct reel_encode_opts enc = { .model = a->model, .dtype = a->encode_dtype ? REEL_BF16 : REEL_F32, .s = &s, .comm = &p->world,
                                     .tile = (int)a->tile, .cache = a->text_cache, .hf = reel_model_source(NULL, &p->env).env };
     reel_err e;
 
     if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc);
-    REEL_TRY(reel_device_open(&be, (enum reel_device)a->device, (int)a->threads, &p->env, a->quiet, &p->world));
+    REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)a->device, (int)a->threads, 0, a->quiet, &p->env }, &p->world));
     reel_stream_init(&s, be, 0, &scratch);
     e = reel_preprocess(a, &enc);
-    reel_backend_close(be);
+    reel_device_close(&seat, be);
     return e;
 }
 

@@ -38,7 +38,7 @@ if have_xml; then
     done
     same "a line for every loss, learning rate, and phase" 1 "$(xml "$out/report.html" "boolean(count(//*[local-name()='path'][starts-with(@class,'line')]) > 12)" | sed 's/true/1/')"
     same "the ranks" 2 "$(xml "$out/report.html" "count(//details[summary='Ranks']//tr[td])")"
-    same "where they run" "$(uname -n) 1" "$(xml "$out/report.html" "concat(//details[summary='Ranks']//tr[3]/td[2], ' ', //details[summary='Ranks']//tr[3]/td[4])")"
+    same "where they run" "$(uname -n) 1" "$(xml "$out/report.html" "concat(//details[summary='Ranks']//tr[3]/td[2], ' ', //details[summary='Ranks']//tr[3]/td[6])")"
     same "the configuration" 1 "$(xml "$out/report.html" "count(//pre[contains(., 'max_train_steps: 6')])")"
 fi
 

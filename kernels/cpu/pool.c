@@ -129,35 +129,35 @@ static hwloc_topology_t cores_open(hwloc_bitmap_t set)
     return t;
 }
 
-/* Core i of those that meet `set`, or NULL; with i < 0 their number. */
+/* Core i of those that meet `set`, or NULL; with i < 0 their number. Processors, where the system knows no cores. */
 static hwloc_obj_t nth_core(hwloc_topology_t t, hwloc_const_bitmap_t set, int i, int *count)
 {
+    int depth = hwloc_get_type_or_below_depth(t, HWLOC_OBJ_CORE);
+
     *count = 0;
-    for (hwloc_obj_t c = NULL; (c = hwloc_get_next_obj_by_type(t, HWLOC_OBJ_CORE, c));)
+    for (hwloc_obj_t c = NULL; (c = hwloc_get_next_obj_by_depth(t, depth, c));)
         if (hwloc_bitmap_intersects(c->cpuset, set) && (*count)++ == i) return c;
     return NULL;
 }
 
-int reel_pool_cores(int *unbound)
+int reel_pool_cores(void)
 {
     hwloc_bitmap_t set = hwloc_bitmap_alloc();
     hwloc_topology_t t = set ? cores_open(set) : NULL;
     int n = 1;
 
-    if (unbound) *unbound = 0;
     if (t) {
         nth_core(t, set, -1, &n);
-        if (unbound) *unbound = n == hwloc_get_nbobjs_by_type(t, HWLOC_OBJ_CORE);
         hwloc_topology_destroy(t);
     }
     hwloc_bitmap_free(set);
     return n > 0 ? n : 1;
 }
 
-static void pin_workers(struct reel_pool *p)
+void reel_pool_pin(struct reel_pool *p)
 {
     hwloc_bitmap_t set = hwloc_bitmap_alloc(), one = hwloc_bitmap_alloc();
-    hwloc_topology_t t = set && one ? cores_open(set) : NULL;
+    hwloc_topology_t t = p->threads > 1 && set && one ? cores_open(set) : NULL;
     int n = 0;
 
     if (t) nth_core(t, set, -1, &n);
@@ -190,7 +190,6 @@ struct reel_pool *reel_pool_open(int threads)
         reel_pool_close(p);
         return NULL;
     }
-    if (threads > 1) pin_workers(p);
     return p;
 }
 

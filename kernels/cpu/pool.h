@@ -8,17 +8,15 @@ struct reel_pool;
 
 typedef void (*reel_task_fn)(void *arg, int64_t task, int worker);
 
-/**
- * reel_pool_cores - cores in the cpuset this process may use (hwloc), at least 1; *unbound (may be NULL) = 1
- * if that is every core of the node. Local.
- */
-int reel_pool_cores(int *unbound);
-/**
- * reel_pool_open - `threads` workers, the caller included; NULL if memory or threads are lacking. Local.
- * Workers are pinned one to a core only if threads equals reel_pool_cores(NULL): a smaller number may
- * share the machine with other ranks of the same cpuset, which would land on the same cores.
- */
+/** reel_pool_cores - cores in the cpuset this process may use (hwloc), at least 1. Local. */
+int reel_pool_cores(void);
+/** reel_pool_open - `threads` workers, the caller included; NULL if memory or threads are lacking. Local. */
 struct reel_pool *reel_pool_open(int threads);
+/**
+ * reel_pool_pin - a core for each worker, if they are reel_pool_cores(). Local.
+ * For a cpuset that no other process computes in: it would pin to the same cores.
+ */
+void reel_pool_pin(struct reel_pool *p);
 void reel_pool_close(struct reel_pool *p);
 int reel_pool_threads(const struct reel_pool *p);
 /**

@@ -25,7 +25,7 @@ class Reel(AutotoolsPackage, CudaPackage):
     depends_on("mpich@4:")  # names of handles as ints, and PMI of Slurm: no other MPI is supported
     depends_on("hdf5@1.10: +mpi")
     depends_on("libyaml")
-    depends_on("hwloc@2:")
+    depends_on("hwloc@2.1:")
     depends_on("openblas")
     depends_on("jansson@2.10:")
     depends_on("zlib-api")

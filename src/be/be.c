@@ -75,7 +75,7 @@ reel_err reel_backend_open_isa(struct reel_backend **be, const char *device, int
     b = calloc(1, sizeof *b);
     if (!b) return REEL_FAIL(REEL_ENOMEM, "no memory for the cpu backend");
     b->ops = *t;
-    b->threads = threads ? threads : reel_pool_cores(NULL);
+    b->threads = threads ? threads : reel_pool_cores();
     b->pool = reel_pool_open(b->threads);
     if (!b->pool) {
         int n = b->threads;
@@ -111,6 +111,11 @@ reel_err reel_backend_open_device(struct reel_backend **be, const struct reel_mo
     return REEL_OK;
 }
 
+void reel_backend_pin(struct reel_backend *be)
+{
+    if (be->pool) reel_pool_pin(be->pool);
+}
+
 void reel_backend_close(struct reel_backend *be)
 {
     if (!be) return;
@@ -124,11 +129,6 @@ const char *reel_backend_bus(const struct reel_backend *be) { return be->bus; }
 const char *reel_backend_describe(const struct reel_backend *be)
 {
     return be->describe;
-}
-
-int reel_backend_cores(int *unbound)
-{
-    return reel_pool_cores(unbound);
 }
 
 int reel_backend_on_device(const struct reel_backend *be)

@@ -13,15 +13,16 @@
 struct reel_backend;
 
 /**
- * reel_backend_open - "cpu"; `threads` 0 = one per core of this rank's cpuset (hwloc).
+ * reel_backend_open - "cpu"; `threads` 0 = one per core that this process may run on (hwloc), which other ranks may
+ * share: reel_place_ranks knows a rank's part.
  * Local. Errors: REEL_ECONFIG unknown device, REEL_ENOMEM.
  */
 reel_err reel_backend_open(struct reel_backend **be, const char *device, int threads);
+/** reel_backend_pin - a core for each thread, where there are as many; for processors that no other rank has. Local. */
+void reel_backend_pin(struct reel_backend *be);
 void reel_backend_close(struct reel_backend *be);
 const char *reel_backend_describe(const struct reel_backend *be); /* "cpu: AMD EPYC..., avx2, 2 threads" */
 const char *reel_backend_bus(const struct reel_backend *be); /* PCI address of its GPU, "" of none */
-/** reel_backend_cores - cores this process may run on; *unbound = 1 if that is every core of the node. Local. */
-int reel_backend_cores(int *unbound);
 int reel_backend_threads(const struct reel_backend *be);
 /** reel_backend_on_device - 1 if its memory is not the host's. Local. */
 int reel_backend_on_device(const struct reel_backend *be);

@@ -1,7 +1,7 @@
 #ifndef REEL_BE_DEVICE_H
 #define REEL_BE_DEVICE_H
 
-/* GPUs: the module that drives them, which ones a rank sees, and which of them it takes. */
+/* GPUs: the module that drives them, and which ones a rank sees. */
 
 #include "be/be.h"
 #include "kernels/device.h"
@@ -16,22 +16,15 @@ reel_err reel_module_open(const struct reel_module **m, const char *path);
 /** reel_driver_there - 1 if NVIDIA's driver is installed: a cheap look before the module and its libraries are. Local. */
 int reel_driver_there(void);
 
-/* What a rank sees; plain data, to be sent to the other ranks of the node. */
+/* What a rank sees; plain data. Which it takes: be/place.h. */
 struct reel_gpus {
     int n;             /* devices that this process sees, in CUDA's order */
     char why[160];     /* why there are none */
-    struct reel_gpu { char bus[20]; int near; } gpu[REEL_DEVICE_MAX]; /* PCI address; 1: beside the rank's cores */
+    struct reel_gpu { char bus[20]; } gpu[REEL_DEVICE_MAX]; /* PCI address: the same card for every rank of the node */
 };
 
 /** reel_gpus_look - fill in what this process sees; m NULL: nothing, for the reason in the error record. Local. */
 void reel_gpus_look(struct reel_gpus *g, const struct reel_module *m);
-
-/**
- * reel_gpus_pick - rank `me` of a node's n ranks takes device *mine of those it sees. Symmetric on a node.
- * Ranks choose in order: the first GPU beside their cores that nobody has, else the first that nobody has.
- * Errors: REEL_ECONFIG: two ranks would share a GPU.
- */
-reel_err reel_gpus_pick(const struct reel_gpus *all, int n, int me, int *mine);
 
 /* What a card can do at most: per second FLOPs of bf16 matrix products, bytes of its memory, bytes to another card of
  * the node in one direction; bytes that it has. For plans, and as what a measurement is a share of. */

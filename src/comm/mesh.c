@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "be/backend.h"
+#include "be/place.h"
 #include "comm/comm_priv.h"
 #include "comm/watch.h"
 
@@ -251,13 +252,19 @@ void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be)
 
 enum { HEAD_ROWS = 16, TAIL_ROWS = 4 };
 
+static void print_host(const struct reel_host *h, FILE *f)
+{
+    fprintf(f, "  %s, processors %s, NUMA %s, %s, %d thread%s%s%s", h->node, h->cores, h->numa, reel_bound_name((enum reel_bound)h->bound), h->threads,
+            h->threads == 1 ? "" : "s", *h->gpu ? ", GPU " : "", h->gpu);
+}
+
 void reel_mesh_print(const struct reel_mesh_dims *d, const struct reel_host *host, FILE *f)
 {
     struct reel_mesh m;
 
     fprintf(f, "mesh: %d ranks = replicate %d x shard %d x tp %d; sp %d, %d data-parallel groups\n", d->world,
             d->replicate, d->shard, d->tp, d->sp, d->replicate * d->shard / d->sp);
-    fprintf(f, "%8s %10s %7s %5s %5s %5s%s\n", "rank", "replicate", "shard", "dp", "sp", "tp", host ? "  node, processors, threads, GPU" : "");
+    fprintf(f, "%8s %10s %7s %5s %5s %5s%s\n", "rank", "replicate", "shard", "dp", "sp", "tp", host ? "  where it runs" : "");
     for (int r = 0; r < d->world; r++) {
         if (r == HEAD_ROWS && d->world > HEAD_ROWS + TAIL_ROWS) {
             fprintf(f, "%8s\n", "...");
@@ -265,7 +272,7 @@ void reel_mesh_print(const struct reel_mesh_dims *d, const struct reel_host *hos
         }
         reel_mesh_place(&m, d, r);
         fprintf(f, "%8d %10d %7d %5d %5d %5d", r, m.replicate.rank, m.shard.rank, m.dp_rank, m.sp.rank, m.tp.rank);
-        if (host) fprintf(f, "  %s, %s, %d%s%s", host[r].node, host[r].cores, host[r].threads, *host[r].gpu ? ", " : "", host[r].gpu);
+        if (host) print_host(&host[r], f);
         fputc('\n', f);
     }
 }

@@ -129,6 +129,7 @@ struct reel_cfg_training {
     const char *model_path; /* resolved: student's init_from */
     int device, compute_dtype, reproducibility, on_nonfinite; /* the enums above */
     int64_t threads; /* per rank; 0 = the rank's cores */
+    int bind; /* ranks that nobody bound are bound to cores */
     double watchdog_s;
 };
 

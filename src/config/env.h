@@ -13,7 +13,7 @@
     X(HOME, "parent of the cache: $HOME/.cache/huggingface/hub")                                   \
     X(REEL_CUDA_MODULE, "file of the CUDA module instead of the reel_cuda.so beside the program")  \
     X(CUDA_VISIBLE_DEVICES, "devices of this rank")                                                \
-    X(OMP_NUM_THREADS, "threads per rank unless training.threads is set")                          \
+    X(OMP_NUM_THREADS, "shown only: training.threads counts")                                      \
     X(OPENBLAS_NUM_THREADS, "shown only: the BLAS library reads it")                               \
     X(WANDB_MODE, "disabled: write no W&B run")                                                    \
     X(CUDA_LAUNCH_BLOCKING, "warned about at the start of a run, like those below")                 \

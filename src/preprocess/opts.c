@@ -45,7 +45,7 @@ const struct reel_opt reel_preprocess_opts[] = {
     { "tile", REEL_OPT_INT, AT(tile), .dflt = 0, .min = 0, .max = 1024, .unit = "latent pixels",
       .help = "Wan's VAE sees tiles of this side, for pictures that do not fit memory; 0 = whole" },
     { "device", REEL_OPT_ENUM, AT(device), .dflt = 0, .choices = "auto|cpu|cuda", .help = "where Wan's encoders run" },
-    { "threads", REEL_OPT_INT, AT(threads), .dflt = 0, .min = 0, .max = 4096, .help = "per rank, for Wan's encoders; 0: the rank's cores" },
+    { "threads", REEL_OPT_INT, AT(threads), .dflt = 0, .min = 0, .max = 4096, .help = "per rank, for Wan's encoders; 0: its share of cores" },
     { "seed", REEL_OPT_INT, AT(seed), .dflt = 42, .help = "seed of all draws: places, captions, short films, empty captions" },
     { "sheet", REEL_OPT_STR, AT(sheet), .unit = "FILE", .help = "contact sheet, originals above decoded; default: the output's name with .png; none" },
     { "overwrite", REEL_OPT_BOOL, AT(overwrite), .help = "replace a set that exists" },

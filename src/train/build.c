@@ -498,23 +498,12 @@ static reel_err open_mesh(struct reel_run *r)
     return reel_mesh_open(&r->mesh, r->world, &d);
 }
 
-/* Threads of this rank: as configured; else its cores, or its share of them when the launcher has left
- * every rank of the node on all cores. Collective(world). */
-static int threads_of(struct reel_run *r)
-{
-    int unbound, cores = reel_backend_cores(&unbound);
-    struct reel_comm node;
-
-    reel_comm_node(&node, r->world);
-    reel_comm_close(&node);
-    if (r->cfg->training.threads > 0) return (int)r->cfg->training.threads;
-    if (!unbound) return cores;
-    return cores > node.size ? cores / node.size : 1;
-}
-
 static reel_err open_backend(struct reel_run *r)
 {
-    REEL_TRY(reel_device_open(&r->be, (enum reel_device)r->cfg->training.device, threads_of(r), r->flags.env, r->flags.quiet, r->world));
+    const struct reel_cfg_training *t = &r->cfg->training;
+
+    REEL_TRY(reel_device_open(&r->seat, &r->be, &(struct reel_device_opts){ (enum reel_device)t->device, (int)t->threads, t->bind,
+                                                                            r->flags.quiet, r->flags.env }, r->world));
     return reel_mesh_attach(&r->mesh, r->be);
 }
 
@@ -757,7 +746,7 @@ reel_err reel_run_close(struct reel_run *r)
         if (a[i]->base) reel_arena_close(a[i], r->be);
     free(r->host.base);
     reel_mesh_detach(&r->mesh, r->be);
-    reel_backend_close(r->be);
+    reel_device_close(&r->seat, r->be);
     reel_mesh_close(&r->mesh);
     if (e == REEL_OK) e = d;
     if (e == REEL_OK) e = reel_agree(r->world, t);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "be/device.h"
-
 static const char *module_path(const struct reel_env *env) { return env ? reel_env_get(env, REEL_ENV_REEL_CUDA_MODULE) : NULL; }
 
 /* This rank's module and what it sees. With `auto` a missing module is a reason, not an error. */
@@ -25,22 +23,32 @@ static reel_err look(const struct reel_module **m, struct reel_gpus *g, enum ree
     return REEL_OK;
 }
 
-/* A GPU of this rank's own. Collective(world); the same verdict on every rank. */
-static reel_err choose(int *mine, const struct reel_gpus *g, struct reel_comm *world)
+/* The first rank of each node places all of its ranks. Collective(world); the same verdict on every rank. */
+static reel_err place_ranks(struct reel_seat *d, const struct reel_device_opts *o, const struct reel_gpus *gpus, struct reel_comm *world)
 {
+    struct reel_given *mine = calloc(1, sizeof *mine), *all;
+    struct reel_place *place;
     struct reel_comm node;
-    struct reel_gpus *all;
     reel_err e;
 
     reel_comm_node(&node, world);
-    all = malloc((size_t)node.size * sizeof *all);
-    e = reel_agree(world, all ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the GPUs of %d ranks", node.size));
+    all = node.rank == 0 ? malloc((size_t)node.size * sizeof *all) : NULL;
+    place = malloc((size_t)node.size * sizeof *place);
+    e = mine && place && (all || node.rank) ? reel_place_given(&d->before) : REEL_FAIL(REEL_ENOMEM, "no memory to place %d ranks", node.size);
+    e = reel_agree(world, e);
     if (e == REEL_OK) {
-        reel_comm_allgather(&node, g, sizeof *g, all);
-        e = reel_gpus_pick(all, node.size, node.rank, mine);
+        *mine = (struct reel_given){ d->before, *gpus };
+        reel_comm_gather(&node, mine, sizeof *mine, all, 0);
+        e = reel_agree(world, node.rank ? REEL_OK : reel_place_node(place, all, node.size, o->bind, gpus->n ? 0 : o->threads));
     }
-    free(all);
+    if (e == REEL_OK) {
+        reel_comm_bcast(&node, place, (size_t)node.size * sizeof *place, 0);
+        d->place = place[node.rank];
+    }
     reel_comm_close(&node);
+    free(place);
+    free(all);
+    free(mine);
     return e;
 }
 
@@ -51,37 +59,44 @@ static void say_cpu(const struct reel_gpus *g, int64_t see, const struct reel_co
     else printf("reel: device auto: cpu (only %lld of %d ranks see a GPU)\n", (long long)see, world->size);
 }
 
-static reel_err open_cuda(struct reel_backend **be, const struct reel_module *m, const struct reel_gpus *g,
-                          struct reel_comm *world)
+/* What all ranks compute on: *m stays NULL for the CPU. */
+static reel_err choose(const struct reel_module **m, struct reel_gpus *g, const struct reel_device_opts *o, struct reel_comm *world)
 {
-    int mine = -1;
-    reel_err e = choose(&mine, g, world);
+    int64_t see;
 
-    if (e == REEL_OK) e = reel_backend_open_device(be, m, mine);
-    return reel_agree(world, e);
+    if (o->device == REEL_DEVICE_CPU) return REEL_OK;
+    REEL_TRY(reel_agree(world, look(m, g, o->device, o->env)));
+    see = g->n > 0;
+    reel_comm_sum_i64(world, &see, 1);
+    if (see == world->size) return REEL_OK;
+    if (o->device == REEL_DEVICE_CUDA)
+        return reel_agree(world, g->n ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "training.device is cuda, and no GPU answers: %s; start the job on a "
+                                 "node with GPUs (sbatch --gpus-per-node=N), or set training.device to cpu", g->why));
+    if (!o->quiet) say_cpu(g, see, world);
+    *m = NULL;
+    g->n = 0;
+    return REEL_OK;
 }
 
-reel_err reel_device_open(struct reel_backend **be, enum reel_device want, int threads, const struct reel_env *env,
-                          int quiet, struct reel_comm *world)
+reel_err reel_device_open(struct reel_seat *d, struct reel_backend **be, const struct reel_device_opts *o, struct reel_comm *world)
 {
     const struct reel_module *m = NULL;
     struct reel_gpus g = { 0 };
-    int64_t see;
     reel_err e;
 
     *be = NULL;
-    if (want == REEL_DEVICE_CPU) return reel_agree(world, reel_backend_open(be, "cpu", threads));
-    REEL_TRY(reel_agree(world, look(&m, &g, want, env)));
-    see = g.n > 0;
-    reel_comm_sum_i64(world, &see, 1);
-    if (see == world->size) return open_cuda(be, m, &g, world);
-    if (want == REEL_DEVICE_CUDA) {
-        e = g.n ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "training.device is cuda, and no GPU answers: %s; start the job on a node with GPUs "
-                                      "(sbatch --gpus-per-node=N), or set training.device to cpu", g.why);
-        return reel_agree(world, e);
-    }
-    if (!quiet) say_cpu(&g, see, world);
-    return reel_agree(world, reel_backend_open(be, "cpu", threads));
+    REEL_TRY(choose(&m, &g, o, world));
+    REEL_TRY(place_ranks(d, o, &g, world));
+    reel_place_take(&d->place); /* before there are threads, which inherit it */
+    e = m ? reel_backend_open_device(be, m, d->place.gpu) : reel_backend_open(be, "cpu", o->threads ? o->threads : d->place.cores);
+    if (e == REEL_OK && d->place.alone) reel_backend_pin(*be);
+    return reel_agree(world, e);
+}
+
+void reel_device_close(struct reel_seat *d, struct reel_backend *be)
+{
+    reel_backend_close(be);
+    reel_place_leave(&d->place, &d->before);
 }
 
 reel_err reel_device_plan(struct reel_backend **be, enum reel_device want, const struct reel_env *env)

@@ -225,18 +225,37 @@ static const char *trained_part(const struct reel_model *m, char *buf, size_t si
     return buf;
 }
 
+/* Ranks that run otherwise than was wanted: the first of each kind, and how many there are. */
+static void judge_hosts(struct reel_run *r, const struct reel_host *h)
+{
+    int refused = 0, crowded = 0, n_refused = 0, n_crowded = 0;
+
+    for (int i = r->world->size - 1; i >= 0; i--) {
+        if (h[i].refused) refused = i, n_refused++;
+        if (h[i].threads > h[i].n_cores) crowded = i, n_crowded++;
+    }
+    if (n_refused)
+        reel_note_warning(r, "%d of %d ranks could not be bound to cores, the first is rank %d on %s: %s; they run unbound (training.bind: false does "
+                          "not try)", n_refused, r->world->size, refused, h[refused].node, strerror(h[refused].refused));
+    if (n_crowded)
+        reel_note_warning(r, "training.threads: %d ranks of %d have more threads than cores, the first is rank %d with %d threads on its share of %d "
+                          "core%s of %s; threads take turns (0: one per core)", n_crowded, r->world->size, crowded, h[crowded].threads,
+                          h[crowded].n_cores, h[crowded].n_cores > 1 ? "s" : "", h[crowded].node);
+}
+
 /* Who runs where. Collective(world). */
 static void print_mesh(struct reel_run *r)
 {
     struct reel_host mine, *all = NULL;
 
-    reel_host_here(&mine, r->be);
+    reel_host_here(&mine, r->be, &r->seat.place);
     if (r->world->rank == 0) all = calloc((size_t)r->world->size, sizeof *all);
     REEL_BUG_IF(r->world->rank == 0 && !all, "no memory for the table of ranks");
     reel_comm_gather(r->world, &mine, sizeof mine, all, 0);
     if (all) {
         reel_mesh_print(&r->mesh.dims, all, stdout);
         reel_note_ranks(r, all);
+        judge_hosts(r, all);
     }
     free(all);
 }

@@ -14,6 +14,7 @@
 #include "models/sampler.h"
 #include "optim/optim.h"
 #include "track/track.h"
+#include "train/device.h"
 #include "train/profile.h"
 #include "train/spread.h"
 #include "train/stop.h"
@@ -37,6 +38,7 @@ struct reel_run {
     struct reel_watch *watch;
     json_t *drift; /* rank 0: what the configuration of a resumed run changes, until it has resumed; or NULL */
     struct reel_mesh mesh;
+    struct reel_seat seat; /* where this rank runs */
     struct reel_backend *be;
     struct reel_stream s;
 

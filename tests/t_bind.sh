@@ -1,0 +1,93 @@
+#!/bin/sh
+# Where ranks run, by what the system says of their threads: divided cores, or left alone; and what the log says of it.
+# timeout: 600
+. "$REEL_SRC/tests/lib.sh"
+. "$REEL_SRC/tests/train.sh"
+hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
+all=$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)
+if [ "$all" != 0-1 ]; then # the lists below are of this many; t_place has other machines
+    skip "binding of real processes" "the test wants the processors 0 and 1, and no other (taskset -c 0,1)"
+    plan
+    exit 0
+fi
+
+# run OUT RANKS [override...]: where the threads of each rank may run while it trains: $map, of rank 0 first; then the run is ended
+run() {
+    r_out=$1
+    shift
+    r_n=$1
+    shift
+    train "$r_n" "$TMPDIR/$r_out" --training.loop.max_train_steps 100000 "$@" > "$TMPDIR/$r_out.log" 2>&1 &
+    r_pid=$!
+    for _ in $(seq 1200); do
+        [ -d "/proc/$r_pid" ] || break
+        if grep -qs '"step_time_sec"' "$TMPDIR/$r_out/tracker/metrics.jsonl"; then break; fi
+        sleep 0.05
+    done
+    map=
+    for r_p in $(processes reel cmdline "$TMPDIR/$r_out"); do
+        r_rank=$(tr '\0' '\n' < "/proc/$r_p/environ" | sed -n 's/^PMI_RANK=//p')
+        r_cpus=$(cat "/proc/$r_p"/task/*/status | sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' | sort -u | tr '\n' ' ')
+        map="$map$r_rank:$r_cpus
+"
+    done
+    map=$(echo "$map" | sort | tr -d '\n')
+    for r_p in $(processes reel cmdline "$TMPDIR/$r_out"); do kill -TERM "$r_p" 2> /dev/null; done
+    wait $r_pid
+    case $? in 0 | 75) ;; *) show "$TMPDIR/$r_out.log" | tail -n 20 ;; esac
+}
+says() { # says TEXT OUT PATTERN: in the log, and the lines of the ranks
+    grep -q -e "$3" "$TMPDIR/$2.log"
+    s_rc=$?
+    verdict $s_rc "$1"
+    [ $s_rc = 0 ] || show "$TMPDIR/$2.log" | head -n 20
+}
+noted() { # noted TEXT OUT PATTERN: in the record of the run
+    grep -q -e "$3" "$TMPDIR/$2/tracker/metrics.jsonl"
+    verdict $? "$1"
+}
+
+run two 2
+same "two ranks on two cores: every thread of each on a core of its own" "$map" "0:0 1:1 "
+says "the map says so" two "NUMA 0, bound by reel, 1 thread"
+noted "the record too" two '"cores": *"0", *"numa": *"0", *"bound": *"bound by reel", *"threads": *1'
+
+run four 4
+same "four ranks on two cores are left alone" "$map" "0:0-1 1:0-1 2:0-1 3:0-1 "
+says "the map says so" four "processors 0-1, NUMA 0, not bound, 1 thread"
+
+run off 2 --training.bind false
+same "training.bind: false" "$map" "0:0-1 1:0-1 "
+
+run many 2 --training.threads 2
+same "more threads than a rank's share: unbound" "$map" "0:0-1 1:0-1 "
+says "and a warning" many "training.threads: 2 ranks of 2 have more threads than cores, the first is rank 0 with 2 threads on its share of 1 core"
+
+cat > "$TMPDIR/swapped" << END
+#!/bin/sh
+exec taskset -c \$((1 - PMI_RANK)) "$REEL_BUILD/reel" "\$@"
+END
+chmod +x "$TMPDIR/swapped"
+mkdir "$TMPDIR/bin" && ln -s "$TMPDIR/swapped" "$TMPDIR/bin/reel" && ln -s "$REEL_BUILD/tests" "$TMPDIR/bin/tests"
+REEL_BUILD=$TMPDIR/bin run launched 2
+same "ranks that were bound stay where they are" "$map" "0:1 1:0 "
+says "the map says by whom" launched "processors 1, NUMA 0, bound by the launcher, 1 thread"
+
+LD_PRELOAD=$REEL_BUILD/tests/no_bind.so run refused 2
+same "a system that does not let processes bind themselves" "$map" "0:0-1 1:0-1 "
+says "is a warning" refused "2 of 2 ranks could not be bound to cores, the first is rank 0 on .*: Operation not permitted"
+noted "in the record too" refused '"warning"'
+
+# the same bits, whoever computes them where
+try "bound" train 2 "$TMPDIR/bound"
+try "unbound" train 2 "$TMPDIR/free" --training.bind false
+at=$(newest "$TMPDIR/bound")
+same "the same bits" "$(hash "$TMPDIR/bound/checkpoint-$at")" "$(hash "$TMPDIR/free/checkpoint-$at")"
+
+# a run that makes its data first binds twice: the first binding must not look like a launcher's
+rm "$TMPDIR/data.h5"
+tiny=$REEL_SRC/tests/tiny_kd.yaml roles="student teacher" run twice 2 --models.student.init random --models.teacher.init random \
+    --method.teacher_path_cache "$TMPDIR/walks"
+same "a run after the teacher's run" "$map" "0:0 1:1 "
+says "is bound by reel" twice "NUMA 0, bound by reel, 1 thread"
+plan
