@@ -48,7 +48,7 @@ for key in $("$REEL_BUILD/reel" --help-config training | sed -n 's/^  \([^ ].*\)
 done
 if [ -z "$missing" ]; then ok "every key of training"; else not_ok "every key of training:$missing"; fi
 # ---- what --help shows
-bad= wide=0
+bad="" wide=0
 for cmd in $("$REEL_BUILD/reel" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
     "$REEL_BUILD/reel" "$cmd" --help > "$TMPDIR/help"
     wide=$((wide + $(grep -cE '^.{131}| $' "$TMPDIR/help")))
