@@ -39,7 +39,8 @@ fi
 
 # ---- the recipe, with stand-ins for what Spack brings
 if command -v python3 > /dev/null; then
-    try "spack: configure's arguments" python3 - "$p/spack/package.py" << 'EOF'
+    for spack in 0 1; do
+        try "spack $spack: configure's arguments" python3 - "$p/spack/package.py" $spack << 'EOF'
 import sys, types
 seen = {"depends_on": [], "version": [], "variant": []}
 def directive(name):
@@ -58,7 +59,12 @@ class Base:
 m = types.ModuleType("spack.package")
 for n in ("version", "variant", "conflicts", "depends_on"):
     setattr(m, n, directive(n))
-m.AutotoolsPackage, m.CudaPackage = Base, type("CudaPackage", (), {})
+bases = {"autotools": ("AutotoolsPackage", Base), "cuda": ("CudaPackage", type("CudaPackage", (), {}))}
+for module, (name, base) in bases.items():  # where Spack 0.x and Spack 1.x have them
+    here = m if sys.argv[2] == "0" else types.ModuleType(module)
+    setattr(here, name, base)
+    for package in "spack_repo", "spack_repo.builtin", "spack_repo.builtin.build_systems", "spack_repo.builtin.build_systems." + module:
+        if here is not m: sys.modules[package] = here
 m.join_path = lambda *a: "/".join(str(x) for x in a)
 m.run_after = m.on_package_attributes = lambda *a, **k: lambda f: f
 m.__all__ = [n for n in dir(m) if not n.startswith("_")]
@@ -73,6 +79,7 @@ for cuda in (False, True):
     assert ("--with-cuda-arch=80 90" in args) == cuda and ("--without-cuda" in args) == (not cuda), args
 assert {"0.1.0", "develop"} == set(seen["version"]), seen
 EOF
+    done
     missing=
     for lib in hdf5 libyaml hwloc openblas jansson zlib libpng sentencepiece ffmpeg mpich; do # what configure looks for
         grep -q "depends_on(\"$lib" "$p/spack/package.py" || missing="$missing $lib"

@@ -1,6 +1,12 @@
 # A Spack recipe: put it into a repository as packages/reel/package.py (spack repo create; README.md beside).
 from spack.package import *
 
+try:  # since Spack 1.0 they are no part of spack.package
+    from spack_repo.builtin.build_systems.autotools import AutotoolsPackage
+    from spack_repo.builtin.build_systems.cuda import CudaPackage
+except ImportError:
+    pass
+
 
 class Reel(AutotoolsPackage, CudaPackage):
     """Training and distillation of Wan-style video diffusion transformers as an MPI batch program in C."""
@@ -33,9 +39,6 @@ class Reel(AutotoolsPackage, CudaPackage):
     depends_on("sentencepiece")
     depends_on("ffmpeg +libx264")
     depends_on("nccl", when="+cuda")
-
-    def autoreconf(self, spec, prefix):
-        autoreconf("-fi")
 
     def configure_args(self):
         spec = self.spec
