@@ -37,6 +37,10 @@ src/base/abi.h: $(PUBLIC)
 	$(AM_V_GEN)$(MKDIR_P) $(@D) && set -- `cat $^ | cksum` && echo "#define REEL_ABI $$1u" > $@
 src/train/plugin.$(OBJEXT): src/base/abi.h
 
+# folders that no one else writes into; what a site put there stays
+uninstall-hook:
+	-test ! -d "$(DESTDIR)$(pkgincludedir)" || find "$(DESTDIR)$(pkgincludedir)" -depth -type d -empty -exec rmdir {} \;
+
 pkgconfigdir = $(libdir)/pkgconfig
 pkgconfig_DATA = reel.pc
 

@@ -37,6 +37,10 @@ else
     skip "the module" "lmod is not installed (tests/packages.txt)"
 fi
 
+# ---- make uninstall
+try "make uninstall" make -s -C "$REEL_BUILD" uninstall prefix="$top" module_PROGRAMS= module_DATA=
+same "leaves no file, and no folder of headers" "0 no" "$(find "$top" ! -type d | wc -l) $([ -d "$top/include/reel" ] && echo a folder || echo no)"
+
 # ---- the recipe, with stand-ins for what Spack brings
 if command -v python3 > /dev/null; then
     for spack in 0 1; do
