@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# debug.sh [-n RANKS] [--gdb RANK | --watch RANK] [CONFIG [ARGUMENT...]]: a short run to look into, two ranks (default), one thread
-# each, inside or outside of a Slurm allocation (outside of one: salloc first, or plain mpiexec).
-#   --gdb RANK    that rank under gdb, run at once, with a trace of all threads where it stops; the others go on
+# debug.sh [-n RANKS] [--gdb RANK | --watch RANK] [CONFIG [ARGUMENT...]]: a short run to look into: two ranks (default), one thread
+# each, errors in full. In a Slurm allocation; outside of one it asks for one (salloc), or without Slurm uses mpiexec.
+#   --gdb RANK    that rank under gdb; at a terminal with its prompt, else run at once with a trace of all threads where it stops;
+#                 the others go on
 #   --watch RANK  every 10 seconds where that rank is: its threads' stacks
-# Without CONFIG: configs/sft_tiny.yaml.
+# Without CONFIG: a shell on the first node of the allocation, to call it from.
 set -u
 script=debug.sh
 # shellcheck source=jobscripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-caller=$PWD
-n=2 mode=none who=
+n=2 mode=none who=-1
 while :; do
     case ${1-} in
     -n) n=${2-} ;;
     --gdb | --watch) mode=${1#--} who=${2-} ;;
+    -*) die "$1: debug.sh [-n RANKS] [--gdb RANK | --watch RANK] [CONFIG [ARGUMENT...]]" ;;
     *) break ;;
     esac
     shift 2 || die "$1 wants a number"
@@ -24,20 +25,53 @@ if [ "$mode" != none ]; then
     [ "$who" -lt "$n" ] || die "--$mode $who: a rank from 0 to $((n - 1))"
     command -v gdb > /dev/null || die "gdb is not installed"
 fi
-d=--training.distributed
-[ $# -gt 0 ] || set -- configs/sft_tiny.yaml
-config=$(resolve configuration "$1") || exit 1
-shift
-cd "$root" || exit 1
 program
-args=("$d.num_gpus" "$n" "$d.hsdp_replicate_dim" 1 "$d.hsdp_shard_dim" "$n" --training.threads 1 "$@")
-judge "$n" "$config" "${args[@]}"
+if [ $# -gt 0 ]; then
+    config=$(resolve configuration "$1") || exit 1
+    d=--training.distributed
+    arguments "$d.num_gpus" "$n" "$d.hsdp_replicate_dim" 1 "$d.hsdp_shard_dim" "$n" --training.threads 1 "${@:2}"
+    [ "$mode" != gdb ] || args+=(--training.watchdog_s 0) # a rank at a prompt is no stall
+    (cd "$root" && judge "$n" "$config" "${args[@]}") || exit 1
+fi
+if ! in_job && command -v salloc > /dev/null && timeout 10 sinfo -h > /dev/null 2>&1; then
+    ask=(salloc --job-name=debug -n "$n" ${PARTITION:+--partition="$PARTITION"} ${ACCOUNT:+--account="$ACCOUNT"} ${GPUS_PER_NODE:+--gpus-per-task=1})
+    say "$(quoted "${ask[@]}" "$self" "${given[@]}")"
+    exec "${ask[@]}" "$self" "${given[@]}"
+fi
+# Errors in full: the libraries' words, CUDA's faults at the call that made them, core files.
+export NCCL_DEBUG=${NCCL_DEBUG-INFO} UCX_LOG_LEVEL=${UCX_LOG_LEVEL-warn} CUDA_LAUNCH_BLOCKING=${CUDA_LAUNCH_BLOCKING-1}
+ulimit -c unlimited 2> /dev/null
+cd "$root" || exit 1
+if [ $# -eq 0 ]; then
+    start=(bash)
+    if in_job; then
+        start=(srun --mpi=none --overlap -N 1 -n 1)
+        [ ! -t 0 ] || start+=(--pty)
+        start+=(bash)
+    fi
+    say "a shell: $self [--gdb RANK | --watch RANK] CONFIG"
+    exec "${start[@]}"
+fi
+tty=''
+if [ "$mode" = gdb ] && [ -t 0 ]; then mode=prompt; fi
+if in_job; then
+    start+=(-n "$n" --overlap)
+    if [ "$mode" = prompt ]; then start+=(--input="$who" --unbuffered --disable-status); else start+=(--label); fi
+else
+    start=("${MPIEXEC:-mpiexec.mpich}" -n "$n" -prepend-rank)
+    command -v "${start[0]}" > /dev/null || start[0]=mpiexec
+    [ "$mode" != prompt ] || tty=$(tty)
+fi
 # One task of the step: the program, alone or watched. PMI_RANK and SLURM_PROCID are set by the launchers.
 # shellcheck disable=SC2016 # the task's shell expands
-task='rank=${SLURM_PROCID-${PMI_RANK-0}} mode=$1 who=$2; shift 2
-if [ "$rank" != "$who" ]; then exec "$@"; fi
+task='rank=${SLURM_PROCID-${PMI_RANK-0}} mode=$1 who=$2 tty=$3; shift 3
+if [ "$rank" != "$who" ]; then [ $mode != prompt ] || trap "" INT; exec "$@"; fi
+gdb=(gdb -q -ex "handle SIGUSR1 SIGUSR2 SIGTERM nostop noprint pass")
 case $mode in
-gdb) exec gdb -q -batch -ex "handle SIGUSR1 SIGUSR2 SIGTERM nostop noprint pass" -ex run -ex "thread apply all backtrace" --args "$@" ;;
+prompt)
+    [ -z "$tty" ] || exec < "$tty" > "$tty" 2>&1
+    exec "${gdb[@]}" --args "$@" ;;
+gdb) exec "${gdb[@]}" -batch -ex run -ex "thread apply all backtrace" --args "$@" ;;
 watch)
     "$@" & pid=$!
     while sleep 10 && kill -0 $pid 2> /dev/null; do
@@ -46,12 +80,5 @@ watch)
     done
     wait $pid ;;
 esac'
-if in_job; then
-    # shellcheck disable=SC2206 # options are words
-    start=(srun --mpi="$MPI" -K1 -n "$n" --overlap --label $SRUN_OPTS)
-else
-    start=("${MPIEXEC:-mpiexec.mpich}" -n "$n" -prepend-rank)
-    command -v "${start[0]}" > /dev/null || start[0]=mpiexec
-fi
-say "${start[*]} ... train --config $config ${args[*]}"
-"${start[@]}" bash -c "$task" - "$mode" "${who:--1}" "${prefix[@]}" train --config "$config" "${args[@]}"
+say "$(quoted "${start[@]}" ... train --config "$config" "${args[@]}")"
+"${start[@]}" bash -c "$task" - "$mode" "$who" "$tty" "${prefix[@]}" train --config "$config" "${args[@]}"

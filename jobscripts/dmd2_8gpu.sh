@@ -4,6 +4,7 @@
 #SBATCH --ntasks-per-node=8
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=8
+#SBATCH --mem=0
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@180
 #SBATCH --requeue
@@ -14,10 +15,9 @@
 set -u
 script=dmd2_8gpu.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
-[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p}')
 # shellcheck source=jobscripts/lib.sh
-. "$here/lib.sh"
-in_job || submit "$@"
+. "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed
 [ $# -gt 0 ] || set -- configs/dmd2_1.3b.yaml $d.num_gpus 8 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 4
 job_train "$@"

@@ -1,19 +1,26 @@
 # shellcheck shell=bash
 # What the job scripts share; a script sources it and then says what runs. A job says what it will do, refuses early, launches,
-# and turns the program's exit code into what the batch system should do. Called outside of a job, a script submits itself.
-# Everything that a site changes is a variable of load_site, from the environment or from one file: $SITE_CONF, else
-# site.conf beside this file, else ~/.config/reel/site.conf (site.conf.example lists them).
+# and turns the program's exit code into what the batch system should do. Called outside of a job, a script looks at what the job
+# would look at, and submits itself; with --dry-run it ends before that.
+# Everything that a site changes is a variable of `site`: its default here, else its value in one file, else in the environment. The
+# file: $SITE_CONF, else site.conf beside this one, else ~/.config/reel/site.conf (site.conf.example says what the variables are).
 
 jobscripts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$jobscripts/.." && pwd)
 script=${script-$(basename "$0")}
-caller=${SLURM_SUBMIT_DIR-$PWD}
+self=$(realpath -s "$0")
+caller=$PWD
+given=("$@") # arguments of the script
+site=(REEL= MODULES= CONTAINER= CONTAINER_OPTS=--nv PARTITION= ACCOUNT= GPUS_PER_NODE= SBATCH_OPTS= SRUN_OPTS= MPI=pmi2
+    DATA_PATH= STAGE_DIR= REQUEUE=yes RESTARTS=20 HDF5_LOCKING=FALSE ROMIO_HINTS_FILE=)
 
 say() { echo "$script: $*" >&2; }
 die() {
     say "$*"
     exit 1
 }
+
+quoted() { printf '%q ' "$@"; } # a command, as it may be typed
 
 # ---- what a site changes ----
 
@@ -31,39 +38,60 @@ read_site() {
     done
 }
 
-load_site() {
-    read_site
-    : "${REEL:=$root/build/reel}" # the program
-    : "${MODULES:=}"              # names for `module load`
-    : "${CONTAINER:=}"            # an Apptainer image that has REEL
-    : "${CONTAINER_OPTS:=--nv}"   # options of apptainer exec
-    : "${STAGE_DIR:=}"            # node-local folder to copy DATA to before training
-    : "${DATA:=}"                 # the data set, where it is staged
-    : "${SRUN_OPTS:=}"            # more options of srun
-    : "${MPI:=pmi2}"              # srun --mpi
-    : "${REQUEUE:=yes}"           # after a preemption, the end of the wall time, a lost node or rank
-    : "${RESTARTS:=20}"           # at most so often
-    : "${HDF5_LOCKING:=FALSE}"    # parallel file systems often lack locks
-    : "${ROMIO_HINTS_FILE:=}"     # hints for MPI-IO: striping, aggregators
-    : "${SBATCH_OPTS:=}"          # of a script that submits itself: --partition=gpu --account=me ...
-    export HDF5_USE_FILE_LOCKING=$HDF5_LOCKING
-    [ -z "$ROMIO_HINTS_FILE" ] || export ROMIO_HINTS=$ROMIO_HINTS_FILE
-    local m
+# `module` is a function of login shells, which a job need not have.
+load_modules() {
+    local m f
+    [ -n "$MODULES" ] || return 0
+    set +u # not written for it
+    for f in "${LMOD_PKG-}/init/bash" "${MODULESHOME-}/init/bash" /etc/profile.d/{lmod,z00_lmod,modules}.sh \
+        /usr/share/{lmod/lmod,modules}/init/bash; do
+        # shellcheck source=/dev/null
+        if ! command -v module > /dev/null && [ -f "$f" ]; then . "$f"; fi
+    done
+    command -v module > /dev/null || die "MODULES is set, but there is no \`module\` here: let the site's file source its init/bash"
     for m in $MODULES; do module load "$m" || die "module load $m failed"; done
+    set -u
+}
+
+load_site() {
+    local v name kept=()
+    for v in "${site[@]}"; do
+        name=${v%%=*}
+        [ -z "${!name+set}" ] || kept+=("$name=${!name}")
+        declare -g "$v"
+    done
+    read_site
+    for v in "${kept[@]}"; do declare -g "$v"; done
+    export HDF5_USE_FILE_LOCKING=${HDF5_USE_FILE_LOCKING-$HDF5_LOCKING}
+    [ -z "$ROMIO_HINTS_FILE" ] || export ROMIO_HINTS=$ROMIO_HINTS_FILE
+    load_modules
+    if in_job; then
+        nodes=${SLURM_JOB_NUM_NODES:-1}
+        tasks=${SLURM_NTASKS:-$nodes}
+    else
+        ask
+    fi
 }
 
 # ---- early refusals ----
 
 # The program, in its container if there is one.
 program() {
-    # shellcheck disable=SC2206 # options are words
-    if [ -n "$CONTAINER" ]; then prefix=(apptainer exec $CONTAINER_OPTS "$CONTAINER" "$REEL"); else prefix=("$REEL"); fi
+    local run
     if [ -n "$CONTAINER" ]; then
-        [ -f "$CONTAINER" ] || die "CONTAINER: $CONTAINER does not exist"
-        command -v apptainer > /dev/null || die "CONTAINER is set, but apptainer is not installed"
-    elif [ ! -x "$REEL" ]; then
-        die "$REEL is not built: run $jobscripts/setup.sh first, or set REEL"
+        CONTAINER=$(resolve CONTAINER "$CONTAINER") || exit 1
+        run=$(command -v apptainer || command -v singularity) || die "CONTAINER is set, but apptainer is not installed"
+        # shellcheck disable=SC2206 # options are words
+        prefix=("$run" exec $CONTAINER_OPTS "$CONTAINER" "${REEL:=reel}")
+        return
     fi
+    if [ -z "$REEL" ]; then
+        REEL=$root/build/reel
+        if [ ! -x "$REEL" ] && command -v reel > /dev/null; then REEL=reel; fi
+    fi
+    case $REEL in /* | reel) ;; */*) REEL=$caller/$REEL ;; esac
+    command -v "$REEL" > /dev/null || die "$REEL is not built: run $jobscripts/setup.sh first, or set REEL"
+    prefix=("$REEL")
 }
 
 # A file given relative to where the caller stands.
@@ -75,27 +103,53 @@ resolve() { # resolve WHAT PATH
     echo "$p"
 }
 
-# Reads the configuration as the run will, and compares its ranks with those there are.
+# Reads the configuration as the run will, and compares its ranks with those there are. $plan is what it would be.
 judge() { # judge RANKS CONFIG [argument...]
-    local n=$1 config=$2 out ranks
+    local n=$1 config=$2 rc ranks lacks
     shift 2
-    out=$("${prefix[@]}" train --config "$config" --dry-run "$@" 2>&1) || die "the configuration is refused:
-$out"
-    ranks=$(sed -n 's/^plan: \([0-9]*\) rank.*/\1/p' <<< "$out" | head -n 1)
-    if [ -n "$ranks" ] && [ "$ranks" != "$n" ]; then
+    plan=$("${prefix[@]}" train --config "$config" --dry-run "$@" 2>&1)
+    rc=$?
+    if [ $rc -gt 1 ] && [ "$script" != run.sh ] && ! in_job; then # a login node may have no MPI, or another processor
+        say "${prefix[*]} does not run here ($rc), so the job looks at the configuration: $(tail -n 1 <<< "$plan")"
+        return
+    fi
+    [ $rc -eq 0 ] || die "the configuration is refused:
+$plan"
+    ranks=$(sed -n 's/^plan: \([0-9]*\) rank.*/\1/p' <<< "$plan" | head -n 1)
+    if [ -n "$ranks" ] && [ -n "$n" ] && [ "$ranks" != "$n" ]; then
         die "$config is for $ranks ranks, but there are $n: set training.distributed (num_gpus and the layout) or the number of tasks"
     fi
+    lacks=$(sed -n 's/^lacks: //p' <<< "$plan")
+    [ -z "$lacks" ] || die "$lacks"
 }
 
 # ---- the batch system ----
 
 in_job() { [ -n "${SLURM_JOB_ID-}" ]; }
 
-submit() { # submit ARGUMENT...: this script, as a job
+# The number that an option of sbatch has in $words, the last time: option LONG [SHORT]
+option() { grep -oE -- " (--$1[= ]|${2:---$1=}) *[0-9]+ " <<< "$words" | grep -oE '[0-9]+' | tail -n 1; }
+
+# Nodes and tasks of the job that this script would become, as its own lines and the site's options say; $opts for sbatch.
+ask() {
+    local words per
+    words=$(sed -n 's/^#SBATCH/ /p' "$0" | tr '\n' ' ')
+    # shellcheck disable=SC2206 # options are words
+    opts=(${PARTITION:+--partition="$PARTITION"} ${ACCOUNT:+--account="$ACCOUNT"} $SBATCH_OPTS)
+    case $GPUS_PER_NODE$words in
+    [0-9]*--gpus-per-node*) opts=(--gpus-per-node="$GPUS_PER_NODE" --ntasks-per-node="$GPUS_PER_NODE" "${opts[@]}") ;;
+    esac
+    words="$words $(printf ' %s ' "${opts[@]}")"
+    nodes=$(option nodes -N)
+    per=$(option ntasks-per-node)
+    tasks=$(option ntasks -n)
+    tasks=${tasks:-$((${nodes:=1} * ${per:-1}))}
+}
+
+submit() { # this script, as a job
     command -v sbatch > /dev/null || die "not inside a Slurm job and no sbatch here; without Slurm: $jobscripts/run.sh CONFIG"
-    say "submitting with: sbatch $SBATCH_OPTS $jobscripts/$script $*"
-    # shellcheck disable=SC2086 # options are words
-    exec sbatch $SBATCH_OPTS "$jobscripts/$script" "$@"
+    say "submitting with: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
+    cd "$caller" && exec sbatch "${opts[@]}" "$self" "${given[@]}"
 }
 
 # Ends the job: again from the last checkpoint, where that may help.
@@ -104,7 +158,7 @@ conclude() { # conclude EXIT-CODE
     0) say "done" ;;
     1) say "an error that starting again does not cure" ;;
     75) again "saved before the end of the time or a preemption" 75 ;;
-    *) again "ended with code $1: a lost rank or node, or a fault" "$1" ;;
+    *) again "ended with code $1${passed:+ after $passed}: a lost rank or node, or a fault" "$1" ;;
     esac
     exit "$1"
 }
@@ -123,61 +177,126 @@ again() { # again WHY CODE
     exit "$2"
 }
 
-# Runs in the background and passes signals on, so that they reach every rank at once.
+pass_on() { # pass_on SIGNAL AS: to every rank
+    passed=SIG$1
+    say "SIG$1: SIG$2 to all ranks"
+    kill "-$2" "$step" 2> /dev/null
+}
+
+# Runs in the background and passes signals on, so that they reach every rank at once. ^C and the end of the terminal count as TERM.
 launch() { # launch COMMAND...
     local step rc sig
-    "$@" &
+    passed=''
+    set -m # a process group of its own: what a terminal sends comes here only
+    "$@" < /dev/null &
     step=$!
+    set +m
     for sig in USR1 TERM USR2; do
-        # shellcheck disable=SC2064 # expanded now: the step's number
-        trap "say 'SIG$sig: passed on to all ranks'; kill -$sig $step 2> /dev/null" $sig
+        # shellcheck disable=SC2064 # expanded now
+        trap "pass_on $sig $sig" $sig
     done
+    trap 'pass_on INT TERM' INT
+    trap 'pass_on HUP TERM' HUP
     while :; do
-        wait $step
+        wait "$step"
         rc=$?
-        kill -0 $step 2> /dev/null || break # else a signal ended the wait, not the step
+        kill -0 "$step" 2> /dev/null || break # else a signal ended the wait, not the step
     done
-    trap - USR1 TERM USR2
+    trap - USR1 TERM USR2 INT HUP
     return $rc
 }
 
 # The program on all tasks of the job. Returns its exit code.
 run_ranks() { # run_ranks ARGUMENT...
     export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK-1} # srun does not inherit it
-    say "srun --mpi=$MPI -K1 $SRUN_OPTS ${prefix[*]} $*"
-    # shellcheck disable=SC2086 # options are words
-    launch srun --mpi="$MPI" -K1 $SRUN_OPTS "${prefix[@]}" "$@"
+    say "$(quoted "${start[@]}" "${prefix[@]}" "$@")"
+    launch "${start[@]}" "${prefix[@]}" "$@"
 }
 
-# One copy of DATA per node; $data is the copy's place.
+per_node() { # per_node SECONDS COMMAND ARGUMENT...: once on every node; 0 seconds are no limit
+    timeout "$1" srun --mpi=none --ntasks="$nodes" --ntasks-per-node=1 bash -c "$2" - "${@:3}"
+}
+
+# One copy of DATA_PATH per node, at $data, until the job ends.
 stage() {
-    data=$DATA
-    [ -n "$STAGE_DIR" ] && [ -n "$DATA" ] || return 0
-    data=$STAGE_DIR/reel-$SLURM_JOB_ID/$(basename "$DATA")
-    say "copying $DATA to $data on every node"
+    data=$DATA_PATH
+    [ -n "$STAGE_DIR" ] && [ -n "$DATA_PATH" ] || return 0
+    data=$STAGE_DIR/reel-$SLURM_JOB_ID/$(basename "$DATA_PATH")
+    say "copying $DATA_PATH to $data on every node"
     # shellcheck disable=SC2016 # the node's shell expands
-    srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 bash -c 'mkdir -p "$(dirname "$2")" && cp -r "$1" "$2"' - "$DATA" "$data" ||
-        die "copying to STAGE_DIR failed"
+    per_node 0 'rm -rf "$3" && mkdir -p "$3" && cp -r "$1" "$2"' "$DATA_PATH" "$data" "${data%/*}" && return
+    unstage
+    die "copying to STAGE_DIR=$STAGE_DIR failed"
+}
+
+unstage() {
+    [ "$data" != "$DATA_PATH" ] || return 0
+    # shellcheck disable=SC2016 # the node's shell expands
+    per_node 60 'rm -rf "$1"' "${data%/*}" || say "${data%/*} may stay on a node"
 }
 
 # ---- a training job ----
 
-# job_train CONFIG [argument...]: from the last checkpoint, if there is one
-job_train() {
-    local config args=()
+# The script's arguments as $args: a checkpoint to resume is relative to where the caller stands, if it is there; it is $named then.
+arguments() { # arguments ARGUMENT...
+    local a flag='' key value
+    args=() named=''
+    for a in "$@"; do
+        key='' value=$a
+        case $a in --resume=* | --resume-from-checkpoint=* | --training.checkpoint.resume_from_checkpoint=*) key=${a%%=*} value=${a#*=} ;; esac
+        case ${key:-$flag} in
+        --resume | --resume-from-checkpoint | --training.checkpoint.resume_from_checkpoint)
+            if [ "${value#/}" = "$value" ] && [ -e "$caller/$value" ]; then value=$caller/$value; fi
+            named=$value
+            ;;
+        esac
+        args+=("${key:+$key=}$value")
+        flag=$a
+    done
+}
+
+# A job goes on from its last checkpoint; where there is none yet, as the configuration says. A checkpoint that the arguments name is
+# where the first start of a job, or the first job of a chain, begins.
+origin() { # origin CONFIG
+    local latest=(--resume-from-checkpoint latest) found own
+    if [ -n "$named" ] && [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] && [ "${CHAIN_LINK:-1}" -eq 1 ]; then return; fi
+    found=$("${prefix[@]}" train --config "$1" "${args[@]}" "${latest[@]}" --dry-run 2> /dev/null | grep -E '^(lacks|resume): ') || return
+    own=$(sed -n 's/^resume: //p' <<< "$found")
+    # where the named one lies among them, the newest may be of the branch that was left
+    if [ -n "$named" ] && [ "$(dirname "$(realpath -m "$own")")" = "$(dirname "$(realpath -m "$named")")" ]; then return; fi
+    args+=("${latest[@]}")
+}
+
+# --dry-run ends here: what would be run, and its plan.
+look() { # look CONFIG
+    case " ${args[*]} " in *" --dry-run "*) ;; *) return 0 ;; esac
+    in_job || say "would submit: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
+    say "would run on $tasks ranks, $nodes nodes: $(quoted "${start[@]}" "${prefix[@]}" train --config "$1" "${args[@]}")"
+    echo "$plan"
+    exit 0
+}
+
+job_train() { # job_train CONFIG [argument...]
+    local config rc
     config=$(resolve configuration "$1") || exit 1
-    shift
-    cd "$root" || exit 1
+    [ -z "$DATA_PATH" ] || DATA_PATH=$(resolve DATA_PATH "$DATA_PATH") || exit 1
+    arguments "${@:2}"
     program
-    case " $* " in *" --resume"*) ;; *) args=(--resume-from-checkpoint latest) ;; esac
-    args+=("$@")
-    [ -z "$DATA" ] || args+=(--training.data.data_path "$DATA")
-    judge "$SLURM_NTASKS" "$config" "${args[@]}"
+    cd "$root" || exit 1
+    [ -z "$DATA_PATH" ] || args+=(--training.data.data_path "$DATA_PATH")
+    origin "$config"
+    judge "$tasks" "$config" "${args[@]}"
+    look "$config"
+    in_job || submit
     stage
-    [ "$data" = "$DATA" ] || args+=(--training.data.data_path "$data")
-    say "job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}, $SLURM_NTASKS ranks on $SLURM_JOB_NUM_NODES nodes ($SLURM_JOB_NODELIST)"
+    [ "$data" = "$DATA_PATH" ] || args+=(--training.data.data_path "$data")
+    say "job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}, $tasks ranks on $nodes nodes ($SLURM_JOB_NODELIST)"
     run_ranks train --config "$config" "${args[@]}"
-    conclude $?
+    rc=$?
+    unstage
+    conclude $rc
 }
 
 load_site
+# shellcheck disable=SC2206 # options are words
+start=(srun --mpi="$MPI" -K1 $SRUN_OPTS)

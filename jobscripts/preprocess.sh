@@ -4,23 +4,23 @@
 #SBATCH --ntasks-per-node=16
 #SBATCH --cpus-per-task=1
 #SBATCH --time=12:00:00
+#SBATCH --signal=B:USR1@60
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 # Films and captions to one data set, MPI-parallel: sbatch jobscripts/preprocess.sh --videos DIR --captions FILE --output SET
-# [ARGUMENT...] (reel preprocess --help). A job that is preempted or loses a node goes on with what is finished (SET.unfinished).
-# As an array (sbatch --array=0-7 ...) each task takes every eighth line of the captions (or of --prompts) and writes SET-K.h5;
-# training.data.data_path then names their folder.
+# [ARGUMENT...] (reel preprocess --help). A job that is preempted, loses a node or ends in time goes on with what is finished
+# (SET.unfinished). As an array (sbatch --array=0-7 ...) each task takes every eighth line of the captions (or of --prompts) and
+# writes SET-K.h5; training.data.data_path then names their folder.
 set -u
 script=preprocess.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
-[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p}')
 # shellcheck source=jobscripts/lib.sh
-. "$here/lib.sh"
-in_job || submit "$@"
-program
-out='' captions='' videos='' flag=--captions args=()
+. "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
+out='' captions='' videos='' flag=--captions dry='' args=()
 while [ $# -gt 0 ]; do
+    case $1 in --output=* | --captions=* | --prompts=* | --tensors=* | --model=* | --videos=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac
     case $1 in
     --output) out=${2-} && shift ;;
     --captions) captions=$(resolve captions "${2-}") && shift || exit 1 ;;
@@ -31,12 +31,14 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --videos) videos=$(resolve videos "${2-}") && args+=(--videos "$videos") && shift || exit 1 ;;
+    --dry-run) dry=yes ;;
     *) args+=("$1") ;;
     esac
     shift
 done
 [ -n "$out" ] || die "--output SET is missing: sbatch jobscripts/$script --videos DIR --captions FILE --output SET"
 [ "${out#/}" != "$out" ] || out=$caller/$out
+program
 if [ -n "${SLURM_ARRAY_TASK_ID-}" ]; then
     [ -n "$captions" ] || die "an array is cut by the lines of --captions FILE or --prompts FILE"
     end=captions # the pieces lie elsewhere; paths in them are still below the whole's folder
@@ -53,5 +55,12 @@ if [ -n "${SLURM_ARRAY_TASK_ID-}" ]; then
     captions=${out%.h5}.$end
 fi
 [ -z "$captions" ] || args+=("$flag" "$captions")
-run_ranks preprocess --output "$out" "${args[@]}"
+args=(preprocess --output "$out" "${args[@]}")
+if [ -n "$dry" ]; then
+    in_job || say "would submit: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
+    say "would run on $tasks ranks, $nodes nodes: $(quoted "${start[@]}" "${prefix[@]}" "${args[@]}")"
+    exit 0
+fi
+in_job || submit
+run_ranks "${args[@]}"
 conclude $?

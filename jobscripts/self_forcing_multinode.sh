@@ -4,6 +4,7 @@
 #SBATCH --ntasks-per-node=8
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=8
+#SBATCH --mem=0
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@180
 #SBATCH --requeue
@@ -14,11 +15,10 @@
 set -u
 script=self_forcing_multinode.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
-[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p}')
 # shellcheck source=jobscripts/lib.sh
-. "$here/lib.sh"
-in_job || submit "$@"
+. "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed
-[ $# -gt 0 ] || set -- configs/self_forcing_1.3b.yaml $d.num_gpus "$SLURM_NTASKS" $d.hsdp_replicate_dim "$SLURM_JOB_NUM_NODES" \
-    $d.hsdp_shard_dim $((SLURM_NTASKS / SLURM_JOB_NUM_NODES))
+[ $# -gt 0 ] || set -- configs/self_forcing_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim "$nodes" \
+    $d.hsdp_shard_dim $((tasks / nodes))
 job_train "$@"

@@ -4,20 +4,20 @@
 #SBATCH --ntasks-per-node=8
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=8
+#SBATCH --mem=0
 #SBATCH --time=24:00:00
 #SBATCH --signal=B:USR1@180
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 # Fine-tunes a Wan model on one node of eight GPUs: sbatch jobscripts/sft_1node.sh [CONFIG [ARGUMENT...]]. Without arguments
-# configs/sft_1.3b.yaml, sharded over all eight. Goes on from its last checkpoint.
+# configs/sft_1.3b.yaml, sharded over all of them. Goes on from its last checkpoint.
 set -u
 script=sft_1node.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
-[ -f "$here/lib.sh" ] || here=$(dirname "$(scontrol show job -o "${SLURM_JOB_ID-}" | sed -n 's/.* Command=\([^ ]*\).*/\1/p')")
+[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p}')
 # shellcheck source=jobscripts/lib.sh
-. "$here/lib.sh"
-in_job || submit "$@"
+. "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed
-[ $# -gt 0 ] || set -- configs/sft_1.3b.yaml $d.num_gpus 8 $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim 8
+[ $# -gt 0 ] || set -- configs/sft_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$tasks"
 job_train "$@"

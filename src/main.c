@@ -14,6 +14,7 @@
 #include "train/fit.h"
 #include "train/generate.h"
 #include "train/init.h"
+#include "train/needs.h"
 #include "train/plugin.h"
 #include "train/report.h"
 #include "train/run.h"
@@ -83,7 +84,9 @@ static reel_err do_dry_run(struct program *p)
         reel_err_clear();
         return REEL_OK;
     }
-    return print_plan(p, NULL);
+    REEL_TRY(print_plan(p, NULL));
+    reel_needs_print(p->cfg, &p->env, &p->world);
+    return REEL_OK;
 }
 
 static reel_err do_train(struct program *p)

@@ -33,11 +33,39 @@ fails "one that is refused" "did you mean 'learning_rate'" "$jobs/run.sh" tiny.y
 REEL=$TMPDIR/none fails "a program that is not built" "none is not built: run .*setup.sh" "$jobs/run.sh" tiny.yaml
 SITE_CONF=$TMPDIR/none fails "a site file that is missing" "SITE_CONF: .*none does not exist" "$jobs/run.sh" tiny.yaml
 echo "REEL=$TMPDIR/elsewhere" > site
-REEL='' SITE_CONF=$TMPDIR/site fails "the site's program" "elsewhere is not built" "$jobs/run.sh" tiny.yaml
+SITE_CONF=$TMPDIR/site fails "the site's program" "elsewhere is not built" env -u REEL "$jobs/run.sh" tiny.yaml
+
+# a script that submits itself, with a batch system that only says what it was told
+mkdir bin
+# shellcheck disable=SC2016 # its own
+printf '#!/bin/sh\necho "$PWD"; printf "<%%s>" "$@"\n' > bin/sbatch
+chmod +x bin/sbatch
+path=$PATH PATH=$TMPDIR/bin:$PATH
+submits() { # submits TEXT WANTED-WORDS COMMAND...
+    su_text=$1 su_want=$2
+    shift 2
+    "$@" > "$TMPDIR/out" 2>&1
+    same "$su_text" "$TMPDIR $su_want" "$(tail -n 2 "$TMPDIR/out" | tr '\n' ' ')"
+}
+# shellcheck disable=SC2086 # words
+fails "too many tasks, before the queue" "tiny.yaml is for 1 ranks, but there are 8" "$jobs/sft_1node.sh" tiny.yaml
+fails "no data" "data_path: none.h5 is not there" "$jobs/sft_1node.sh" tiny.yaml --training.data.demo_clips 0 --training.data.data_path none.h5 $d.num_gpus 8 $d.hsdp_shard_dim 8 --training.data.train_batch_size 1
+same "and nothing is submitted" 0 "$(grep -c '^<' out)"
+PARTITION=gpu ACCOUNT=me GPUS_PER_NODE=1 SBATCH_OPTS=--qos=low submits "the site's options" \
+    "<--gpus-per-node=1><--ntasks-per-node=1><--partition=gpu><--account=me><--qos=low><$jobs/sft_1node.sh><tiny.yaml>" "$jobs/sft_1node.sh" tiny.yaml
+printf 'PARTITION=file\nACCOUNT=file\n' > site
+SITE_CONF=$TMPDIR/site PARTITION=env SBATCH_OPTS="-N 1 -n 1" submits "the environment goes before the file" \
+    "<--partition=env><--account=file><-N><1><-n><1><$jobs/dmd2_8gpu.sh><tiny.yaml>" "$jobs/dmd2_8gpu.sh" tiny.yaml
+SBATCH_OPTS="--nodes=1 --ntasks-per-node=1" try "--dry-run" "$jobs/self_forcing_multinode.sh" tiny.yaml --dry-run
+same "says what would be submitted and run, and the plan" 1-1-1-0 \
+    "$(grep -c 'would submit: sbatch --nodes=1' out)-$(grep -c 'would run on 1 ranks, 1 nodes: srun .*reel train' out)-$(grep -c '^plan: 1 ranks' out)-$(grep -c '^<' out)"
+fails "a node's rank" "one start is enough" env NODE_RANK=1 "$jobs/run.sh" tiny.yaml
+fails "nodes without hosts" "which hosts?" env NNODES=2 "$jobs/run.sh" tiny.yaml
 PATH=$(dirname "$(command -v sed)"):/bin
 if ! command -v sbatch > /dev/null; then
-    fails "a job without a batch system" "no sbatch here" "$jobs/dmd2_8gpu.sh" tiny.yaml
+    fails "a job without a batch system" "no sbatch here" env SBATCH_OPTS=-n1 "$jobs/dmd2_8gpu.sh" tiny.yaml
 fi
+PATH=$path
 try "debug.sh" "$jobs/debug.sh" tiny.yaml --override-output-dir "$TMPDIR/debug"
 if command -v gdb > /dev/null; then
     try "a rank under gdb" "$jobs/debug.sh" --gdb 1 tiny.yaml --override-output-dir "$TMPDIR/debug1"
