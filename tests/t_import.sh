@@ -22,6 +22,25 @@ verdict $? "none larger, but for what one tensor needs"
 try "in bf16" reel export "$run" "$TMPDIR/half" --dtype bf16
 try "the average" reel export "$run" "$TMPDIR/average" --ema
 
+# roles of a distillation
+roles="student teacher critic" tiny=$REEL_SRC/tests/tiny_dmd2.yaml
+frozen="--training.checkpoint.save_frozen true"
+try "three roles" train 2 "$TMPDIR/three" $t.loop.max_train_steps 2
+try "the critic" reel export "$TMPDIR/three" "$TMPDIR/critic" --role critic
+fails "the teacher, which is not trained" "are those of its init_from" reel export "$TMPDIR/three" "$TMPDIR/no" --role teacher
+# shellcheck disable=SC2086 # two words
+try "with what is frozen" train 2 "$TMPDIR/four" $t.loop.max_train_steps 2 $t.checkpoint.training_state_checkpointing_steps 1 $frozen
+same "the same weights" "$("$tool" hash "$TMPDIR/three/checkpoint-2" roles.student. roles.critic. optimizers.)" \
+    "$("$tool" hash "$TMPDIR/four/checkpoint-2" roles.student. roles.critic. optimizers.)"
+same "the teacher stays" "$("$tool" hash "$TMPDIR/four/checkpoint-1" roles.teacher.)" "$("$tool" hash "$TMPDIR/four/checkpoint-2" roles.teacher.)"
+try "the teacher's export" reel export "$TMPDIR/four" "$TMPDIR/teacher" --role teacher
+rm -rf "$TMPDIR/four/checkpoint-2"
+# shellcheck disable=SC2086
+try "resumed on one rank, with what is frozen" train 1 "$TMPDIR/four" $t.loop.max_train_steps 2 $frozen --resume-from-checkpoint latest
+same "as if never stopped" "$("$tool" hash "$TMPDIR/three/checkpoint-2" roles.student. roles.critic. optimizers.)" \
+    "$("$tool" hash "$TMPDIR/four/checkpoint-2" roles.student. roles.critic. optimizers.)"
+roles=student tiny=$REEL_SRC/tests/tiny.yaml
+
 # folder to folder
 try "import of the shards" reel import "$TMPDIR/shards" "$TMPDIR/joined"
 equal "is the one file" "$TMPDIR/x" "$TMPDIR/joined"
@@ -140,6 +159,9 @@ verdict $? "nothing is left"
 
 py=${REEL_TORCH_PYTHON:-python3}
 if "$py" -c 'import diffusers, torch, safetensors' 2> /dev/null; then
+    for which in critic teacher; do
+        try "Diffusers loads the $which" "$py" -W ignore "$REEL_SRC/tests/oracle/diffusers_load.py" "$TMPDIR/$which" "$TMPDIR/$which"
+    done
     for which in x shards joined cut back ours; do
         try "Diffusers loads $which" "$py" -W ignore "$REEL_SRC/tests/oracle/diffusers_load.py" "$TMPDIR/$which" "$TMPDIR/x"
     done

@@ -148,7 +148,7 @@ const struct reel_opt reel_training_opts[] = {
     { "checkpoint.save", REEL_OPT_ENUM, F(checkpoint.save), .choices = "async|sync",
       .flags = REEL_OPT_FREE, .help = "async: the step pays for a copy in memory only" },
     { "checkpoint.save_frozen", REEL_OPT_BOOL, F(checkpoint.save_frozen),
-      .flags = REEL_OPT_FREE, .help = "store frozen roles in full instead of a reference to init_from" },
+      .flags = REEL_OPT_FREE, .help = "store the weights of frozen roles too, for reel export; a resume reads them from init_from" },
     { "checkpoint.max_wall", REEL_OPT_DURATION, F(checkpoint.max_wall), .min = 0, .max = BIG,
       .unit = "seconds", .flags = REEL_OPT_EACH, .help = "stop, save and exit for a requeue after 3h50m, 90s, ...; 0: no limit" },
 

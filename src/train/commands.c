@@ -32,8 +32,8 @@ static const struct reel_cmd preprocess = {
                 "  reel preprocess --demo-clips 64 --output demo.h5\n",
 };
 static const struct reel_cmd check = {
-    .name = "check", .args = "DATA|CHECKPOINT", .min_args = 1, .max_args = 1,
-    .help = "verify checksums, shapes, normalisation and completeness",
+    .name = "check", .args = "DATA|CHECKPOINT|RUN", .min_args = 1, .max_args = 1,
+    .help = "verify checksums, shapes, normalisation and completeness; of a run's folder: its newest checkpoint",
     .examples = "  reel check data.h5\n"
                 "  reel check outputs/run/checkpoint-1000\n",
 };
@@ -91,7 +91,7 @@ static const struct reel_opt export_flags[] = {
 };
 #undef F
 static const struct reel_cmd export = {
-    .name = "export", .args = "CHECKPOINT DIR", .min_args = 2, .max_args = 2, .flags = export_flags,
+    .name = "export", .args = "CHECKPOINT|RUN DIR", .min_args = 2, .max_args = 2, .flags = export_flags,
     .flags_size = sizeof(struct reel_export_flags),
     .help = "a checkpoint as a Diffusers folder that other tools load",
     .examples = "  reel export outputs/run/checkpoint-1000 student --ema --dtype bf16\n",

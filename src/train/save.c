@@ -57,7 +57,16 @@ reel_err reel_write_config(struct reel_run *r, char **yaml)
     return e;
 }
 
-static int is_saved(const struct reel_run *r, int role) { return r->roles & REEL_ROLE(role) && r->role[role].trainable; }
+/* REEL_TREE bits of what a checkpoint holds of a role. */
+static unsigned parts(const struct reel_run *r, int role)
+{
+    if (!(r->roles & REEL_ROLE(role))) return 0;
+    if (r->role[role].trainable) return SAVED;
+    return r->cfg->training.checkpoint.save_frozen ? REEL_TREE_WEIGHTS : 0;
+}
+
+/* What a resume takes from it: frozen weights are those of init_from. */
+static int comes_from(const struct reel_run *r, int role) { return parts(r, role) == SAVED; }
 
 /* Whether an owner's state comes back; what does not is said once. */
 static int comes_back(struct reel_run *r, const char *prefix, const char *dir)
@@ -90,6 +99,12 @@ static reel_err walk(struct reel_run *r, enum reel_io_way way, const char *dir)
     return reel_io_end(io);
 }
 
+static struct reel_tree_optim optim_values(const struct reel_optim *o)
+{
+    return (struct reel_tree_optim){ .lr = reel_lr_at(&o->lr, o->k), .initial_lr = o->lr.lr0, .beta1 = o->beta1, .beta2 = o->beta2,
+                                     .eps = o->eps, .weight_decay = o->weight_decay, .k = o->k };
+}
+
 /* Keys and values of this step are listed over the host's copy. Local. */
 static reel_err list(struct reel_run *r, long step)
 {
@@ -98,11 +113,9 @@ static reel_err list(struct reel_run *r, long step)
 
     reel_tree_rewind(&s->tree);
     for (int i = 0; i < REEL_NROLE; i++) {
-        const struct reel_optim *o = &r->optim[i];
-        if (!is_saved(r, i)) continue;
-        struct reel_tree_optim v = { .lr = reel_lr_at(&o->lr, o->k), .initial_lr = o->lr.lr0, .beta1 = o->beta1,
-                                     .beta2 = o->beta2, .eps = o->eps, .weight_decay = o->weight_decay, .k = o->k };
-        REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, SAVED, s->host[i], &v));
+        struct reel_tree_optim v = { 0 };
+        if (comes_from(r, i)) v = optim_values(&r->optim[i]);
+        if (parts(r, i)) REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, parts(r, i), s->host[i], &v));
     }
     REEL_TRY(walk(r, REEL_IO_SAVE, NULL));
     return reel_tree_dataloader(&s->tree, workers, step * r->cfg->training.loop.gradient_accumulation_steps);
@@ -112,7 +125,7 @@ static reel_err list(struct reel_run *r, long step)
 static reel_err collect(struct reel_run *r, long step)
 {
     for (int i = 0; i < REEL_NROLE; i++)
-        if (is_saved(r, i)) reel_tree_get(r->role[i].ps, &r->s, SAVED, r->optim[i].k, r->saver->host[i]);
+        if (parts(r, i)) reel_tree_get(r->role[i].ps, &r->s, parts(r, i), r->optim[i].k, r->saver->host[i]);
     return list(r, step);
 }
 
@@ -131,7 +144,7 @@ reel_err reel_save_plan(struct reel_run *r)
 
     if (!s) return REEL_FAIL(REEL_ENOMEM, "no memory to save");
     for (int i = 0; i < REEL_NROLE; i++)
-        if (is_saved(r, i)) s->host[i] = reel_arena_push(&r->save_mem, reel_tree_bytes(r->role[i].ps, SAVED));
+        if (parts(r, i)) s->host[i] = reel_arena_push(&r->save_mem, reel_tree_bytes(r->role[i].ps, parts(r, i)));
     s->io = reel_io_open(&r->save_mem);
     return s->io ? walk(r, REEL_IO_SAVE, NULL) : REEL_FAIL(REEL_ENOMEM, "no memory to save");
 }
@@ -249,7 +262,7 @@ static unsigned without_moments(const struct reel_run *r, const struct reel_ckpt
 
     for (int i = 0; i < REEL_NROLE; i++) {
         snprintf(prefix, sizeof prefix, "optimizers.%s.", reel_role_names[i]);
-        if (is_saved(r, i) && !reel_ckpt_has_below(k, prefix)) roles |= REEL_ROLE(i);
+        if (comes_from(r, i) && !reel_ckpt_has_below(k, prefix)) roles |= REEL_ROLE(i);
     }
     return roles;
 }
@@ -261,7 +274,7 @@ static reel_err ask(struct reel_run *r, const char *dir, unsigned fresh)
 
     reel_tree_rewind(&s->tree);
     for (int i = 0; i < REEL_NROLE; i++)
-        if (is_saved(r, i)) REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, fresh & REEL_ROLE(i) ? REEL_TREE_WEIGHTS : SAVED, s->host[i], NULL));
+        if (comes_from(r, i)) REEL_TRY(reel_tree_role(&s->tree, r->role[i].ps, fresh & REEL_ROLE(i) ? REEL_TREE_WEIGHTS : SAVED, s->host[i], NULL));
     return walk(r, REEL_IO_ASK, dir);
 }
 
@@ -290,7 +303,7 @@ static reel_err load_from(struct reel_run *r, struct reel_ckpt *k, const char *d
     REEL_TRY(reel_agree(r->world, ask(r, dir, fresh)));
     REEL_TRY(reel_ckpt_read(k, &r->saver->tree.set, 1));
     for (int i = 0; i < REEL_NROLE; i++)
-        if (is_saved(r, i)) take_role(r, i, (fresh & REEL_ROLE(i)) != 0, dir);
+        if (comes_from(r, i)) take_role(r, i, (fresh & REEL_ROLE(i)) != 0, dir);
     return reel_agree(r->world, walk(r, REEL_IO_TAKE, dir));
 }
 
