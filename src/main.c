@@ -1,5 +1,6 @@
 /* reel: trains and distils video diffusion transformers. The only exit(); everything that can fail
  * comes back here as a code that all ranks share. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,10 +258,14 @@ static reel_err do_import(struct program *p)
     return reel_import(p->cli.flags, p->cli.args[0], p->cli.args[1], p->kinds.models, &p->env, &p->world);
 }
 
-static const struct { const char *name; reel_err (*run)(struct program *p); } commands[] = {
-    { "train", do_train },       { "plan", do_plan },   { "preprocess", do_preprocess },
-    { "trajectories", do_trajectories },
-    { "generate", do_generate }, { "check", do_check }, { "export", do_export }, { "import", do_import }, { "report", do_report },
+static const struct {
+    const char *name;
+    reel_err (*run)(struct program *p);
+    int answers; /* what it prints is its result, and no log */
+} commands[] = {
+    { "train", do_train, 0 }, { "plan", do_plan, 1 }, { "preprocess", do_preprocess, 0 },
+    { "trajectories", do_trajectories, 0 }, { "generate", do_generate, 0 }, { "check", do_check, 1 },
+    { "export", do_export, 0 }, { "import", do_import, 0 }, { "report", do_report, 1 },
 };
 
 /* --help-config takes the target of a plugin, too. */
@@ -281,16 +286,32 @@ static reel_err print_help(struct program *p)
     return reel_agree(&p->world, p->world.rank ? REEL_OK : reel_cli_print(&p->cli, reel_commands, schema, stdout));
 }
 
+/* An answer that a full disk cut short is an error. Collective. */
+static reel_err answered(struct program *p, reel_err e)
+{
+    if (e == REEL_OK && (fflush(stdout) || ferror(stdout))) e = REEL_FAIL(REEL_EIO, "standard output: cannot write all of it (disk full?)");
+    return reel_agree(&p->world, e);
+}
+
 static reel_err run(struct program *p, int argc, char **argv)
 {
     reel_env_read(&p->env);
     REEL_TRY(reel_comm_check_launch(&p->world, reel_env_get(&p->env, REEL_ENV_SLURM_STEP_NUM_TASKS)));
     REEL_TRY(reel_fault_set(reel_env_get(&p->env, REEL_ENV_REEL_FAULT)));
     REEL_TRY(reel_cli_parse(&p->cli, reel_commands, argc, argv));
-    if (p->cli.wants != REEL_CLI_RUN) return print_help(p);
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        if (!strcmp(commands[i].name, p->cli.cmd->name)) return commands[i].run(p);
+    if (p->cli.wants != REEL_CLI_RUN) return answered(p, print_help(p));
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, p->cli.cmd->name) != 0) continue;
+        return commands[i].answers ? answered(p, commands[i].run(p)) : commands[i].run(p);
+    }
     return REEL_FAIL(REEL_ECONFIG, "%s: no such command", p->cli.cmd->name);
+}
+
+/* Standard streams that the caller closed would be the first files to be opened, and messages would go there. */
+static void keep_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd ? O_WRONLY : O_RDONLY); /* gets the lowest free number: fd */
 }
 
 int main(int argc, char **argv)
@@ -298,6 +319,7 @@ int main(int argc, char **argv)
     static struct program p;
     reel_err e;
 
+    keep_streams();
     if (reel_comm_start(&p.world, &argc, &argv) != REEL_OK) return 1;
     e = run(&p, argc, argv);
     if (e && p.world.rank == 0) reel_err_print(reel_errrec());
