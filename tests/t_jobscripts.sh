@@ -32,7 +32,7 @@ fails "one that is missing" "configuration none.yaml does not exist" "$jobs/run.
 fails "one that is refused" "did you mean 'learning_rate'" "$jobs/run.sh" tiny.yaml --training.optimizer.learning_rat 1
 REEL=$TMPDIR/none fails "a program that is not built" "none is not built: run .*setup.sh" "$jobs/run.sh" tiny.yaml
 SITE_CONF=$TMPDIR/none fails "a site file that is missing" "SITE_CONF: .*none does not exist" "$jobs/run.sh" tiny.yaml
-echo "REEL=$TMPDIR/elsewhere" > site
+echo "REEL='$TMPDIR/elsewhere'" > site
 SITE_CONF=$TMPDIR/site fails "the site's program" "elsewhere is not built" env -u REEL "$jobs/run.sh" tiny.yaml
 
 # a script that submits itself, with a batch system that only says what it was told

@@ -36,10 +36,10 @@ fails "nor a contact sheet" "$TMPDIR/none/x.png: cannot write there" "$REEL_BUIL
 fails "an export of what is no checkpoint" "is no checkpoint, and no complete one is in it" "$REEL_BUILD/reel" export "$TMPDIR" "$TMPDIR/export"
 fails "a plan without a size" "num_height: the size in pixels is needed" "$REEL_BUILD/reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.num_height 0
 
-# model TEXT PATTERN FIELD: the tiny model with another line in its config.json
+# model TEXT PATTERN FIELD: the tiny model with another value in its config.json
 model() {
     mkdir -p "$TMPDIR/model/transformer"
-    sed "s/}/, $3}/" "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/model/transformer/config.json"
+    sed "s/${3%%:*}: *\(\[[^]]*\]\|[^,}]*\)/$3/" "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/model/transformer/config.json"
     fails "$1" "$2" train 2 "$TMPDIR/n" --models.student.init_from "$TMPDIR/model"
 }
 model "a patch that does not divide the latents" "no multiple of the model's patch of 3" '"patch_size": [1, 3, 3]'
@@ -50,6 +50,16 @@ model "a width beyond all sizes" "config.json: num_attention_heads" '"num_attent
 mkdir -p "$TMPDIR/log/tracker"
 ln -s /dev/full "$TMPDIR/log/tracker/metrics.jsonl"
 fails "a log that cannot be written" "metrics.jsonl: cannot append" train 2 "$TMPDIR/log"
+
+# standard streams: a result that is lost is an error, a closed one is no file's number
+fails "a checkpoint checked onto a full disk" "standard output: cannot write" sh -c "'$REEL_BUILD/reel' check '$TMPDIR/good' 2>&1 > /dev/full"
+fails "a help onto a full disk" "standard output: cannot write" sh -c "'$REEL_BUILD/reel' --help 2>&1 > /dev/full"
+"$REEL_BUILD/reel" check "$TMPDIR/good" <&- >&- 2>&- &
+while kill -0 $! 2> /dev/null; do
+    streams=$(readlink "/proc/$!/fd/2") && break
+done
+wait $!
+same "closed ones" "/dev/null 0" "$streams $?"
 
 # two runs in one folder
 mkdir -p "$TMPDIR/held/tracker"
