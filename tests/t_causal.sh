@@ -21,16 +21,16 @@ refused() { # refused TEXT PATTERN: tfsft of the copy in TMPDIR ends with this m
     grep -q "$2" "$TMPDIR/out"
     verdict $? "$1"
 }
-student() { # student KEY VALUE: the golden folder with this in the student's config.json, whose last word counts
+student() { # student TEXT: the golden folder with this in the student's config.json, where its chunks are of 3
     rm -rf "$TMPDIR/tfsft"
     cp -r "$g/tfsft" "$TMPDIR/tfsft"
     chmod -R u+w "$TMPDIR/tfsft"
-    sed "\$s/}/, \"$1\": $2 }/" "$g/tfsft/student/transformer/config.json" > "$TMPDIR/tfsft/student/transformer/config.json"
+    sed "s/\"num_frames_per_block\": 3/$1/" "$g/tfsft/student/transformer/config.json" > "$TMPDIR/tfsft/student/transformer/config.json"
 }
-student local_attn_size 4
+student '"num_frames_per_block": 3, "local_attn_size": 4'
 refused "teacher forcing with a window" "models.student.init_from: its local_attn_size is 4; teacher forcing has no window"
-student local_attn_size 1
+student '"num_frames_per_block": 3, "local_attn_size": 1'
 refused "a window below a chunk" "config.json: a local_attn_size of 1 latent frames does not hold a chunk of 3 (num_frames_per_block)"
-student num_frames_per_block 2
+student '"num_frames_per_block": 2'
 refused "chunks that are not the student's" "method.chunk_size: 3 must equal the causal student's num_frames_per_block 2"
 plan
