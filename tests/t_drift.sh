@@ -101,6 +101,8 @@ echo '{"step": 3, "config": {"models": 3, "method": {}, "training": {}}}' > "$TM
 try "a configuration that means nothing here" again 2 strange
 says "is no obstacle, but said" "warning: the configuration of .*checkpoint-3 cannot be compared: .*models: expected a mapping"
 same "the same bits" "$want" "$(bits strange)"
+echo '{"step": 9223372036854775807}' > "$TMPDIR/good/checkpoint-3/metadata.json"
+fails "a step that no run comes to" "metadata.json says step 9223372036854775807, where no run comes to" again 2 late
 echo '{"step": 3}' > "$TMPDIR/good/checkpoint-3/metadata.json"
 try "no configuration" again 2 bare
 says "is said too" "warning: .*checkpoint-3 has no configuration"

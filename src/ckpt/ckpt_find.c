@@ -10,6 +10,8 @@
 #include "base/json.h"
 #include "ckpt/ckpt_priv.h"
 
+#define STEP_MOST 99999999999999999 /* 17 digits, as in names */
+
 long reel_ckpt_step_in_name(const char *path)
 {
     const char *name = strrchr(path, '/');
@@ -112,6 +114,7 @@ static reel_err step_of(const char *dir, long *step)
         if (json_is_integer(v)) *step = (long)json_integer_value(v);
         json_decref(js);
     }
+    if (*step > STEP_MOST) return REEL_FAIL(REEL_EDATA, "%s: metadata.json says step %ld, where no run comes to", dir, *step);
     if (*step < 0) return REEL_FAIL(REEL_EDATA, "%s: neither metadata.json nor its name says which step it is", dir);
     return REEL_OK;
 }

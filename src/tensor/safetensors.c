@@ -198,7 +198,7 @@ static reel_err read_header(struct reel_st *st)
     REEL_TRY(read_bytes(st, len, 8, 0));
     for (int i = 7; i >= 0; i--) n = n << 8 | len[i];
     if (n > HEADER_MAX || n > st->size - 8)
-        return REEL_FAIL(REEL_EDATA, "%s: header of %llu bytes in a file of %llu (limit %u)", st->path,
+        return REEL_FAIL(REEL_EDATA, "%s: no safetensors file, or a damaged one: header of %llu bytes in a file of %llu (limit %u)", st->path,
                          (unsigned long long)n, (unsigned long long)st->size, HEADER_MAX);
     st->data = 8 + n;
     text = malloc(n + 1);

@@ -5,6 +5,7 @@ FROM: dcp folder of a run of ours with one role, AdamW, a schedule and the callb
 2. resume as FastVideo's CheckpointManager does: an FSDP2 model, zero Adam states, LambdaLR, the loader's state, all of it one
    strict dcp.load (fastvideo/train/utils/checkpoint.py @2f3d4074; its wrappers are made again here);
 3. save that state to TO, as FastVideo would, with metadata.json and generator states and without a commit marker.
+With "-" for TO the first alone, of any run: several roles, adapters.
 """
 import json
 import os
@@ -186,7 +187,8 @@ def worker(rank, world, folder, to, port):
              for k, e in meta.state_dict_metadata.items()}
     dcp.load(truth, checkpoint_id=folder, no_dist=True)
     in_meshes(folder, world, truth)
-    as_fastvideo(folder, to, rank, truth)
+    if to != "-":
+        as_fastvideo(folder, to, rank, truth)
     verdicts = [None] * world
     dist.all_gather_object(verdicts, taps)
     if rank == 0:
@@ -198,12 +200,13 @@ def worker(rank, world, folder, to, port):
 
 def main():
     source, to, world = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    shutil.rmtree(to, ignore_errors=True)
-    os.makedirs(to)
-    with open(source + "/metadata.json") as f:
-        meta = json.load(f)
-    with open(to + "/metadata.json", "w") as f:
-        json.dump(meta, f, indent=2)
+    if to != "-":
+        shutil.rmtree(to, ignore_errors=True)
+        os.makedirs(to)
+        with open(source + "/metadata.json") as f:
+            meta = json.load(f)
+        with open(to + "/metadata.json", "w") as f:
+            json.dump(meta, f, indent=2)
     mp.spawn(worker, (world, source + "/dcp", to, str(20000 + os.getpid() % 20000)), nprocs=world)
 
 
