@@ -13,6 +13,13 @@ for f in bin/reel share/man/man1/reel.1 share/bash-completion/completions/reel l
     [ -s "$top/$f" ]
     verdict $? "$f"
 done
+for page in man1/reel.1 man7/reel-plugin.7; do
+    command -v groff > /dev/null || { skip "$page" "groff is not installed"; continue; }
+    groff -man -Tutf8 -ww -z "$top/share/man/$page" > "$TMPDIR/err" 2>&1
+    [ ! -s "$TMPDIR/err" ]
+    verdict $? "$page: no warning"
+    show "$TMPDIR/err"
+done
 lmod=/usr/share/lmod/lmod/init/bash
 if [ -r "$lmod" ]; then
     mkdir -p "$TMPDIR/modules/reel"

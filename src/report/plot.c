@@ -148,9 +148,10 @@ static void name_of(FILE *f, const struct plot *p, int k)
     const char *slash = strchr(p->series[k]->name, '/'), *name = slash && p->n > 1 ? slash + 1 : p->series[k]->name;
     char buf[128];
     size_t n = (size_t)snprintf(buf, sizeof buf, "%s", name);
-    const char *end = n > 8 && n < sizeof buf ? buf + n - 4 : "";
+    const char *end = n > 4 && n < sizeof buf ? buf + n - 4 : "";
+    int rate = n > 8 && !strcmp(name + n - 8, "_per_sec");
 
-    if (*p->unit && (!strcmp(end, "_gib") || (!strcmp(end, "_sec") && strcmp(end - 4, "_per_sec") != 0))) buf[n - 4] = 0;
+    if (*p->unit && !rate && (!strcmp(end, "_gib") || !strcmp(end, "_sec"))) buf[n - 4] = 0;
     html_text(f, buf);
 }
 
@@ -187,7 +188,8 @@ void plot_svg(FILE *f, const struct plot *p, const struct run *r)
         fputs(" over steps\">\n", f);
         axes_svg(f, &a);
         starts_svg(f, &a, r);
-        for (int k = 0; k < p->n; k++) band(f, &a, p->series[k], p->scale, k);
+        for (int k = 0; k < p->n; k++)
+            if (original(p, k) == k) band(f, &a, p->series[k], p->scale, k);
         for (int k = p->n - 1; k >= 0; k--) /* the first, the total, on top */
             if (original(p, k) == k) line(f, &a, p->series[k], p->scale, k);
         fputs("</svg>\n", f);

@@ -294,7 +294,7 @@ static reel_err find_file(struct run *r, const char *where)
         if (reel_is_file(r->where)) return REEL_OK;
     }
     if (!reel_is_dir(where)) return REEL_FAIL(REEL_EDATA, "report: %s is not there; name the output folder of a run", where);
-    return REEL_FAIL(REEL_EDATA, "report: %s has no tracker/metrics.jsonl: it is not the output folder of a run, or of one that ended before its first step",
+    return REEL_FAIL(REEL_EDATA, "report: %s has no tracker/metrics.jsonl: it is no output folder of a run, or that run ended before it opened its log; see the output of the job",
                      where);
 }
 
