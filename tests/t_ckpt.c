@@ -475,6 +475,28 @@ static void whole(void)
     TAP_OK(everyone(!resumed(dir, COLS, N_T, 8) && !reel_ckpt_check(dir, NULL, &W)) && all_found(dir), "and with a marker of version 2");
 }
 
+/* ---- what others do in the folder of a run ---- */
+
+static void guests(void)
+{
+    const char *dir = in("guests", "."), *away = in("guests", "elsewhere"), *link = in("guests", "checkpoint-10"), *last = in("guests", "last");
+    char got[PATH_MAX];
+    long step;
+
+    if (save(dir, 10, ROWS, 0, &W) || save(dir, 20, ROWS, 0, &W)) abort();
+    if (W.rank == 0 && (rename(link, away) || symlink("elsewhere", link) || symlink("checkpoint-20", last))) abort();
+    reel_comm_barrier(&W);
+    newest_is("a link to a checkpoint", dir, last, 20);
+    TAP_OK(everyone(!save(dir, 30, ROWS, 2, &W)) && everyone(access(link, F_OK) != 0) && loads(away, ROWS), "retention removes a link, not what it points to");
+    if (W.rank == 0 && rename(away, in("guests", "checkpoint-90"))) abort();
+    reel_comm_barrier(&W);
+    TAP_OK(says(reel_ckpt_resolve(dir, "latest", got, sizeof got, &step, &W), REEL_ECONFIG, "checkpoint-90 is of step 10"), "one with the name of another step is no latest");
+    newest_is("it can be named", dir, in("guests", "checkpoint-90"), 10);
+    if (W.rank == 0 && reel_file_write(in("guests", "checkpoint-40"), "", 0)) abort();
+    reel_comm_barrier(&W);
+    TAP_OK(says(save(dir, 40, ROWS, 2, &W), REEL_EIO, "checkpoint-40: exists and is not a folder"), "a name that a file has is said before anything is written");
+}
+
 /* ---- failures ---- */
 
 static void failure(const char *what, const char *fault, const char *part)
@@ -565,6 +587,7 @@ static void test(void)
     strictness();
     whole();
     retention();
+    guests();
     TAP_OK(everyone(!save(in("fault", "."), 10, ROWS, 0, &W)), "a checkpoint to lose");
     failure("a rank that cannot write", "ckpt_write", "__");
     failure("no commit", "ckpt_commit", "commit");

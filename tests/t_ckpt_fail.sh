@@ -4,11 +4,11 @@
 prog=$REEL_BUILD/tests/t_ckpt_np2
 d=$TMPDIR/run
 ckpt() { "$REEL_BUILD/tests/mpirun.sh" "$prog" "$@"; }
-fails() { ! "$@"; }
+dies() { ! "$@"; }
 latest() { ckpt latest "$d" 2>/dev/null | grep '^latest'; }
 
 mkdir "$d"
-try "a rank is killed while it saves" fails ckpt kill "$d"
+try "a rank is killed while it saves" dies ckpt kill "$d"
 [ ! -e "$d/checkpoint-9" ] && ok "no committed folder" || not_ok "no committed folder"
 same "nothing to resume" "$(latest)" "latest -1"
 ckpt sweep "$d" > "$TMPDIR/out" 2>&1
@@ -16,9 +16,18 @@ grep -q "^reel: removed $d/checkpoint-9.tmp" "$TMPDIR/out"
 verdict $? "what it left is removed with a line"
 try "then a good one" ckpt write "$d"
 [ -z "$(ls -d "$d"/*.tmp 2>/dev/null)" ] && ok "it cleaned up" || not_ok "it cleaned up"
-try "and again a kill" fails ckpt kill "$d"
+try "and again a kill" dies ckpt kill "$d"
 same "the good one is resumed" "$(latest)" "latest 3"
 try "reel_ckpt_check agrees" ckpt check "$d/checkpoint-3"
+
+# what the last save of a run meets is told at its end
+. "$REEL_SRC/tests/train.sh"
+late() {
+    LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$TMPDIR/late INTERPOSE_ACT=EDQUOT+ INTERPOSE_RANK=1 INTERPOSE_AT=6 train 2 "$TMPDIR/late" \
+        --training.loop.max_train_steps 4 --training.checkpoint.training_state_checkpointing_steps 2
+}
+fails "no quota for a rank's last file" 'rank 1: .*checkpoint-4.tmp/dcp/__1_0.distcp: .*quota exceeded' late
+same "leaves the save before" "$(newest "$TMPDIR/late") $(ls -d "$TMPDIR"/late/*.tmp 2> /dev/null)" "2 "
 
 small=$TMPDIR/small
 mkdir "$small"

@@ -107,7 +107,7 @@ reel_err reel_ckpt_save(const struct reel_ckpt_req *req, struct reel_comm *world
 /**
  * reel_ckpt_resolve - which checkpoint to resume. Collective(world); rank 0 looks.
  * @what  "latest" (any case): the highest complete step below output_dir, incomplete ones are skipped with a
- *        warning; none: *step = -1 and no error. Otherwise a path: a checkpoint folder, its dcp subfolder, or
+ *        warning; none: *step = -1 and no error; one whose name is not its step is an error. Otherwise a path: a checkpoint folder, its dcp subfolder, or
  *        an output folder (its newest).
  * Complete: commit.json names files that are there in these sizes, or (folders of other programs) dcp/.metadata
  * parses and its files are long enough.

@@ -154,6 +154,8 @@ static reel_err newest(const char *output_dir, char *dir, size_t size, long *ste
     while (n-- > 0 && *step < 0 && !e) {
         snprintf(dir, size, "%s/checkpoint-%ld", output_dir, all[n]);
         e = judge(dir, 1, step);
+        if (!e && *step >= 0 && *step != all[n]) /* the newest by its name for ever, and no step would come after it */
+            e = REEL_FAIL(REEL_ECONFIG, "%s is of step %ld, so it was renamed or copied: give it its name, or name it in resume_from_checkpoint", dir, *step);
     }
     free(all);
     return e;
