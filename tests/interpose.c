@@ -12,6 +12,7 @@
  *     stuck    the call never returns
  *     short    a write that takes half of its bytes
  *     ENOSPC, EIO, EDQUOT, EINVAL   the call fails and does nothing; close closes, and like fsync it loses half of the data
+ *     unseen   from the k-th look (stat) at anything there on, ESTALE
  *     swap:EINVAL  every exchange of names fails, whatever k
  * and with "+": from then on. After a short write "+" means ENOSPC, ENOSPC+ and EDQUOT+ spare removing and renaming, EIO+ nothing. */
 #define _GNU_SOURCE
@@ -36,7 +37,7 @@ long interpose_count(void);
 void interpose_cut(void); /* the power, now */
 
 enum { FDS = 1024, FILES = 256, JOURNAL = 1024 };
-enum act { PASS, KILL, ALL, POWER, SLOW, STUCK, SHORT, FAIL };
+enum act { PASS, KILL, ALL, POWER, SLOW, STUCK, SHORT, UNSEEN, FAIL };
 enum op { GROWS, NAMES, ENDS }; /* needs space; renames or removes; closes */
 enum entry_kind { MADE, RENAMED, SWAPPED };
 
@@ -60,7 +61,8 @@ static const struct { const char *name; int err; } errors[] = { { "ENOSPC", ENOS
 
 void interpose_arm(const char *dir, const char *act, long at)
 {
-    static const char *const names[] = { [PASS] = "count", [KILL] = "kill", [ALL] = "all", [POWER] = "power", [SLOW] = "slow", [STUCK] = "stuck", [SHORT] = "short" };
+    static const char *const names[] = { [PASS] = "count", [KILL] = "kill",   [ALL] = "all",     [POWER] = "power",
+                                         [SLOW] = "slow",  [STUCK] = "stuck", [SHORT] = "short", [UNSEEN] = "unseen" };
     size_t len;
 
     pthread_mutex_lock(&I.lock);
@@ -71,7 +73,7 @@ void interpose_arm(const char *dir, const char *act, long at)
     I.sticky = len && act[len - 1] == '+';
     len -= (size_t)I.sticky;
     I.act = PASS;
-    for (int i = PASS; i <= SHORT; i++)
+    for (int i = PASS; i <= UNSEEN; i++)
         if (strlen(names[i]) == len && !strncmp(act, names[i], len)) I.act = (enum act)i;
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
         if (strlen(errors[i].name) == len && !strncmp(act, errors[i].name, len)) I.act = FAIL, I.err = errors[i].err;
@@ -242,8 +244,10 @@ void interpose_cut(void) { die(POWER); }
 /* One more call: what becomes of it. */
 static enum act turn(enum op op)
 {
-    long n = atomic_fetch_add(&I.n, 1) + 1;
+    long n;
 
+    if (I.act == UNSEEN) return PASS;
+    n = atomic_fetch_add(&I.n, 1) + 1;
     if (I.at && n == I.at && I.act == SLOW) return sleep(5), PASS;
     if (I.at && n == I.at && I.act == STUCK) for (;;) pause();
     if (I.at && n == I.at) return I.act;
@@ -390,6 +394,12 @@ int renameat2(int da, const char *a, int db, const char *b, unsigned flags)
         note(SWAPPED, a, b);
     }
     return e;
+}
+
+int stat(const char *path, struct stat *st)
+{
+    if (I.act == UNSEEN && counts(path) && atomic_fetch_add(&I.n, 1) + 1 >= I.at) return errno = ESTALE, -1;
+    return REAL(int, "stat", (const char *, struct stat *))(path, st);
 }
 
 #define REMOVES(name)                                                                                                  \

@@ -19,6 +19,17 @@ try "then a good one" ckpt write "$d"
 try "and again a kill" dies ckpt kill "$d"
 same "the good one is resumed" "$(latest)" "latest 3"
 try "reel_ckpt_check agrees" ckpt check "$d/checkpoint-3"
+blind() { LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$d INTERPOSE_ACT=unseen INTERPOSE_RANK=0 INTERPOSE_AT=$1 ckpt latest "$d" 2>&1; }
+seen=0 bad=0
+for k in 1 2 3 4 5 6 7 8 9 10; do
+    case $(blind $k) in
+        *"Stale file handle"*) seen=$((seen + 1)) ;;
+        *"latest 3"*) ;;
+        *) bad=$((bad + 1)) ;;
+    esac
+done
+[ $seen -gt 4 ] && [ $bad = 0 ]
+verdict $? "a file system that does not answer is an error, not an incomplete checkpoint ($seen calls)"
 
 # what the last save of a run meets is told at its end
 . "$REEL_SRC/tests/train.sh"

@@ -189,6 +189,13 @@ reel_err reel_file_lock(const char *path, double patience_s, int *fd)
     return REEL_OK;
 }
 
+reel_err reel_stat(const char *path, struct stat *st, int *there)
+{
+    *there = stat(path, st) == 0;
+    if (*there || errno == ENOENT || errno == ENOTDIR) return REEL_OK;
+    return REEL_FAIL(REEL_EIO, "%s: cannot be looked at: %s", path, strerror(errno));
+}
+
 static reel_err make_one(const char *path)
 {
     char parent[PATH_MAX];

@@ -37,6 +37,12 @@ reel_err reel_pread(int fd, void *dst, size_t bytes, uint64_t at, const char *pa
 /** reel_write - all of it, or REEL_EIO. Local. */
 reel_err reel_write(int fd, const void *src, size_t bytes, const char *path);
 
+struct stat;
+
+/** reel_stat - *there 1 and *st if there is such a file or folder, following links; *there 0 if there is none. Local. REEL_EIO: the
+ * file system does not say, which is not the same. */
+reel_err reel_stat(const char *path, struct stat *st, int *there);
+
 /** reel_mkdirs - the folder and its parents; one that exists is fine, a new one is there for good. Local. REEL_EIO. */
 reel_err reel_mkdirs(const char *path);
 

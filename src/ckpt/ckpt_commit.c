@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -138,23 +139,28 @@ static int leftover(const char *name, int *len)
 }
 
 /* One that was being replaced without an exchange, and whose successor has not come. */
-static int is_needed(const char *path, const char *final)
+static reel_err is_needed(const char *path, const char *final, int *yes)
 {
-    int yes = !reel_is_dir(final) && ckpt_complete(path) == REEL_OK;
+    struct stat st;
+    reel_err e;
 
-    reel_err_clear();
-    return yes;
+    REEL_TRY(reel_stat(final, &st, yes));
+    e = *yes ? REEL_EDATA : ckpt_complete(path);
+    *yes = e == REEL_OK;
+    if (e == REEL_EDATA) reel_err_clear(), e = REEL_OK;
+    return e;
 }
 
 static reel_err sweep_one(const char *dir, const char *name)
 {
     char path[PATH_MAX], final[PATH_MAX];
-    int len, kind = leftover(name, &len);
+    int len, kind = leftover(name, &len), needed = 0;
 
     if (!kind) return REEL_OK;
     REEL_TRY(reel_join(path, sizeof path, dir, name));
     snprintf(final, sizeof final, "%.*s", (int)(strlen(path) - strlen(name)) + len, path);
-    if (kind == 2 && is_needed(path, final)) {
+    if (kind == 2) REEL_TRY(is_needed(path, final, &needed));
+    if (needed) {
         REEL_TRY(reel_rename(path, final));
         fprintf(stderr, "reel: %s is back under its name: a run was killed while it replaced it\n", final);
         return REEL_OK;

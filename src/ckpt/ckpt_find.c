@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -52,11 +53,15 @@ reel_err ckpt_list(const char *output_dir, long **step, int *n)
 reel_err ckpt_dcp_dir(const char *dir, char *dcp, size_t size)
 {
     char meta[PATH_MAX];
+    struct stat st;
+    int there;
 
     REEL_TRY(reel_join(dcp, size, dir, "dcp"));
-    if (reel_is_dir(dcp)) return REEL_OK;
+    REEL_TRY(reel_stat(dcp, &st, &there));
+    if (there) return REEL_OK;
     REEL_TRY(reel_join(meta, sizeof meta, dir, ".metadata"));
-    if (!reel_is_file(meta)) return REEL_FAIL(REEL_EIO, "%s: not a checkpoint: neither dcp/ nor .metadata in it", dir);
+    REEL_TRY(reel_stat(meta, &st, &there));
+    if (!there) return REEL_FAIL(REEL_EDATA, "%s: not a checkpoint: neither dcp/ nor .metadata in it", dir);
     snprintf(dcp, size, "%s", dir);
     return REEL_OK;
 }
@@ -119,8 +124,8 @@ static reel_err step_of(const char *dir, long *step)
     return REEL_OK;
 }
 
-/* Whether the run can go on from it: an incomplete one is passed over if that is asked, *step stays -1. One that is damaged
- * never is: that is not what a killed run leaves. A marker comes whole or not at all, so one that cannot be read is damaged too;
+/* Whether the run can go on from it: an incomplete one is passed over if that is asked, *step stays -1. One that is damaged or
+ * cannot be looked at never is: that is not what a killed run leaves. A marker comes whole or not at all, so one that cannot be read is damaged too;
  * texts are read before anything else is. */
 static reel_err judge(const char *dir, int pass_over, long *step)
 {
@@ -130,7 +135,7 @@ static reel_err judge(const char *dir, int pass_over, long *step)
     *step = -1;
     REEL_TRY(ckpt_marker_read(&m, dir));
     e = has_all(&m, dir);
-    if (e && pass_over) {
+    if (e == REEL_EDATA && pass_over) {
         fprintf(stderr, "reel: skipping %s, which is incomplete: %s\n", dir, reel_errrec()->msg);
         reel_err_clear();
         e = REEL_OK;
@@ -144,12 +149,14 @@ static reel_err judge(const char *dir, int pass_over, long *step)
 
 static reel_err newest(const char *output_dir, char *dir, size_t size, long *step)
 {
+    struct stat st;
     long *all;
-    int n;
+    int n, there;
     reel_err e = REEL_OK;
 
     *step = -1;
-    if (!reel_is_dir(output_dir)) return REEL_OK;
+    REEL_TRY(reel_stat(output_dir, &st, &there));
+    if (!there) return REEL_OK;
     REEL_TRY(ckpt_list(output_dir, &all, &n));
     while (n-- > 0 && *step < 0 && !e) {
         snprintf(dir, size, "%s/checkpoint-%ld", output_dir, all[n]);

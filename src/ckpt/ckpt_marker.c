@@ -87,12 +87,15 @@ static const char *fault_of(const json_t *top)
 reel_err ckpt_marker_read(struct ckpt_marker *m, const char *dir)
 {
     char path[PATH_MAX];
+    struct stat st;
     const char *why;
     json_t *top;
+    int there;
 
     *m = (struct ckpt_marker){ 0 };
     REEL_TRY(reel_join(path, sizeof path, dir, CKPT_MARKER));
-    if (!reel_is_file(path)) return REEL_OK;
+    REEL_TRY(reel_stat(path, &st, &there));
+    if (!there) return REEL_OK;
     REEL_TRY(reel_json_file(&top, path));
     why = fault_of(top);
     if (!why) m->files = json_incref(json_object_get(top, "files")), m->version = version_of(top);
@@ -107,9 +110,11 @@ static reel_err check_size(const char *dir, const char *name, const json_t *v)
     char path[PATH_MAX];
     struct stat st;
     json_int_t want = json_integer_value(json_object_get(v, "size"));
+    int there;
 
     REEL_TRY(reel_join(path, sizeof path, dir, name));
-    if (stat(path, &st) != 0) return REEL_FAIL(REEL_EIO, "%s: missing, though it was committed", path);
+    REEL_TRY(reel_stat(path, &st, &there));
+    if (!there) return REEL_FAIL(REEL_EDATA, "%s: missing, though it was committed", path);
     if (st.st_size != want)
         return REEL_FAIL(REEL_EDATA, "%s: %lld bytes, %lld were committed", path, (long long)st.st_size, (long long)want);
     return REEL_OK;

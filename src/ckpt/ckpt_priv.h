@@ -147,7 +147,7 @@ reel_err ckpt_forget(const char *dir, const char *home);
 /** ckpt_average - reel_ckpt_average on an open folder; `dir` is for the message. */
 reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *role, char *owner, size_t size);
 
-/** ckpt_complete - REEL_OK if the folder can be resumed from; else why not. Local. */
+/** ckpt_complete - REEL_OK if the folder can be resumed from; REEL_EDATA: why not; REEL_EIO: it cannot be known. Local. */
 reel_err ckpt_complete(const char *dir);
 
 /** ckpt_list - steps of the `checkpoint-<digits>` folders, ascending, malloc'ed. Local. */

@@ -241,12 +241,15 @@ reel_err reel_dcp_open_mem(struct reel_dcp **out, const char *dir, const void *m
 reel_err reel_dcp_open(struct reel_dcp **d, const char *dir)
 {
     char path[4096], *meta;
+    struct stat st;
     size_t n;
+    int there;
     reel_err e;
 
     *d = NULL;
     REEL_TRY(reel_join(path, sizeof path, dir, ".metadata"));
-    if (!reel_is_file(path)) return REEL_FAIL(REEL_EIO, "%s: incomplete checkpoint: no .metadata", dir);
+    REEL_TRY(reel_stat(path, &st, &there));
+    if (!there) return REEL_FAIL(REEL_EDATA, "%s: incomplete checkpoint: no .metadata", dir);
     REEL_TRY(reel_file_read(path, &meta, &n));
     e = reel_dcp_open_mem(d, dir, meta, n);
     free(meta);
@@ -278,6 +281,7 @@ reel_err reel_dcp_check_files(const struct reel_dcp *d)
 {
     const char *last = "";
     uint64_t size = 0;
+    int there;
     char path[4096];
     struct stat st;
 
@@ -286,7 +290,8 @@ reel_err reel_dcp_check_files(const struct reel_dcp *d)
             const struct reel_dcp_chunk *c = &d->e[i].chunk[k];
             if (strcmp(c->path, last) != 0) {
                 REEL_TRY(reel_join(path, sizeof path, d->dir, c->path));
-                if (stat(path, &st) != 0) return REEL_FAIL(REEL_EIO, "%s: missing; %s needs it", path, d->e[i].key);
+                REEL_TRY(reel_stat(path, &st, &there));
+                if (!there) return REEL_FAIL(REEL_EDATA, "%s: missing; %s needs it", path, d->e[i].key);
                 last = c->path, size = (uint64_t)st.st_size;
             }
             if (c->at > size || c->len > size - c->at)
