@@ -31,7 +31,7 @@ static int list_gpus(const struct reel_module *m, const struct reel_gpus *g)
 
     for (int i = 0; i < g->n; i++)
         if (m->device->info(i, &info) == REEL_OK)
-            printf("GPU %d: %s, %.1f GiB, %s%s\n", i, info.name, (double)info.bytes / (1 << 30), info.bus, g->gpu[i].near ? ", beside this process's cores" : "");
+            printf("GPU %d: %s, %.1f GiB, %s\n", i, info.name, (double)info.bytes / (1 << 30), info.bus);
     if (!g->n) printf("no GPU: %s\n", g->why);
     return g->n ? 0 : NO_GPU;
 }
