@@ -207,6 +207,7 @@ static void scarce(void)
     PLACES("more ranks than cores: cards, but no binding", t, { "0", "01", "0: 0 numa 0, 1, n" }, { "0", "01", "1: 0 numa 0, 1, n" });
     PLACES("nobody knows where the cards are: the machine is shared evenly", vm, { EVERY, "0123", "0: 0-1 numa 0, 2, r" },
            { EVERY, "0123", "1: 4-5 numa 1, 2, r" }, { EVERY, "0123", "2: 2-3 numa 0, 2, r" }, { EVERY, "0123", "3: 6-7 numa 1, 2, r" });
+    PLACES("a card that nobody knows is nearer than a far one, not than a near one", t, { "0-3", "48", "8: 0-3 numa 0, 4, l" }, { "0-2", "90", "0: 0-2 numa 0, 3, l" });
     PLACES("an earlier rank changes over where another sees one card alone", t, { "0-3", "01", "1: 0-3 numa 0, 4, l" }, { "4-7", "0", "0: 4-7 numa 1, 4, l" });
     PLACES("along a chain of ranks", t, { "0", "012", "1: 0 numa 0, 1, l" }, { "1", "12", "2: 1 numa 0, 1, l" }, { "2", "0", "0: 2 numa 0, 1, l" });
     refused("two ranks that see the same card alone", t, (const struct rank[]){ { EVERY, "3", "" }, { EVERY, "3", "" } }, 2, "", "--gpus-per-task=1");

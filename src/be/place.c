@@ -108,18 +108,15 @@ static hwloc_const_bitmap_t beside(const struct node *k, const struct reel_gpu *
     return at && at->nodeset && !hwloc_bitmap_iszero(at->nodeset) ? at->nodeset : hwloc_topology_get_topology_nodeset(k->t);
 }
 
-/* From a NUMA node to the nearest one beside the card. */
+/* From a NUMA node to those beside the card, on average, in hundredths: a card that is beside all is no nearer than one beside this. */
 static uint64_t to_gpu(const struct node *k, hwloc_obj_t from, const struct reel_gpu *g)
 {
     hwloc_const_bitmap_t near = beside(k, g);
-    uint64_t best = UINT64_MAX;
+    uint64_t sum = 0, n = 0;
 
-    for (int i = 0; i < k->n_numa; i++) {
-        hwloc_obj_t to = numa(k, i);
-        uint64_t d = hwloc_bitmap_isset(near, to->os_index) ? distance(k, to, from) : UINT64_MAX;
-        if (d < best) best = d;
-    }
-    return best;
+    for (int i = 0; i < k->n_numa; i++)
+        if (hwloc_bitmap_isset(near, numa(k, i)->os_index)) sum += 100 * distance(k, numa(k, i), from), n++;
+    return n ? sum / n : 0;
 }
 
 /* Summed over the processors of a rank: one that spans nodes is near to none. */
