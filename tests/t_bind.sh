@@ -84,6 +84,34 @@ try "unbound" train 2 "$TMPDIR/free" --training.bind false
 at=$(newest "$TMPDIR/bound")
 same "the same bits" "$(hash "$TMPDIR/bound/checkpoint-$at")" "$(hash "$TMPDIR/free/checkpoint-$at")"
 
+# GPUs (of the double) on a machine that is made up for hwloc: each rank gets the core that its card is beside
+node() { # node NUMA/CORE BUS
+    echo "<object type=\"Package\" os_index=\"$1\" cpuset=\"0x$((1 << $1))\" complete_cpuset=\"0x$((1 << $1))\" nodeset=\"0x$((1 << $1))\" complete_nodeset=\"0x$((1 << $1))\" gp_index=\"1$1\">"
+    for n_type in NUMANode Core PU; do
+        echo "<object type=\"$n_type\" os_index=\"$1\" cpuset=\"0x$((1 << $1))\" complete_cpuset=\"0x$((1 << $1))\" nodeset=\"0x$((1 << $1))\" complete_nodeset=\"0x$((1 << $1))\" gp_index=\"2$1${#n_type}\">"
+        [ $n_type = Core ] || echo "</object>"
+    done
+    echo "</object><object type=\"Bridge\" gp_index=\"3$1\" bridge_type=\"0-1\" depth=\"0\" bridge_pci=\"0000:[$2-$2]\">"
+    echo "<object type=\"PCIDev\" gp_index=\"4$1\" pci_busid=\"0000:$2:00.0\" pci_type=\"0302 [10de:20b0] [10de:144e] a1\" pci_link_speed=\"0\"/></object></object>"
+}
+{
+    echo '<?xml version="1.0" encoding="UTF-8"?>'
+    echo '<!DOCTYPE topology SYSTEM "hwloc2.dtd">'
+    echo '<topology version="2.0">'
+    echo '<object type="Machine" os_index="0" cpuset="0x3" complete_cpuset="0x3" allowed_cpuset="0x3" nodeset="0x3" complete_nodeset="0x3" allowed_nodeset="0x3" gp_index="1">'
+    node 0 02
+    node 1 01
+    echo '</object></topology>'
+} > "$TMPDIR/machine.xml"
+if [ -e "$REEL_BUILD/reel_cuda_double.so" ]; then
+    HWLOC_XMLFILE=$TMPDIR/machine.xml HWLOC_THISSYSTEM=1 REEL_CUDA_MODULE=$REEL_BUILD/reel_cuda_double.so REEL_TEST_DEVICE=cuda run cards 2
+    same "a rank is beside its card" "$map" "0:1 1:0 "
+    says "the map says both" cards "processors 1, NUMA 1, bound by reel, 1 thread, GPU 0000:01:00.0"
+    noted "the record too" cards '"cores": *"1", *"numa": *"1", *"bound": *"bound by reel", *"threads": *1, *"gpu": *"0000:01:00.0"'
+else
+    skip "a rank is beside its card" "no CUDA toolkit"
+fi
+
 # a run that makes its data first binds twice: the first binding must not look like a launcher's
 rm "$TMPDIR/data.h5"
 tiny=$REEL_SRC/tests/tiny_kd.yaml roles="student teacher" run twice 2 --models.student.init random --models.teacher.init random \

@@ -120,6 +120,16 @@ verdict $? "all rates are in the file"
 "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu --machine "$TMPDIR/here" > "$TMPDIR/out" 2>&1
 grep -q "^time on $TMPDIR/here: compute" "$TMPDIR/out"
 verdict $? "and a plan reads it" || show "$TMPDIR/out"
+double=$REEL_BUILD/reel_cuda_double.so
+if [ -e "$double" ]; then
+    REEL_CUDA_MODULE=$double "$REEL_BUILD/tests/mpirun.sh" -n 2 "$reel" plan --config "$tiny" --training.device cuda --measure "$TMPDIR/cards" > "$TMPDIR/out" 2>&1
+    verdict $? "two GPUs are measured" || show "$TMPDIR/out"
+    same "in the type of the run" "$(sed -n 's/.*, \([a-z0-9]*\)$/\1/p' "$TMPDIR/cards")" bf16
+    awk '/^node_bandwidth: / && $2 > 0 { ok = 1 } END { exit !ok }' "$TMPDIR/cards"
+    verdict $? "what they move between them too"
+else
+    skip "two GPUs are measured" "no CUDA toolkit"
+fi
 echo 'gemm: fast' > "$TMPDIR/bad"
 fails "a file with another line" '"gemm: fast" is not a rate' "$reel" plan --config "$tiny" --machine "$TMPDIR/bad"
 plan

@@ -99,9 +99,12 @@ void reel_mesh_close(struct reel_mesh *m); /* Collective(world) */
 struct reel_comm *reel_mesh_sp(struct reel_mesh *m, int parts);
 
 /**
- * reel_mesh_attach - communicators for the memory of a device's backend; nothing for the CPU's. Collective(world).
- * Detach before the backend is closed. Errors: REEL_EIO, agreed.
+ * reel_comm_attach - let c move the memory of a device's backend; nothing for the CPU's. Collective(world), where every rank
+ * comes with one communicator. Detach before the backend is closed. Errors: REEL_EIO, agreed.
  */
+reel_err reel_comm_attach(struct reel_comm *c, struct reel_backend *be, struct reel_comm *world);
+void reel_comm_detach(struct reel_comm *c, struct reel_backend *be); /* Collective(c) */
+/** reel_mesh_attach - the same for all communicators of a mesh. Collective(world). */
 reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be);
 void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be); /* Collective(world) */
 

@@ -208,12 +208,13 @@ struct reel_comm *reel_mesh_sp(struct reel_mesh *m, int parts)
 static const enum reel_axis moving[] = { REEL_AXIS_TP, REEL_AXIS_SP, REEL_AXIS_SHARD, REEL_AXIS_REPLICATE };
 enum { N_MOVING = sizeof moving / sizeof *moving };
 
-static reel_err attach(struct reel_mesh *m, struct reel_comm *c, struct reel_backend *be)
+reel_err reel_comm_attach(struct reel_comm *c, struct reel_backend *be, struct reel_comm *world)
 {
     unsigned char id[REEL_COLL_ID_BYTES] = { 0 };
-    reel_err e = c->rank == 0 && c->size > 1 ? be->dev->coll_id(id) : REEL_OK;
+    reel_err e = be->dev && c->rank == 0 && c->size > 1 ? be->dev->coll_id(id) : REEL_OK;
 
-    REEL_TRY(reel_agree(&m->world, e)); /* every axis takes this turn, whatever its size here */
+    if (!be->dev) return REEL_OK;
+    REEL_TRY(reel_agree(world, e)); /* every communicator takes this turn, whatever its size here */
     if (c->size > 1) {
         const struct reel_coll_seat seat = { c->rank, c->size, c->name, c, reel_watch_enter, reel_watch_leave };
         int64_t was = reel_watch_enter(c);
@@ -221,17 +222,10 @@ static reel_err attach(struct reel_mesh *m, struct reel_comm *c, struct reel_bac
         e = be->dev->coll_open(be->device, &c->coll, id, &seat);
         reel_watch_leave(c, was);
     }
-    return reel_agree(&m->world, e);
+    return reel_agree(world, e);
 }
 
-reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be)
-{
-    for (int i = 0; be->dev && i < N_MOVING; i++) REEL_TRY(attach(m, axis_comm(m, moving[i]), be));
-    for (int i = 0; be->dev && i < REEL_SP_HALVINGS; i++) REEL_TRY(attach(m, &m->sp_part[i], be));
-    return REEL_OK;
-}
-
-static void detach(struct reel_comm *c, struct reel_backend *be)
+void reel_comm_detach(struct reel_comm *c, struct reel_backend *be)
 {
     int64_t was;
 
@@ -242,10 +236,17 @@ static void detach(struct reel_comm *c, struct reel_backend *be)
     reel_watch_leave(c, was);
 }
 
+reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be)
+{
+    for (int i = 0; i < N_MOVING; i++) REEL_TRY(reel_comm_attach(axis_comm(m, moving[i]), be, &m->world));
+    for (int i = 0; i < REEL_SP_HALVINGS; i++) REEL_TRY(reel_comm_attach(&m->sp_part[i], be, &m->world));
+    return REEL_OK;
+}
+
 void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be)
 {
-    for (int i = 0; i < REEL_SP_HALVINGS; i++) detach(&m->sp_part[i], be);
-    for (int i = 0; i < N_MOVING; i++) detach(axis_comm(m, moving[i]), be);
+    for (int i = 0; i < REEL_SP_HALVINGS; i++) reel_comm_detach(&m->sp_part[i], be);
+    for (int i = 0; i < N_MOVING; i++) reel_comm_detach(axis_comm(m, moving[i]), be);
 }
 
 /* ---- reports ------------------------------------------------------------------------------ */

@@ -23,7 +23,7 @@ struct reel_machine {
 reel_err reel_machine_find(struct reel_machine *m, const char *name_or_file);
 /**
  * reel_machine_measure - this job's ranks, with matrices of dt; rank 0 writes the file. Collective(world).
- * Errors, agreed: REEL_EIO, REEL_ENOMEM; REEL_ECONFIG several ranks on GPUs.
+ * Errors, agreed: REEL_EIO, REEL_ENOMEM.
  */
 reel_err reel_machine_measure(struct reel_backend *be, reel_dtype dt, struct reel_comm *world, const char *file);
 /** reel_machine_compute - gemm_flops and attention_flops of the slowest rank while all work; 0: no memory. Collective(world). */

@@ -243,22 +243,31 @@ void reel_machine_compute(struct reel_machine *m, struct reel_backend *be, reel_
     close_rig(&g, be);
 }
 
+/* Communicators that move the backend's memory, for the time of a measurement. */
+static reel_err measure_attached(struct rig *g, struct reel_machine *m, struct reel_backend *be, struct reel_comm *world)
+{
+    struct reel_comm node;
+    reel_err e;
+
+    reel_comm_node(&node, world);
+    e = reel_comm_attach(world, be, world);
+    if (e == REEL_OK) e = reel_comm_attach(&node, be, world);
+    if (e == REEL_OK) measure(g, m, world, &node);
+    reel_comm_detach(&node, be);
+    reel_comm_detach(world, be);
+    reel_comm_close(&node);
+    return e;
+}
+
 reel_err reel_machine_measure(struct reel_backend *be, reel_dtype dt, struct reel_comm *world, const char *file)
 {
     static const work_fn work[] = { products, attention, traffic, exchange };
     struct reel_machine m = { .name = "here" };
     struct rig g = { .c = world, .dt = dt };
-    struct reel_comm node;
-    reel_err e;
+    reel_err e = reel_agree(world, open_rig(&g, be, work, 4));
 
-    if (reel_backend_on_device(be) && world->size > 1)
-        return REEL_FAIL(REEL_ECONFIG, "plan --measure: of GPUs one rank alone is measured; start one, and write node_bandwidth and "
-                                       "network_bandwidth into %s", file);
-    e = reel_agree(world, open_rig(&g, be, work, 4));
+    if (e == REEL_OK) e = measure_attached(&g, &m, be, world);
     if (e == REEL_OK) {
-        reel_comm_node(&node, world);
-        measure(&g, &m, world, &node);
-        reel_comm_close(&node);
         slowest(&m, world);
         e = reel_agree(world, world->rank ? REEL_OK : write_file(&m, be, dt, file));
     }
