@@ -14,6 +14,10 @@ run() { train 2 "$TMPDIR/$1" --training.tracker.trackers '[tensorboard, wandb]' 
 run real
 run again --training.loop.max_train_steps 3
 run again --resume-from-checkpoint latest
+run crashed --training.loop.max_train_steps 5
+run crashed --resume-from-checkpoint "$TMPDIR/crashed/checkpoint-3"
+run scratch
+run scratch --training.loop.max_train_steps 4
 tiny=$REEL_SRC/tests/tiny_dmd2.yaml roles="student teacher critic"
 run dmd2
 tiny=$REEL_SRC/tests/tiny_self_forcing.yaml
@@ -73,6 +77,12 @@ else:
     ea = EventAccumulator(top + "/again/tracker/tensorboard")
     ea.Reload()
     ok([e.step for e in ea.Scalars("total_loss")] == [1, 2, 3, 4, 5, 6], "tensorboard: a resumed run is one curve")
+    for run, steps, what in ("crashed", 6, "steps that are done again count once"), ("scratch", 4, "a start from scratch is another curve"):
+        ea = EventAccumulator("%s/%s/tracker/tensorboard" % (top, run))
+        ea.Reload()
+        told = rows_of("%s/%s/tracker" % (top, run))
+        ok([e.step for e in ea.Scalars("step_time_sec")] == list(range(1, steps + 1)) and "run.yaml" in ea.Tags()["tensors"] and
+           all(abs(e.value - told[e.step]["step_time_sec"]) <= 1e-6 * e.value for e in ea.Scalars("step_time_sec")), "tensorboard: " + what)
     ea = EventAccumulator(real + "/tensorboard")
     ea.Reload()
     ok(b"max_train_steps: 6" in ea.Tensors("run.yaml")[0].tensor_proto.string_val[0], "tensorboard: the configuration")

@@ -9,7 +9,8 @@
 #include "base/crc.h"
 #include "base/file.h"
 
-enum { EVENT_WALL_TIME = 1, EVENT_STEP = 2, EVENT_FILE_VERSION = 3, EVENT_SUMMARY = 5 };
+enum { EVENT_WALL_TIME = 1, EVENT_STEP = 2, EVENT_FILE_VERSION = 3, EVENT_SUMMARY = 5, EVENT_SESSION = 7 };
+enum { SESSION_STATUS = 1, SESSION_START = 1 };
 enum { SUMMARY_VALUE = 1 };
 enum { VALUE_TAG = 1, VALUE_SIMPLE = 2, VALUE_IMAGE = 4, VALUE_TENSOR = 8, VALUE_METADATA = 9 };
 enum { IMAGE_HEIGHT = 1, IMAGE_WIDTH = 2, IMAGE_COLORSPACE = 3, IMAGE_ENCODED = 4 };
@@ -50,6 +51,18 @@ void track_tb_version(struct track_buf *b, double wall_s)
 {
     track_pb_double(b, EVENT_WALL_TIME, wall_s);
     track_pb_str(b, EVENT_FILE_VERSION, "brain.Event:2");
+}
+
+/* Readers forget what earlier files say of this step and later ones. */
+void track_tb_restart(struct track_buf *b, double wall_s, long step)
+{
+    size_t session;
+
+    track_pb_double(b, EVENT_WALL_TIME, wall_s);
+    track_pb_int(b, EVENT_STEP, step);
+    session = track_pb_open(b, EVENT_SESSION);
+    track_pb_int(b, SESSION_STATUS, SESSION_START);
+    track_pb_close(b, session);
 }
 
 static size_t event_open(struct track_buf *b, const struct track_at *at)
@@ -136,6 +149,19 @@ static reel_err tensorboard_open(void *priv, const struct reel_track_opts *o, do
              (long)getpid());
     REEL_TRY(track_file_open(&t->f, path));
     track_tb_version(&t->event, wall_s);
+    REEL_TRY(flush(t));
+    if (o->goes_on) return REEL_OK; /* the note of the resume says from where */
+    track_tb_restart(&t->event, wall_s, 0);
+    return flush(t);
+}
+
+static reel_err tensorboard_note(void *priv, const struct track_at *at, const char *kind, const char *json)
+{
+    struct tensorboard *t = priv;
+
+    (void)json;
+    if (strcmp(kind, "resume") != 0) return REEL_OK;
+    track_tb_restart(&t->event, at->wall_s, at->step + 1);
     return flush(t);
 }
 
@@ -220,5 +246,6 @@ const struct track_sink_ops track_tensorboard = {
     .text = tensorboard_text,
     .image = tensorboard_image,
     .videos = tensorboard_videos,
+    .note = tensorboard_note,
     .close = tensorboard_close,
 };

@@ -80,6 +80,7 @@ extern const struct track_sink_ops track_jsonl, track_tensorboard, track_wandb;
 
 /* Encoders, separate from the sinks so that tests can give them fixed times and compare bytes. */
 void track_tb_record(struct track_buf *out, const struct track_buf *event);
+void track_tb_restart(struct track_buf *b, double wall_s, long step);
 void track_tb_version(struct track_buf *b, double wall_s);
 void track_tb_scalars(struct track_buf *b, const struct track_at *at, const char *const *names,
                       const double *values, int n);
