@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # A private Slurm on this machine's loopback: two nodes of 16 processors and 8 pretended GPUs each. Source it after lib.sh; needs root
 # and the packages of tests/packages.txt. slurm_up DIR, then SLURM_CONF is set; slurm_down ends what slurm_up began.
+# slurm_task: its TaskPlugin (task/none); slurm_cpus: processors of a node (16).
 
 slurm_conf() { # slurm_conf HOST PORT
     cat << EOF
@@ -21,7 +22,7 @@ SlurmdPidFile=$slurm_dir/run/slurmd-%n.pid
 SlurmctldLogFile=$slurm_dir/log/slurmctld.log
 SlurmdLogFile=$slurm_dir/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin=${slurm_task-task/none}
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
@@ -41,8 +42,8 @@ SlurmdTimeout=10
 InactiveLimit=0
 Waittime=10
 PropagateResourceLimitsExcept=MEMLOCK,CORE
-NodeName=n1 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 2)) CPUs=16 RealMemory=8000 Gres=gpu:8 State=UNKNOWN
-NodeName=n2 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 3)) CPUs=16 RealMemory=8000 Gres=gpu:8 State=UNKNOWN
+NodeName=n1 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 2)) CPUs=${slurm_cpus-16} RealMemory=8000 Gres=gpu:8 State=UNKNOWN
+NodeName=n2 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 3)) CPUs=${slurm_cpus-16} RealMemory=8000 Gres=gpu:8 State=UNKNOWN
 PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 EOF
 }
