@@ -69,6 +69,7 @@ late() {
     return 1
 }
 try "a run with a late rank" late
+says "the closing table names the slowest rank" "^slowest rank  *[01] on $(uname -n): [0-9.]* s beside waiting, 1.[0-9]* times the mean"
 log=$TMPDIR/late/tracker/metrics.jsonl
 at_3() { value 3 "ranks/$1"; }
 same "who was late" 1.0 "$(at_3 work_max_rank)"

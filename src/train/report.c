@@ -298,6 +298,29 @@ static void print_phases(struct reel_run *r)
     printf("%-18s %10s %10.3f\n", "total", "", total);
 }
 
+/* The rank that the others waited for. Collective(world). */
+static void print_slowest(struct reel_run *r)
+{
+    struct at_work { double seconds; char node[64]; } mine = { .seconds = 0 }, *all = NULL, *worst;
+    double mean = 0;
+
+    if (r->world->size == 1) return;
+    for (int i = 0; i < REEL_NPROF; i++) mine.seconds += i == REEL_PROF_WAIT ? 0 : r->prof.seconds[i];
+    gethostname(mine.node, sizeof mine.node - 1);
+    if (r->world->rank == 0) all = calloc((size_t)r->world->size, sizeof *all);
+    REEL_BUG_IF(r->world->rank == 0 && !all, "no memory for the table of ranks");
+    reel_comm_gather(r->world, &mine, sizeof mine, all, 0);
+    if (!all) return;
+    worst = all;
+    for (int i = 0; i < r->world->size; i++) {
+        mean += all[i].seconds / r->world->size;
+        if (all[i].seconds > worst->seconds) worst = &all[i];
+    }
+    printf("%-18s %10d on %s: %.3f s beside waiting, %.2f times the mean\n", "slowest rank", (int)(worst - all), worst->node, worst->seconds,
+           mean > 0 ? worst->seconds / mean : 1);
+    free(all);
+}
+
 /* Seconds in which the model's operations ran. On a GPU the phases say when the host gave them out. */
 static double compute_seconds(const struct reel_run *r)
 {
@@ -346,6 +369,7 @@ void reel_report_table(struct reel_run *r)
     if (r->flags.quiet || r->prof.steps == 0) return;
     peak = sheet(r) ? sheet(r)->flops : reel_machine_gemm(r->be, r->world);
     print_phases(r);
+    print_slowest(r);
     print_rates(r, peak);
     print_memory(r);
     fflush(stdout);
