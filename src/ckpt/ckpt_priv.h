@@ -38,7 +38,7 @@ void ckpt_task_none(struct ckpt_task *t);                                       
 reel_err ckpt_task_end(struct ckpt_task *t); /* joins; the thread's error becomes the caller's. Local */
 /** ckpt_task_look - 1 if no rank is busy. Collective(world); one small reduction. */
 int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wait *w);
-void ckpt_nap(unsigned *us); /* between looks; twice as long each time, up to 0.1 s. Local */
+void ckpt_nap(unsigned *us); /* between looks; an eighth of the time waited so far, up to 0.1 s. Local */
 /** ckpt_task_wait - until no rank is busy; any rank's error, agreed. Collective(world). */
 reel_err ckpt_task_wait(struct ckpt_task *t, struct reel_comm *world);
 

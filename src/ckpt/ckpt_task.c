@@ -78,7 +78,7 @@ int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wai
 void ckpt_nap(unsigned *us)
 {
     usleep(*us);
-    if (*us < 50000) *us *= 2;
+    if (*us < 100000) *us += *us / 8;
 }
 
 reel_err ckpt_task_wait(struct ckpt_task *t, struct reel_comm *world)
