@@ -70,7 +70,7 @@ cut_job() { # cut_job NAME RESTARTS TEXT WHAT [sbatch option...]
     shift 4
     # shellcheck disable=SC2046 # words
     submit "$c_name" self_forcing_multinode.sh --nodes=2 --ntasks-per-node=1 --gpus-per-node=1 "$@" -- \
-        "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 "$c_name")
+        "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 "$c_name") --training.watchdog_s 6
     reached "$c_name" 130
     $c_what "$c_name"
     ended "$c_text: the job ends well" COMPLETED
@@ -83,6 +83,7 @@ usr1() { scancel --batch --signal=USR1 "$job"; }
 term() { scancel --batch --signal=TERM "$job"; }
 requeue() { scontrol requeue "$job"; }
 kill_rank() { kill -KILL "$(a_rank "$1")"; }
+stop_rank() { kill -STOP "$(a_rank "$1")"; }
 kill_node() { # the second node: its daemon, the step there and its rank
     # shellcheck disable=SC2046 # a list
     kill -KILL $(slurm_pid slurmd-n2) $(processes slurmstepd environ SLURMD_NODENAME=n2) "$(a_rank "$1")"
@@ -96,7 +97,16 @@ cut_job term 1 "SIGTERM" term
 cut_job requeue 1 "scontrol requeue" requeue
 cut_job rank 1 "a killed rank" kill_rank
 said "the job says why" rank "a lost rank or node"
+cut_job stop 1 "a stopped rank" stop_rank
+said "the log names it" stop "did not arrive: .*, and its process does not respond\|all ranks on .* wait; who is missing runs on another node"
 cut_job node 1 "a lost node" kill_node
+
+# a job that dies before its first step, again and again
+# shellcheck disable=SC2046 # words
+REEL_FAULT=comm_wait:1:1 submit vain sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 vain)
+ended "three restarts in vain: the job gives up" FAILED
+same "after so many" "$(restarts)" 3
+said "and says why" vain "job $job was started 3 times from step 0 and never reached another checkpoint"
 
 # a checkpoint on demand
 # shellcheck disable=SC2046 # words

@@ -90,20 +90,43 @@ f=$TMPDIR/damaged/checkpoint-6/dcp/__0_0.distcp
 printf 'x' | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc 2> /dev/null
 fails "a flipped byte in a checkpoint" "__0_0.distcp" train 2 "$TMPDIR/damaged" --resume-from-checkpoint latest --training.loop.max_train_steps 8
 
-# a killed rank: the launcher ends the job, the run resumes
-slow="--training.loop.max_train_steps 4000 --training.checkpoint.training_state_checkpointing_steps 20"
+# a killed rank: the launcher ends the job, the run goes on as if nothing had happened
+long="--training.loop.max_train_steps 300 --training.checkpoint.training_state_checkpointing_steps 50"
 # shellcheck disable=SC2086
-train 2 "$TMPDIR/killed" $slow > "$TMPDIR/out" 2>&1 &
-job=$!
-n=0
-while [ ! -f "$TMPDIR/killed/checkpoint-20/commit.json" ] && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
-kill -9 "$(processes reel cmdline "$TMPDIR/killed" | tail -n 1)"
-n=0
-while kill -0 $job 2> /dev/null && [ $n -lt 300 ]; do sleep 0.1; n=$((n + 1)); done
-if kill -0 $job 2> /dev/null; then not_ok "a killed rank ends the job"; else ok "a killed rank ends the job"; fi
-last=$(ls -d "$TMPDIR"/killed/checkpoint-*[0-9] | sed 's/.*-//' | sort -n | tail -n 1)
-# shellcheck disable=SC2086
-try "resume after the kill" train 2 "$TMPDIR/killed" $slow --training.loop.max_train_steps $((last + 20)) --resume-from-checkpoint latest
+try "300 steps" train 2 "$TMPDIR/whole" $long
+want=$(state "$TMPDIR/whole/checkpoint-300")
+lost() { # lost TEXT FILE WHICH: the first (head) or last (tail) rank, once FILE is there
+    rm -rf "$TMPDIR/killed"
+    # shellcheck disable=SC2086
+    train 2 "$TMPDIR/killed" $long > "$TMPDIR/out" 2>&1 &
+    job=$!
+    for _ in $(seq 1000); do
+        [ ! -e "$TMPDIR/killed/$2" ] || break
+        sleep 0.02
+    done
+    kill -9 "$(processes reel cmdline "$TMPDIR/killed" | $3 -n 1)"
+    for _ in $(seq 300); do
+        kill -0 $job 2> /dev/null || break
+        sleep 0.1
+    done
+    ! kill -0 $job 2> /dev/null
+    verdict $? "$1 is killed: the job ends"
+    # shellcheck disable=SC2086
+    try "and goes on" train 2 "$TMPDIR/killed" $long --resume-from-checkpoint latest
+    same "as if nothing had happened" "$want" "$(state "$TMPDIR/killed/checkpoint-300")"
+}
+lost "a rank, while the run is opened," tracker/lock tail
+lost "the first rank, in a step," checkpoint-50/commit.json head
+lost "the last rank, in a save," checkpoint-100.tmp tail
+
+# a folder that nothing can be written to
+mkdir -p "$TMPDIR/readonly"
+if mount -t tmpfs -o ro none "$TMPDIR/readonly" 2> /dev/null; then
+    fails "a folder on a read-only file system" "readonly/run: cannot make the folder: Read-only file system" train 2 "$TMPDIR/readonly/run"
+    umount "$TMPDIR/readonly"
+else
+    skip "a folder on a read-only file system" "mount is not permitted here"
+fi
 
 # a full disk
 mkdir -p "$TMPDIR/small"
