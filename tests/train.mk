@@ -11,9 +11,10 @@ tests/golden.stamp: tests/golden_run$(EXEEXT)
 	$(AM_V_at)test -d tests/golden || ln -sf golden_run tests/golden
 	$(AM_V_at)touch $@
 
-check_PROGRAMS += tests/t_lr tests/t_sampler tests/t_prompts tests/t_validation_levels
+check_PROGRAMS += tests/t_stop_asked tests/t_lr tests/t_sampler tests/t_prompts tests/t_validation_levels
 tests_t_prompts_SOURCES = tests/t_prompts.c
 tests_t_validation_levels_SOURCES = tests/t_validation_levels.c
+tests_t_stop_asked_SOURCES = tests/t_stop_asked.c
 tests_t_lr_SOURCES = tests/t_lr.c
 tests_t_sampler_SOURCES = tests/t_sampler.c
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/where.sh tests/tiny.yaml tests/tiny/transformer/config.json

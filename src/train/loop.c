@@ -181,12 +181,12 @@ reel_err reel_run_loop(struct reel_run *r)
         struct reel_step st;
         double began = reel_now(), seconds;
         REEL_TRY(reel_run_step(r, step, &st));
-        REEL_TRY(reel_agree(r->world, reel_report_step(r, &st, reel_now() - began)));
+        seconds = reel_now() - began;
+        REEL_TRY(reel_agree(r->world, reel_report_step(r, &st, seconds)));
         reel_profile_lap(&r->prof, REEL_PROF_OTHER);
         reel_phase("checkpoint", step);
         REEL_TRY(reel_save_due(r, step));
         reel_profile_lap(&r->prof, REEL_PROF_SAVE);
-        seconds = reel_now() - began;
         REEL_TRY(after_step(r, step));
         REEL_TRY(obey(r, seconds));
         reel_profile_lap(&r->prof, REEL_PROF_SAVE);

@@ -16,7 +16,7 @@ struct reel_stop {
     double began;      /* reel_now() at the start */
     double limit;      /* seconds after it by which the run must have ended; 0: none */
     size_t save_bytes; /* what a rank writes in a save */
-    double step, save; /* the longest step so far; what a save may take, 0: not known yet */
+    double step, save; /* the longest step so far, without its save; what a save may take, 0: not known yet */
 };
 
 /**
@@ -28,7 +28,7 @@ void reel_stop_open(struct reel_stop *s, double max_wall, const char *end_time);
 
 /**
  * reel_stop_poll - what this step ends with: REEL_STOP bits, the same on every rank. Collective(world).
- * @step, @save  seconds of this step; of a save (reel_save_seconds)
+ * @step, @save  seconds of this step without a save; of a save (reel_save_seconds)
  */
 int reel_stop_poll(struct reel_stop *s, struct reel_comm *world, double step, double save);
 
