@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "nn/params.h"
 
 enum { BLOCKS = 4, PER_BLOCK = 27, MAX_REPEATS = 1000 };
@@ -83,10 +84,10 @@ static double time_of(struct bench *b, void (*f)(struct bench *), int repeats)
         double start;
 
         reel_comm_barrier(&b->world);
-        start = reel_comm_seconds();
+        start = reel_now();
         f(b);
         reel_comm_barrier(&b->world);
-        t[i] = reel_comm_seconds() - start;
+        t[i] = reel_now() - start;
     }
     return median(t, repeats);
 }
@@ -95,7 +96,7 @@ static reel_err open_params(struct bench *b, struct reel_backend *be, int64_t wi
 {
     static struct reel_arena scratch, mem[3];
     static struct reel_stream s;
-    struct reel_params_cfg cfg = { "bench", defs, fill_table(width), BLOCKS + 1, REEL_F32, 1, NULL };
+    struct reel_params_cfg cfg = { "bench", defs, fill_table(width), BLOCKS + 1, REEL_F32, 1, NULL, 0 };
     static const char *const name[3] = { "params", "optim", "work" };
 
     reel_stream_init(&s, be, 1, &scratch);

@@ -7,6 +7,7 @@
 # Without CONFIG: a shell on the first node of the allocation, to call it from.
 set -u
 script=debug.sh
+UCX_HANDLE_ERRORS=${UCX_HANDLE_ERRORS-bt}
 # shellcheck source=jobscripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 n=2 mode=none who=-1

@@ -63,6 +63,7 @@ load_site() {
     read_site
     for v in "${kept[@]}"; do declare -g "$v"; done
     export HDF5_USE_FILE_LOCKING=${HDF5_USE_FILE_LOCKING-$HDF5_LOCKING}
+    export UCX_HANDLE_ERRORS=${UCX_HANDLE_ERRORS-none} # bt: when a rank is lost, MPI prints the stacks of the others
     [ -z "$ROMIO_HINTS_FILE" ] || export ROMIO_HINTS=$ROMIO_HINTS_FILE
     load_modules
     if in_job; then

@@ -45,7 +45,7 @@ ended() { # ended TEXT STATE
 }
 logged() { if [ -f "$TMPDIR/$1/tracker/metrics.jsonl" ]; then grep -c '"step_time_sec"' "$TMPDIR/$1/tracker/metrics.jsonl"; else echo 0; fi; }
 reached() {
-    for _ in $(seq 600); do
+    for _ in $(seq 2400); do
         [ "$(logged "$1")" -lt "$2" ] || return 0
         sleep 0.05
     done
@@ -97,6 +97,8 @@ cut_job term 1 "SIGTERM" term
 cut_job requeue 1 "scontrol requeue" requeue
 cut_job rank 1 "a killed rank" kill_rank
 said "the job says why" rank "a lost rank or node"
+! grep -q backtrace "$TMPDIR/rank.log"
+verdict $? "and MPI says no more than it must"
 cut_job stop 1 "a stopped rank" stop_rank
 said "the log names it" stop "did not arrive: .*, and its process does not respond\|all ranks on .* wait; who is missing runs on another node"
 cut_job node 1 "a lost node" kill_node

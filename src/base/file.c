@@ -14,6 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #define IO_MAX ((size_t)1 << 30) /* one system call moves at most this much */
 
 reel_err reel_pread(int fd, void *dst, size_t bytes, uint64_t at, const char *path)
@@ -171,18 +173,19 @@ static void sign(int fd)
 reel_err reel_file_lock(const char *path, double patience_s, int *fd)
 {
     const struct timespec pause = { 0, 100 * 1000 * 1000 };
+    double until = reel_now() + patience_s;
     char who[128];
 
     *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (*fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %s", path, strerror(errno));
-    for (long tries = 0; held(*fd); tries++) {
+    for (int said = 0; held(*fd); said = 1) {
         holder(*fd, who, sizeof who);
-        if ((double)tries >= patience_s * 10) {
+        if (reel_now() >= until) {
             close(*fd);
             *fd = -1;
             return REEL_FAIL(REEL_ECONFIG, "%s: held by %s", path, who);
         }
-        if (!tries) fprintf(stderr, "reel: %s is held by %s: waiting up to %.0f s for its end\n", path, who, patience_s);
+        if (!said) fprintf(stderr, "reel: %s is held by %s: waiting up to %.0f s for its end\n", path, who, patience_s);
         nanosleep(&pause, NULL);
     }
     sign(*fd);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "be/ops.h"
 #include "callbacks/validation_priv.h"
@@ -310,7 +311,7 @@ static reel_err log_films(struct reel_cb *c, long step, double seconds, int whol
 reel_err reel_val_films_run(struct reel_cb *c, long step, int *whole)
 {
     struct reel_validation *v = c->priv;
-    double began = reel_comm_seconds();
+    double began = reel_now();
 
     memset(v->film.written, 0, (size_t)v->n * sizeof *v->film.written);
     REEL_TRY(reel_agree(c->run->world, reel_val_films_codec(c)));
@@ -323,5 +324,5 @@ reel_err reel_val_films_run(struct reel_cb *c, long step, int *whole)
     if (v->unload_pipeline) reel_codec_close(v->film.codec), v->film.codec = NULL;
     REEL_TRY(reel_agree(c->run->world, reel_draws_status(c->method->draws)));
     reel_comm_sum_i64(c->run->world, v->film.written, (int)v->n);
-    return reel_agree(c->run->world, c->run->world->rank ? REEL_OK : log_films(c, step, reel_comm_seconds() - began, *whole));
+    return reel_agree(c->run->world, c->run->world->rank ? REEL_OK : log_films(c, step, reel_now() - began, *whole));
 }

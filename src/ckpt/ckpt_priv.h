@@ -29,7 +29,7 @@ struct ckpt_wait {
     const char *what;         /* for the warning of no progress */
     atomic_ullong *progress;  /* bytes written by this rank, or NULL */
     int64_t bytes;            /* by all */
-    double seen;              /* reel_comm_seconds() of the last change */
+    double seen;              /* reel_now() of the last change */
     int said, failed;         /* warnings; 1: some rank's task has ended with an error */
 };
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "ckpt/ckpt_priv.h"
 #include "comm/watch.h"
 
@@ -70,8 +71,8 @@ int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wai
 
     reel_comm_sum_i64(world, v, 3);
     w->failed = v[1] > 0;
-    if (v[2] != w->bytes || w->seen == 0) w->bytes = v[2], w->seen = reel_comm_seconds();
-    if (w->progress && v[0] && world->rank == 0) quiet(w, v[0], reel_comm_seconds() - w->seen, world);
+    if (v[2] != w->bytes || w->seen == 0) w->bytes = v[2], w->seen = reel_now();
+    if (w->progress && v[0] && world->rank == 0) quiet(w, v[0], reel_now() - w->seen, world);
     return v[0] == 0;
 }
 

@@ -138,7 +138,6 @@ void reel_comm_sum_i64(struct reel_comm *c, int64_t *v, int n);
 void reel_comm_minavgmax(struct reel_comm *c, const double *v, int n, double *min, double *avg, double *max);
 void reel_comm_bcast(struct reel_comm *c, void *p, size_t bytes, int root); /* any length */
 void reel_comm_barrier(struct reel_comm *c);
-double reel_comm_seconds(void); /* wall clock, Local */
 /**
  * reel_comm_bcast_blob - root's malloc'ed bytes on every rank (caller frees). Collective(c).
  * @p, @bytes  in on root, out elsewhere; *p stays NULL there when *bytes is 0

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "config/config.h"
@@ -68,7 +69,7 @@ static reel_err item(struct reel_prep *j, int64_t i, const struct reel_text_rows
 
 static void progress(struct reel_prep *j, int64_t now) /* items of this run so far, all ranks as far as rank 0 */
 {
-    double t = reel_comm_seconds(), rate = (double)now / (t - j->began);
+    double t = reel_now(), rate = (double)now / (t - j->began);
     int64_t left = j->items - j->finished - now;
     int tty = isatty(2), s = rate > 0 ? (int)fmin((double)left / rate, 1e8) : 0;
 
@@ -302,7 +303,7 @@ static void summary(const struct reel_prep *j)
                  reel_dtype_name(j->d.dtype), j->d.family);
     printf("%s: %" PRId64 " samples of %" PRId64 " %s (%s), %stext of %s, %.1f s%s%s\n", j->a.output, j->samples, j->items,
            j->a.demo_clips ? "clips" : j->a.prompts ? "prompts" : "films", reel_prep_reasons(j, why, sizeof why), latents, j->d.text_encoder,
-           reel_comm_seconds() - j->began, *j->sheet ? "; contact sheet " : "", j->sheet);
+           reel_now() - j->began, *j->sheet ? "; contact sheet " : "", j->sheet);
     fflush(stdout);
 }
 
@@ -352,7 +353,7 @@ static reel_err import(const struct reel_prep *j)
 
 reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel_encode_opts *enc)
 {
-    struct reel_prep j = { .a = *a, .c = enc->comm, .lock = -1, .began = reel_comm_seconds(), .said = reel_comm_seconds() };
+    struct reel_prep j = { .a = *a, .c = enc->comm, .lock = -1, .began = reel_now(), .said = reel_now() };
     char source[256];
     reel_err e = judge(a);
 

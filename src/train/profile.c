@@ -1,16 +1,6 @@
 #include "train/profile.h"
 
-#include <time.h>
-
 #include "comm/watch.h"
-
-double reel_now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void reel_profile_start(struct reel_profile *p, const struct reel_watch *watch)
 {

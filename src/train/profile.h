@@ -4,6 +4,8 @@
 /* Where the time of a run goes: seconds per phase of this rank. What a phase waited for other ranks counts as
  * REEL_PROF_WAIT alone, if a watchdog sees it. Without a GPU; on one the phases say when the host gave work out. */
 
+#include "base/clock.h"
+
 struct reel_watch;
 
 enum reel_prof_phase {
@@ -30,7 +32,6 @@ struct reel_profile {
     long steps;
 };
 
-double reel_now(void); /* seconds of a monotonic clock */
 void reel_profile_start(struct reel_profile *p, const struct reel_watch *watch);
 /** reel_profile_lap - the time since the last lap belongs to `phase`. Local. */
 void reel_profile_lap(struct reel_profile *p, enum reel_prof_phase phase);

@@ -291,7 +291,7 @@ static reel_err walk_batch(struct maker *k, const struct wave *v, int64_t p0)
 
 static void progress(struct maker *k)
 {
-    double now = reel_comm_seconds(), s = now - k->began;
+    double now = reel_now(), s = now - k->began;
     int tty = isatty(STDERR_FILENO);
     char eta[32];
 
@@ -467,7 +467,7 @@ static reel_err make_parts(struct maker *k)
     if (!e && k->c->rank == 0 && !k->f->quiet && n)
         printf("reel: trajectories: %" PRId64 " of %" PRId64 " samples to make, %d states of %d steps, in %s\n", k->todo, k->info->n,
                k->path.states, k->path.steps, k->dir);
-    k->began = k->said = reel_comm_seconds();
+    k->began = k->said = reel_now();
     for (int64_t at = 0; at < n && !e; at += v.n) {
         v.part = part + at;
         v.n = n - at < width ? n - at : width;
