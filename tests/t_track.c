@@ -257,7 +257,7 @@ static int fragments(const char *wandb)
     char path[640], id[9] = "none", *text;
     size_t n;
 
-    snprintf(path, sizeof path, "%s/run-id", wandb);
+    snprintf(path, sizeof path, "%s/id", wandb);
     if (reel_file_read(path, &text, &n)) return -1;
     if (n > 8) memcpy(id, text, 8);
     free(text);

@@ -300,7 +300,7 @@ static reel_err run_id(struct wandb *d, const struct reel_track_opts *o, double 
 
     if (snprintf(path, sizeof path, "%s/wandb", o->dir) >= (int)sizeof d->dir - 40) return REEL_FAIL(REEL_EIO, "%s: the path is too long", o->dir);
     REEL_TRY(reel_mkdirs(path));
-    snprintf(path, sizeof path, "%s/wandb/run-id", o->dir);
+    snprintf(path, sizeof path, "%s/wandb/id", o->dir);
     if (o->goes_on && reel_is_file(path)) REEL_TRY(reel_file_read(path, &text, &n));
     known = text && parse_id(text, d->w.id, &d->w.first_s);
     free(text);
