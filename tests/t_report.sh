@@ -23,6 +23,7 @@ cp "$TMPDIR/out" "$TMPDIR/first"
 log=$out/tracker/metrics.jsonl
 says "its end" "steps from step 0: done, after step 6"
 says "its layout" "2 ranks = replicate 1 x shard 2 x tp 1, sp 1; cpu"
+says "its configuration" "config  *init_from .*/tiny, data_path .*/data.h5, train_batch_size 2, gradient_accumulation_steps 2, learning_rate 0.001, lr_scheduler cosine$"
 says "its saves" "saves  *2, the last at step 6"
 says "no warnings" "warnings  none"
 page "$out/report.html"

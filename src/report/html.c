@@ -335,7 +335,9 @@ void print_html(const struct run *r, FILE *f)
     html_text(f, say_layout(s, v, sizeof v));
     fprintf(f, " \xc2\xb7 read %s</p>\n<p%s><b>", say_time(r->now, v, sizeof v), went_wrong(r, r->n_start - 1) ? " class=\"bad\"" : "");
     html_text(f, say_end(r, r->n_start - 1, v, sizeof v));
-    fputs("</b></p>\n", f);
+    fputs("</b></p>\n<p class=\"dim\">", f);
+    html_text(f, say_config(r, v, sizeof v));
+    fputs("</p>\n", f);
     cards(r, f);
     hints(r, f);
     phases(r, f);

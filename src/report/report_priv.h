@@ -110,6 +110,7 @@ int in_group(const struct group *g, const char *name);
 int is_detail(const char *name); /* norms of single modules and the like: in the table, in no plot */
 /* Which rank the others wait for, and what that costs; "": one rank, or an older log. */
 const char *say_ranks(const struct run *r, char *buf, size_t size);
+const char *say_config(const struct run *r, char *buf, size_t size); /* what of the configuration was given and matters most; "": not noted */
 const char *say_memory(const struct run *r, char *buf, size_t size); /* "" : not logged */
 
 void print_text(const struct run *r, FILE *f);

@@ -173,6 +173,36 @@ const char *say_ranks(const struct run *r, char *buf, size_t size)
     return buf;
 }
 
+static const json_t *config_at(const struct run *r, const char *path)
+{
+    const json_t *j = json_object_get(run_last(r)->note, "config");
+    char part[64];
+
+    while (j && *path) {
+        size_t n = strcspn(path, ".");
+        snprintf(part, sizeof part, "%.*s", (int)n, path);
+        j = json_object_get(j, part);
+        path += n + (path[n] == '.');
+    }
+    return j;
+}
+
+const char *say_config(const struct run *r, char *buf, size_t size)
+{
+    static const char *const keys[] = { "models.student.init_from", "training.data.data_path", "training.data.train_batch_size",
+        "training.loop.gradient_accumulation_steps", "training.optimizer.learning_rate", "training.optimizer.lr_scheduler", "training.compute_dtype" };
+    size_t n = 0;
+
+    *buf = 0;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && n < size; i++) {
+        const json_t *j = config_at(r, keys[i]);
+        char v[64];
+        const char *s = json_is_number(j) ? say_number(json_number_value(j), v, sizeof v) : json_string_value(j);
+        if (s) n += (size_t)snprintf(buf + n, size - n, "%s%s %s", n ? ", " : "", strrchr(keys[i], '.') + 1, s);
+    }
+    return buf;
+}
+
 static double highest(const struct run *r, const char *name)
 {
     const struct series *s = run_series(r, name);

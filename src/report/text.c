@@ -162,6 +162,7 @@ void print_text(const struct run *r, FILE *f)
     head(f, "layout");
     fprintf(f, "%s%s%s%s%s%s%s\n", say_layout(s, layout, sizeof layout), device ? "; " : "", device ? device : "", host ? "; from " : "", host ? host : "",
             job ? ", job " : "", job ? job : "");
+    print_sentence(f, "config", say_config(r, say, sizeof say));
     print_starts(r, f);
     print_loss(r, f);
     print_speed(r, f);
