@@ -123,7 +123,7 @@ static reel_err measure(struct program *p, const struct reel_plan_flags *f)
     struct reel_seat seat;
     reel_err e;
 
-    REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)t->device, (int)t->threads, t->bind, 0, &p->env },
+    REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)t->device, (int)t->threads, (enum reel_binding)t->bind, 0, &p->env },
                               &p->world));
     e = reel_machine_measure(be, reel_compute_dtype(p->cfg, be), &p->world, f->measure);
     reel_device_close(&seat, be);
@@ -181,7 +181,7 @@ static reel_err do_preprocess(struct program *p)
     reel_err e;
 
     if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc);
-    REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)a->device, (int)a->threads, 0, a->quiet, &p->env }, &p->world));
+    REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)a->device, (int)a->threads, REEL_BINDING_NEVER, a->quiet, &p->env }, &p->world));
     reel_stream_init(&s, be, 0, &scratch);
     e = reel_preprocess(a, &enc);
     reel_device_close(&seat, be);

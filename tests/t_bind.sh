@@ -12,19 +12,23 @@ if [ "$all" != 0-1 ]; then # the lists below are of this many; t_place has other
     exit 0
 fi
 
-run two 2
+run two 2 --training.bind always
 same "two ranks on two cores: every thread of each on a core of its own" "$map" "0:0 1:1 "
 says "the map says so" two "NUMA 0, bound by reel, 1 thread"
 noted "the record too" two '"cores": *"0", *"numa": *"0", *"bound": *"bound by reel", *"threads": *1'
 
-run four 4
+run four 4 --training.bind always
 same "four ranks on two cores are left alone" "$map" "0:0-1 1:0-1 2:0-1 3:0-1 "
 says "the map says so" four "processors 0-1, NUMA 0, not bound, 1 thread"
 
-run off 2 --training.bind false
-same "training.bind: false" "$map" "0:0-1 1:0-1 "
+run shared 2
+same "one NUMA node and no batch job: others may compute here, the system balances" "$map" "0:0-1 1:0-1 "
+SLURM_JOB_ID=7 run job 2
+same "a batch job has its processors for itself" "$map" "0:0 1:1 "
+SLURM_JOB_ID=7 run off 2 --training.bind never
+same "training.bind: never" "$map" "0:0-1 1:0-1 "
 
-run many 2 --training.threads 2
+run many 2 --training.threads 2 --training.bind always
 same "more threads than a rank's share: unbound" "$map" "0:0-1 1:0-1 "
 says "and a warning" many "training.threads: 2 ranks of 2 have more threads than cores, the first is rank 0 with 2 threads on its share of 1 core"
 
@@ -34,18 +38,18 @@ exec taskset -c \$((1 - PMI_RANK)) "$REEL_BUILD/reel" "\$@"
 END
 chmod +x "$TMPDIR/swapped"
 mkdir "$TMPDIR/bin" && ln -s "$TMPDIR/swapped" "$TMPDIR/bin/reel" && ln -s "$REEL_BUILD/tests" "$TMPDIR/bin/tests"
-REEL_BUILD=$TMPDIR/bin run launched 2
+REEL_BUILD=$TMPDIR/bin run launched 2 --training.bind always
 same "ranks that were bound stay where they are" "$map" "0:1 1:0 "
 says "the map says by whom" launched "processors 1, NUMA 0, bound by the launcher, 1 thread"
 
-LD_PRELOAD=$REEL_BUILD/tests/no_bind.so run refused 2
+LD_PRELOAD=$REEL_BUILD/tests/no_bind.so run refused 2 --training.bind always
 same "a system that does not let processes bind themselves" "$map" "0:0-1 1:0-1 "
 says "is a warning" refused "2 of 2 ranks could not be bound to cores, the first is rank 0 on .*: Operation not permitted"
 noted "in the record too" refused '"warning"'
 
 # the same bits, whoever computes them where
-try "bound" train 2 "$TMPDIR/bound"
-try "unbound" train 2 "$TMPDIR/free" --training.bind false
+try "bound" train 2 "$TMPDIR/bound" --training.bind always
+try "unbound" train 2 "$TMPDIR/free" --training.bind never
 at=$(newest "$TMPDIR/bound")
 same "the same bits" "$(hash "$TMPDIR/bound/checkpoint-$at")" "$(hash "$TMPDIR/free/checkpoint-$at")"
 
@@ -79,7 +83,7 @@ fi
 
 # a run that makes its data first binds twice: the first binding must not look like a launcher's
 rm "$TMPDIR/data.h5"
-tiny=$REEL_SRC/tests/tiny_kd.yaml roles="student teacher" run twice 2 --models.student.init random --models.teacher.init random \
+tiny=$REEL_SRC/tests/tiny_kd.yaml roles="student teacher" run twice 2 --training.bind always --models.student.init random --models.teacher.init random \
     --method.teacher_path_cache "$TMPDIR/walks"
 same "a run after the teacher's run" "$map" "0:0 1:1 "
 says "is bound by reel" twice "NUMA 0, bound by reel, 1 thread"

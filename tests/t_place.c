@@ -96,7 +96,7 @@ static void describe(char *out, size_t size, const struct reel_given *g, const s
 
 struct rank { const char *cpus, *sees, *want; };
 
-static void places_of(const char *what, hwloc_topology_t t, int bind, int threads, const struct rank *r, int n)
+static void places_of(const char *what, hwloc_topology_t t, enum reel_bind bind, int threads, const struct rank *r, int n)
 {
     struct reel_given g[16];
     struct reel_place p[16];
@@ -116,7 +116,7 @@ static void places_of(const char *what, hwloc_topology_t t, int bind, int thread
     }
     TAP_OK(same, "%s", what);
 }
-#define PLACES(what, t, ...) places_of(what, t, 1, 0, (const struct rank[]){ __VA_ARGS__ }, (int)(sizeof((struct rank[]){ __VA_ARGS__ }) / sizeof(struct rank)))
+#define PLACES(what, t, ...) places_of(what, t, REEL_BIND_ALWAYS, 0, (const struct rank[]){ __VA_ARGS__ }, (int)(sizeof((struct rank[]){ __VA_ARGS__ }) / sizeof(struct rank)))
 
 static void refused(const char *what, hwloc_topology_t t, const struct rank *r, int n, const char *why, const char *word)
 {
@@ -127,7 +127,7 @@ static void refused(const char *what, hwloc_topology_t t, const struct rank *r, 
         give(&g[i], t, r[i].cpus, r[i].sees);
         snprintf(g[i].gpus.why, sizeof g[i].gpus.why, "%s", why);
     }
-    TAP_OK(reel_place_ranks(p, g, n, t, 1, 0) == REEL_ECONFIG && strstr(reel_errrec()->msg, word), "%s: %s", what, reel_errrec()->msg);
+    TAP_OK(reel_place_ranks(p, g, n, t, REEL_BIND_ALWAYS, 0) == REEL_ECONFIG && strstr(reel_errrec()->msg, word), "%s: %s", what, reel_errrec()->msg);
     reel_err_clear();
 }
 
@@ -147,7 +147,7 @@ static void without_gpus(void)
     PLACES("the threads of a core stay together", smt, { EVERY, NULL, "-: 0,4 numa 0, 1, r" }, { EVERY, NULL, "-: 1,5 numa 0, 1, r" },
            { EVERY, NULL, "-: 2,6 numa 1, 1, r" }, { EVERY, NULL, "-: 3,7 numa 1, 1, r" });
     PLACES("one thread of each core was given: a core counts once", smt, { "0-3", NULL, "-: 0-1 numa 0, 2, r" }, { "0-3", NULL, "-: 2-3 numa 1, 2, r" });
-    places_of("more ranks than cores stay unbound", t, 1, 0, nine, 9);
+    places_of("more ranks than cores stay unbound", t, REEL_BIND_ALWAYS, 0, nine, 9);
     PLACES("five ranks on four cores of eight threads stay unbound", smt, { EVERY, NULL, "-: 0-7 numa 0-1, 1, n" }, { EVERY, NULL, "-: 0-7 numa 0-1, 1, n" },
            { EVERY, NULL, "-: 0-7 numa 0-1, 1, n" }, { EVERY, NULL, "-: 0-7 numa 0-1, 1, n" }, { EVERY, NULL, "-: 0-7 numa 0-1, 1, n" });
     PLACES("one rank has the node", t, { EVERY, NULL, "-: 0-7 numa 0-1, 8, n" });
@@ -156,9 +156,13 @@ static void without_gpus(void)
     PLACES("so do pairs that share a socket, and its cores", t, { "0-3", NULL, "-: 0-3 numa 0, 2, l" }, { "4-7", NULL, "-: 4-7 numa 1, 2, l" },
            { "0-3", NULL, "-: 0-3 numa 0, 2, l" }, { "4-7", NULL, "-: 4-7 numa 1, 2, l" });
     PLACES("one bound rank speaks for all", t, { EVERY, NULL, "-: 0-7 numa 0-1, 8, n" }, { "0-3", NULL, "-: 0-3 numa 0, 4, l" });
-    places_of("binding switched off: shares alone", t, 0, 0, two, 2);
-    places_of("more threads asked for than cores: unbound", t, 1, 5, two, 2);
-    places_of("fewer threads: bound", t, 1, 1,
+    places_of("binding switched off: shares alone", t, REEL_BIND_NEVER, 0, two, 2);
+    places_of("more threads asked for than cores: unbound", t, REEL_BIND_ALWAYS, 5, two, 2);
+    places_of("NUMA nodes to be kept to", t, REEL_BIND_NUMA, 0,
+              (const struct rank[]){ { EVERY, NULL, "-: 0-3 numa 0, 4, r" }, { EVERY, NULL, "-: 4-7 numa 1, 4, r" } }, 2);
+    places_of("one NUMA node: unbound, where that is not asked for", t, REEL_BIND_NUMA, 0,
+              (const struct rank[]){ { "4-7", NULL, "-: 4-7 numa 1, 2, n" }, { "4-7", NULL, "-: 4-7 numa 1, 2, n" } }, 2);
+    places_of("fewer threads: bound", t, REEL_BIND_ALWAYS, 1,
               (const struct rank[]){ { EVERY, NULL, "-: 0-3 numa 0, 4, r" }, { EVERY, NULL, "-: 4-7 numa 1, 4, r" } }, 2);
     hwloc_topology_destroy(t);
     hwloc_topology_destroy(smt);

@@ -260,10 +260,18 @@ static void as_given(struct node *k)
     }
 }
 
-static void place_processors(struct node *k, int bind, int threads)
+static int spans_nodes(const struct node *k)
+{
+    for (int c = 0; c < k->n_cores; c++)
+        if (home_of(k, k->core[c]) != home_of(k, k->core[0])) return 1;
+    return 0;
+}
+
+static void place_processors(struct node *k, enum reel_bind bind, int threads)
 {
     as_given(k);
-    if (!bind || k->n < 2 || peers(k, 0) < k->n || k->n_cores < k->n || threads > k->n_cores / k->n) return;
+    if (bind == REEL_BIND_NEVER || (bind == REEL_BIND_NUMA && !spans_nodes(k))) return;
+    if (k->n < 2 || peers(k, 0) < k->n || k->n_cores < k->n || threads > k->n_cores / k->n) return;
     if (k->place[0].gpu >= 0) deal_beside_gpus(k);
     else
         for (int r = 0; r < k->n; r++) deal(k, r, r, k->n, -1, k->n_cores);
@@ -334,7 +342,7 @@ static void node_close(struct node *k)
     free(k->room);
 }
 
-reel_err reel_place_ranks(struct reel_place *out, const struct reel_given *rank, int n, struct hwloc_topology *t, int bind,
+reel_err reel_place_ranks(struct reel_place *out, const struct reel_given *rank, int n, struct hwloc_topology *t, enum reel_bind bind,
                           int threads)
 {
     struct node k = { .t = t, .rank = rank, .place = out, .n = n };
@@ -392,7 +400,7 @@ static hwloc_topology_t open_machine(void)
     return NULL;
 }
 
-reel_err reel_place_node(struct reel_place *out, const struct reel_given *rank, int n, int bind, int threads)
+reel_err reel_place_node(struct reel_place *out, const struct reel_given *rank, int n, enum reel_bind bind, int threads)
 {
     hwloc_topology_t t = open_machine();
     reel_err e = t ? reel_place_ranks(out, rank, n, t, bind, threads) : REEL_FAIL(REEL_ENOMEM, "hwloc cannot describe this machine: %s", strerror(errno));

@@ -17,6 +17,8 @@ struct reel_given {
     struct reel_gpus gpus; /* n 0: it computes on its processors */
 };
 
+/* Whether ranks that nobody bound are: never, where they can be kept to NUMA nodes apart, or always. */
+enum reel_bind { REEL_BIND_NEVER, REEL_BIND_NUMA, REEL_BIND_ALWAYS };
 enum reel_bound { REEL_BOUND_NOT, REEL_BOUND_LAUNCHER, REEL_BOUND_REEL };
 const char *reel_bound_name(enum reel_bound b); /* "bound by the launcher" */
 
@@ -36,19 +38,19 @@ struct reel_place {
  * GPU: ranks choose in order, the free card with the least NUMA distance to their processors, else in the order in which they see
  * them; where only other cards are left, an earlier rank changes over. No two ranks share one.
  * Processors: what differs between ranks was bound by the launcher and stays. Ranks that all have the same are bound here, if `bind`
- * and there are two or more of them, cores for all of them, and not more than its share of threads asked of each: with GPUs to
+ * says so, there are two or more of them, cores for all of them, and not more than its share of threads is asked of each: with GPUs to
  * cores of the NUMA node that is nearest to the card and has some left, shared among those who come there; without, to
  * even parts in the topology's order. Cores are whole: the hyperthreads of one belong to one rank.
  * @threads  that every rank is to have, 0: one per core
  * Errors: REEL_ECONFIG: a rank finds no GPU of its own. REEL_ENOMEM.
  */
-reel_err reel_place_ranks(struct reel_place *out, const struct reel_given *rank, int n, struct hwloc_topology *t, int bind,
+reel_err reel_place_ranks(struct reel_place *out, const struct reel_given *rank, int n, struct hwloc_topology *t, enum reel_bind bind,
                           int threads);
 
 /** reel_place_given - fill in where this process may run now. Local. REEL_ENOMEM. */
 reel_err reel_place_given(struct reel_cpus *now);
 /** reel_place_node - reel_place_ranks on this machine, as it is. Local. */
-reel_err reel_place_node(struct reel_place *out, const struct reel_given *rank, int n, int bind, int threads);
+reel_err reel_place_node(struct reel_place *out, const struct reel_given *rank, int n, enum reel_bind bind, int threads);
 /** reel_place_take - bind this process and its threads, if the place says so; where the system refuses, it stays as it was:
  * p->refused. Local. */
 void reel_place_take(struct reel_place *p);

@@ -8,6 +8,7 @@
 #include "config/node.h"
 #include "config/schema.h"
 
+enum reel_binding { REEL_BINDING_AUTO, REEL_BINDING_ALWAYS, REEL_BINDING_NEVER };
 enum reel_device { REEL_DEVICE_AUTO, REEL_DEVICE_CPU, REEL_DEVICE_CUDA };
 enum reel_compute { REEL_COMPUTE_AUTO, REEL_COMPUTE_F32, REEL_COMPUTE_BF16 };
 enum reel_repro { REEL_REPRO_LAYOUT, REEL_REPRO_RESUME };
@@ -129,7 +130,7 @@ struct reel_cfg_training {
     const char *model_path; /* resolved: student's init_from */
     int device, compute_dtype, reproducibility, on_nonfinite; /* the enums above */
     int64_t threads; /* per rank; 0 = the rank's cores */
-    int bind; /* ranks that nobody bound are bound to cores */
+    int bind; /* enum reel_binding */
     double watchdog_s;
 };
 

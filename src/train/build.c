@@ -502,7 +502,7 @@ static reel_err open_backend(struct reel_run *r)
 {
     const struct reel_cfg_training *t = &r->cfg->training;
 
-    REEL_TRY(reel_device_open(&r->seat, &r->be, &(struct reel_device_opts){ (enum reel_device)t->device, (int)t->threads, t->bind,
+    REEL_TRY(reel_device_open(&r->seat, &r->be, &(struct reel_device_opts){ (enum reel_device)t->device, (int)t->threads, (enum reel_binding)t->bind,
                                                                             r->flags.quiet, r->flags.env }, r->world));
     return reel_mesh_attach(&r->mesh, r->be);
 }

@@ -23,6 +23,13 @@ static reel_err look(const struct reel_module **m, struct reel_gpus *g, enum ree
     return REEL_OK;
 }
 
+/* A job has its processors for itself; elsewhere others may compute on them too, and the system moves whoever is in their way. */
+static enum reel_bind bind_of(const struct reel_device_opts *o)
+{
+    if (o->bind != REEL_BINDING_AUTO) return o->bind == REEL_BINDING_ALWAYS ? REEL_BIND_ALWAYS : REEL_BIND_NEVER;
+    return o->env && reel_env_get(o->env, REEL_ENV_SLURM_JOB_ID) ? REEL_BIND_ALWAYS : REEL_BIND_NUMA;
+}
+
 /* The first rank of each node places all of its ranks. Collective(world); the same verdict on every rank. */
 static reel_err place_ranks(struct reel_seat *d, const struct reel_device_opts *o, const struct reel_gpus *gpus, struct reel_comm *world)
 {
@@ -39,7 +46,7 @@ static reel_err place_ranks(struct reel_seat *d, const struct reel_device_opts *
     if (e == REEL_OK) {
         *mine = (struct reel_given){ d->before, *gpus };
         reel_comm_gather(&node, mine, sizeof *mine, all, 0);
-        e = reel_agree(world, node.rank ? REEL_OK : reel_place_node(place, all, node.size, o->bind, gpus->n ? 0 : o->threads));
+        e = reel_agree(world, node.rank ? REEL_OK : reel_place_node(place, all, node.size, bind_of(o), gpus->n ? 0 : o->threads));
     }
     if (e == REEL_OK) {
         reel_comm_bcast(&node, place, (size_t)node.size * sizeof *place, 0);

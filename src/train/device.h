@@ -9,7 +9,7 @@
 struct reel_device_opts {
     enum reel_device device;
     int threads; /* of the CPU's backend; 0: this rank's share of cores */
-    int bind;    /* 0: ranks run where they were put */
+    enum reel_binding bind;
     int quiet;
     const struct reel_env *env; /* may name the module's file, or NULL */
 };

@@ -235,7 +235,7 @@ static void judge_hosts(struct reel_run *r, const struct reel_host *h)
         if (h[i].threads > h[i].n_cores) crowded = i, n_crowded++;
     }
     if (n_refused)
-        reel_note_warning(r, "%d of %d ranks could not be bound to cores, the first is rank %d on %s: %s; they run unbound (training.bind: false does "
+        reel_note_warning(r, "%d of %d ranks could not be bound to cores, the first is rank %d on %s: %s; they run unbound (training.bind: never does "
                           "not try)", n_refused, r->world->size, refused, h[refused].node, strerror(h[refused].refused));
     if (n_crowded)
         reel_note_warning(r, "training.threads: %d ranks of %d have more threads than cores, the first is rank %d with %d threads on its share of %d "
