@@ -286,6 +286,52 @@ static int child(const char *dir, const struct scene *s, const char *act, long a
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+/* What a library would do, then reel_publish. */
+static reel_err by_library(const char *path)
+{
+    char tmp[2 * PATH_MAX];
+    int fd;
+
+    snprintf(tmp, sizeof tmp, "%s.part", path);
+    fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    if (fd < 0 || write(fd, "all of it", 9) != 9 || close(fd)) abort();
+    return reel_publish(tmp, path);
+}
+
+static reel_err at_once(const char *path) { return reel_file_write(path, "all of it", 9); }
+
+/* A file that was said to be there is there, whole, after the power was cut. */
+static void published(const char *dir)
+{
+    static reel_err (*const ways[])(const char *) = { at_once, by_library };
+    char folder[2 * PATH_MAX], path[3 * PATH_MAX], *data;
+    size_t n;
+    int bad = 0;
+
+    snprintf(folder, sizeof folder, "%s/checkpoint-films", dir);
+    snprintf(path, sizeof path, "%s/new/film.mp4", folder);
+    for (int i = 0; i < 2; i++) {
+        pid_t pid;
+        int status;
+        if (reel_rmtree(folder) || reel_mkdirs(folder)) abort();
+        pid = fork();
+        if (pid == 0) {
+            char *slash = strrchr(path, '/');
+            arm(dir, "power", 1000);
+            *slash = 0;
+            if (reel_mkdirs(path)) abort();
+            *slash = '/';
+            if (ways[i](path)) abort();
+            cut();
+        }
+        if (pid < 0 || waitpid(pid, &status, 0) != pid) abort();
+        bad += reel_file_read(path, &data, &n) || n != 9;
+        free(data);
+    }
+    TAP_OK(!bad, "a file that was published, and its folder, outlast a power cut: %s", bad ? reel_errrec()->msg : "two ways");
+    reel_err_clear();
+}
+
 static long calls(const char *dir, const struct scene *s)
 {
     long n;
@@ -306,6 +352,7 @@ static void kills(const char *dir, long every)
     long all = 0, met = 0;
     int err = hush();
 
+    published(dir);
     for (int i = 0; i < SCENES; i++) {
         const struct scene *s = &scenes[i];
         long n = calls(dir, s);
