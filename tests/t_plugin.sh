@@ -67,7 +67,7 @@ examples="--models.student._target_ ./patch_mlp.so:patch_mlp --models.student.in
   --callbacks.ratio._target_ ./update_ratio.so:update_ratio --training.checkpoint.training_state_checkpointing_steps 3"
 # log DIR [FIRST]: what it logged from step FIRST on, but for times
 log() {
-    sed '/"step_time_sec"/!d; s/"time": [0-9.]*, //; s/"step_time_sec": [^,]*, //; s/"samples_per_sec": [^,]*, //; s/"flops_per_sec".*"memory\/host_peak_gib": [^,]*, //' "$1/tracker/metrics.jsonl" |
+    sed '/"step_time_sec"/!d; s/"time": [0-9.]*, //; s/"step_time_sec": [^,]*, //; s/"samples_per_sec": [^,]*, //; s/"flops_per_sec".*"memory\/host_peak_gib": [^,]*, //; s/"ranks\/[^,]*, //g' "$1/tracker/metrics.jsonl" |
         sed -n "/\"step\": ${2:-1},/,\$p"
 }
 example() {
@@ -112,6 +112,14 @@ for n in 1 2; do
     same "weights, optimizers and the state of both on $n ranks" "$(state "$TMPDIR/ex$n/checkpoint-6")" "$(state "$TMPDIR/re$n/checkpoint-6")"
     same "and the log" "$(log "$TMPDIR/ex$n" 4)" "$(log "$TMPDIR/re$n" 4)"
 done
+mkdir -p "$TMPDIR/built"
+cp -r "$TMPDIR/ex1/checkpoint-3" "$TMPDIR/built/"
+mv update_ratio.so kept.so
+try "a callback that has been built anew since" plugin "$REEL_SRC/tests/plugins/update_ratio.c" update_ratio.so -O0
+try "is taken, in a resumed run" example 1 "$TMPDIR/built" --resume-from-checkpoint latest
+grep -q 'resumed with another callbacks.ratio._target_: it was a file of hash [0-9a-f]*, is a file of hash' "$TMPDIR/out"
+verdict $? "and that is said"
+mv kept.so update_ratio.so
 mkdir -p "$TMPDIR/anew"
 cp -r "$TMPDIR/ex1/checkpoint-3" "$TMPDIR/anew/"
 try "resume with a callback that the checkpoint lacks" example 1 "$TMPDIR/anew" --resume-from-checkpoint latest \

@@ -15,7 +15,16 @@
 
 /* ---- what a configuration does not say ---- */
 
-#define FOUND 8 /* more than there are */
+/* A plugin's bytes: its path may hold another program by now. */
+static void add_plugin(json_t *j, const struct reel_kind *k, const char *section, const char *name)
+{
+    char key[160], hash[32];
+
+    if (!k || !k->plugin || k->observes) return;
+    snprintf(key, sizeof key, "%s%s%s._target_", section, *name ? "." : "", name);
+    snprintf(hash, sizeof hash, "a file of hash %016llx", (unsigned long long)k->hash);
+    json_object_set_new(j, key, json_string(hash));
+}
 
 char *reel_drift_found(const struct reel_run *r)
 {
@@ -28,12 +37,15 @@ char *reel_drift_found(const struct reel_run *r)
     j = json_pack("{s:s, s:s, s:s}", "training.device", reel_backend_on_device(r->be) ? "cuda" : "cpu", "training.compute_dtype",
                   reel_dtype_name(reel_compute_dtype(r->cfg, r->be)),
                   reel_trajectories_of(r->cfg) ? "method.teacher_path_cache" : "training.data.data_path", data);
+    add_plugin(j, r->cfg->method.kind, "method", "");
+    for (int i = 0; i < r->cfg->n_roles; i++) add_plugin(j, r->cfg->role[i].kind, "models", r->cfg->role[i].name);
+    for (int i = 0; i < r->cfg->n_callbacks; i++) add_plugin(j, r->cfg->callback[i].kind, "callbacks", r->cfg->callback[i].name);
     text = json_dumps(j, 0);
     json_decref(j);
     return text;
 }
 
-/* A key that means what it meant leaves results alone, whatever it says; one that means another thing does not. `d` has room for FOUND. */
+/* A key that means what it meant leaves results alone, whatever it says; one that means another thing does not. `d` has room for each. */
 static int add_found(struct reel_drift *d, int n, json_t *was, json_t *is)
 {
     const char *key;
@@ -99,8 +111,8 @@ static json_t *as_json(const struct reel_drift *d, int n)
 /* Rank 0's part: what reel_drift_log says. */
 static reel_err keep(struct reel_run *r, const struct reel_drift *list, int n, json_t *found)
 {
-    struct reel_drift *d = malloc(((size_t)n + FOUND) * sizeof *d);
     json_t *is = json_loads(reel_save_found(r), 0, NULL);
+    struct reel_drift *d = malloc(((size_t)n + json_object_size(is) + 1) * sizeof *d);
 
     if (!d || !is) return free(d), json_decref(is), REEL_FAIL(REEL_ENOMEM, "no memory for the list of changes");
     if (n) memcpy(d, list, (size_t)n * sizeof *d);
