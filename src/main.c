@@ -293,10 +293,23 @@ static reel_err answered(struct program *p, reel_err e)
     return reel_agree(&p->world, e);
 }
 
+static reel_err check_launch(struct program *p)
+{
+    static const struct { enum reel_env_name tasks, rank; const char *launcher, *cure; } known[] = {
+        { REEL_ENV_SLURM_STEP_NUM_TASKS, REEL_ENV_SLURM_PROCID, "the Slurm step has", "start with `srun --mpi=pmi2`" },
+        { REEL_ENV_OMPI_COMM_WORLD_SIZE, REEL_ENV_OMPI_COMM_WORLD_RANK, "Open MPI has started", "reel is built with MPICH: start with its mpiexec (mpiexec.mpich)" },
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        REEL_TRY(reel_comm_check_launch(&p->world, reel_env_get(&p->env, known[i].tasks), reel_env_get(&p->env, known[i].rank), known[i].launcher,
+                                        known[i].cure));
+    return REEL_OK;
+}
+
 static reel_err run(struct program *p, int argc, char **argv)
 {
     reel_env_read(&p->env);
-    REEL_TRY(reel_comm_check_launch(&p->world, reel_env_get(&p->env, REEL_ENV_SLURM_STEP_NUM_TASKS)));
+    REEL_TRY(check_launch(p));
     REEL_TRY(reel_fault_set(reel_env_get(&p->env, REEL_ENV_REEL_FAULT)));
     REEL_TRY(reel_cli_parse(&p->cli, reel_commands, argc, argv));
     if (p->cli.wants != REEL_CLI_RUN) return answered(p, print_help(p));
@@ -327,5 +340,6 @@ int main(int argc, char **argv)
     reel_cli_free(&p.cli);
     fflush(NULL);
     reel_comm_stop();
+    if (p.world.rank >= p.world.size) return 0; /* check_launch: a launcher that ends all at the first bad exit lets the first task speak */
     return e ? 1 : p.requeue ? REEL_EXIT_REQUEUE : 0;
 }

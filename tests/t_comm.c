@@ -140,10 +140,10 @@ static void launch(void)
 {
     struct reel_comm one = { .size = 1 }, two = { .size = 2 };
 
-    TAP_OK(!reel_comm_check_launch(&one, NULL) && !reel_comm_check_launch(&one, "1") && !reel_comm_check_launch(&two, "8"),
-           "honest launches");
-    TAP_OK(reel_comm_check_launch(&one, "8") == REEL_ECONFIG && strstr(reel_errrec()->msg, "srun --mpi=pmi2"),
-           "%s", reel_errrec()->msg);
+    TAP_OK(!reel_comm_check_launch(&one, NULL, NULL, "", "") && !reel_comm_check_launch(&one, "1", "0", "", "") &&
+               !reel_comm_check_launch(&two, "8", "0", "", ""), "honest launches");
+    TAP_OK(reel_comm_check_launch(&one, "8", "5", "the step has", "cure") == REEL_ECONFIG && strstr(reel_errrec()->msg, "the step has 8 tasks") &&
+               strstr(reel_errrec()->msg, "cure") && one.rank == 5, "%s", reel_errrec()->msg);
     reel_err_clear();
 }
 

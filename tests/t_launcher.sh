@@ -1,5 +1,5 @@
 #!/bin/sh
-# tests/mpirun.sh: rank count, time limit, nothing left behind, the program's verdict is kept.
+# tests/mpirun.sh: rank count, time limit, nothing left behind, the program's verdict is kept. And launchers that MPI does not know.
 # shellcheck source=tests/lib.sh
 . "$REEL_SRC/tests/lib.sh"
 run=$REEL_BUILD/tests/mpirun.sh
@@ -30,4 +30,9 @@ script t_hang 'exec sleep 987'
 out=$(TEST_TIMEOUT=1 "$run" "$TMPDIR/t_hang" 2>/dev/null)
 [ $? -ne 0 ] && echo "$out" | grep -q '^Bail out! t_hang: still running after 1 s'
 verdict $? "a hang is ended and said"
+fails "ranks that another MPI started believe to be alone: refused" "Open MPI has started 4 tasks .* start with its mpiexec" \
+    env OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=0 "$REEL_BUILD/reel" --help
+same "the others end in silence, so that none of them ends the first before it speaks" \
+    "$(OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=3 "$REEL_BUILD/reel" --help 2>&1 | wc -l; OMPI_COMM_WORLD_SIZE=4 OMPI_COMM_WORLD_RANK=3 "$REEL_BUILD/reel" --help; echo $?)" "0
+0"
 plan

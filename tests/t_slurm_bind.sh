@@ -36,4 +36,11 @@ says "the ranks divide the cores" none "processors 1, NUMA 0, bound by reel, 1 t
 step default 2
 same "srun as it is" "$map" "0:0 1:1 "
 says "is bound by Slurm" default "processors 0, NUMA 0, bound by the launcher, 1 thread"
+
+# the protocol between srun and MPI
+grep -q 'Slurm: srun --mpi=pmi2' "$REEL_BUILD/config.log"
+verdict $? "configure says how jobs start"
+srun --mpi=none -N1 -n2 "$REEL_BUILD/reel" check "$TMPDIR/nothing" > "$TMPDIR/out" 2>&1
+same "tasks that do not know one another are refused, in one message with the cure" \
+    "$(grep -c 'the Slurm step has 2 tasks but MPI sees a world of one rank.*start with .srun --mpi=pmi2' "$TMPDIR/out") $(grep -c '^reel: ' "$TMPDIR/out")" "1 1"
 plan

@@ -83,13 +83,12 @@ void reel_comm_stop(void)
     reel_die_hook = NULL;
 }
 
-reel_err reel_comm_check_launch(const struct reel_comm *world, const char *step_tasks)
+reel_err reel_comm_check_launch(struct reel_comm *world, const char *tasks, const char *rank, const char *launcher, const char *cure)
 {
-    long tasks = step_tasks ? strtol(step_tasks, NULL, 10) : 0;
+    long n = tasks ? strtol(tasks, NULL, 10) : 0;
 
-    if (world->size > 1 || tasks <= 1) return REEL_OK;
-    return REEL_FAIL(REEL_ECONFIG,
-                     "the Slurm step has %ld tasks but MPI sees a world of one rank: the launcher and MPI do not "
-                     "speak the same protocol; start with `srun --mpi=pmi2`",
-                     tasks);
+    if (world->size > 1 || n <= 1) return REEL_OK;
+    world->rank = rank ? (int)strtol(rank, NULL, 10) : 0;
+    return REEL_FAIL(REEL_ECONFIG, "%s %ld tasks but MPI sees a world of one rank: the launcher and MPI do not speak the same protocol; %s",
+                     launcher, n, cure);
 }

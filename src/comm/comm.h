@@ -67,12 +67,14 @@ void reel_comm_close(struct reel_comm *c); /* Collective(c) */
 void reel_comm_stop(void); /* MPI_Finalize; Collective(world) */
 
 /**
- * reel_comm_check_launch - refuse a world of one inside a step of many. Symmetric.
- * @step_tasks  value of SLURM_STEP_NUM_TASKS, or NULL outside Slurm
- * A launcher without the right MPI plugin starts N programs that each believe to be alone.
- * Errors: REEL_ECONFIG, with the option to add.
+ * reel_comm_check_launch - refuse a world of one where a launcher started many. Symmetric.
+ * @tasks, @rank  how many and which one, of the launcher's environment; NULL: not its
+ * @launcher, @cure  "the Slurm step has", "start with ..."
+ * A launcher that does not speak MPI's protocol starts N programs that each believe to be alone. On error world->rank is the
+ * task's number, so that only the first speaks.
+ * Errors: REEL_ECONFIG, with the cure.
  */
-reel_err reel_comm_check_launch(const struct reel_comm *world, const char *step_tasks);
+reel_err reel_comm_check_launch(struct reel_comm *world, const char *tasks, const char *rank, const char *launcher, const char *cure);
 
 /* A list of numbers or pairs for an error message; what does not fit is cut with "...". */
 struct reel_list { char s[160]; int n, full; };

@@ -32,8 +32,10 @@
     X(SLURM_JOB_ID, "shown in the run's record")                                                   \
     X(SLURM_RESTART_COUNT, "how often the job was requeued")                                       \
     X(SLURM_STEP_NUM_TASKS, "tasks of the step: must agree with the size of the MPI world")       \
-    X(SLURM_NTASKS, "must agree with the size of the MPI world")                                   \
-    X(SLURM_PROCID, "shown only")                                                                  \
+    X(OMPI_COMM_WORLD_SIZE, "tasks of Open MPI's launcher: the same")                              \
+    X(SLURM_PROCID, "which of the tasks says that they do not agree")                              \
+    X(OMPI_COMM_WORLD_RANK, "the same of Open MPI's")                                              \
+    X(SLURM_NTASKS, "shown only")                                                                  \
     X(SLURM_LOCALID, "shown only")                                                                 \
     X(SLURM_JOB_NUM_NODES, "shown only")                                                           \
     X(SLURM_JOB_NODELIST, "shown only")                                                            \
