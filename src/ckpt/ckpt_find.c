@@ -105,8 +105,7 @@ reel_err ckpt_complete(const char *dir)
 
 /* ---- resume ---- */
 
-/* The step the run was at: metadata.json, else the folder's name. */
-static reel_err step_of(const char *dir, long *step)
+reel_err ckpt_step_of(const char *dir, long *step)
 {
     char path[PATH_MAX];
     json_t *js, *v;
@@ -141,7 +140,7 @@ static reel_err judge(const char *dir, int pass_over, long *step)
         e = REEL_OK;
     } else if (!e) {
         e = ckpt_marker_sums(&m, dir, 1, 0, 1);
-        if (!e) e = step_of(dir, step);
+        if (!e) e = ckpt_step_of(dir, step);
     }
     ckpt_marker_free(&m);
     return e;
@@ -168,7 +167,7 @@ static reel_err newest(const char *output_dir, char *dir, size_t size, long *ste
     return e;
 }
 
-static void strip(char *path)
+void ckpt_strip(char *path)
 {
     size_t n = strlen(path);
 
@@ -182,7 +181,7 @@ static reel_err resolve(const char *output_dir, const char *what, char *dir, siz
     if (output_dir && strncasecmp(what, "latest", 6) == 0 && strspn(what + 6, " \t\n") == strlen(what + 6))
         return newest(output_dir, dir, size, step);
     if (snprintf(dir, size, "%s", what) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", what);
-    strip(dir);
+    ckpt_strip(dir);
     if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "no folder %s, so no checkpoint to go on from", what);
     if (reel_ckpt_is_dir(dir)) return judge(dir, 0, step);
     if (reel_ckpt_step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "%s is incomplete: no dcp/ in it", dir);
@@ -212,7 +211,7 @@ static reel_err named(const char *path, char *dir, size_t size)
     long step;
 
     if (snprintf(dir, size, "%s", path) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", path);
-    strip(dir);
+    ckpt_strip(dir);
     if (reel_ckpt_is_dir(dir)) return REEL_OK;
     if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "%s: neither a checkpoint-N nor a folder with such", path);
     REEL_TRY(resolve(NULL, path, dir, size, &step));
@@ -234,7 +233,7 @@ int reel_ckpt_any_in(const char *path)
     int any;
 
     if (snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir || !reel_is_dir(dir)) return 0;
-    strip(dir);
+    ckpt_strip(dir);
     any = reel_ckpt_is_dir(dir) || reel_ckpt_step_in_name(dir) >= 0;
     if (any || reel_list_dir(dir, &name, &n)) return reel_err_clear(), any;
     for (size_t i = 0; i < n; i++) any |= reel_ckpt_step_in_name(name[i]) >= 0;
@@ -242,35 +241,7 @@ int reel_ckpt_any_in(const char *path)
     return any;
 }
 
-/* ---- reel check ---- */
-
-struct verify { const char *dir; const struct reel_comm *world; int marked; };
-
-/* This rank's share of the files: every size-th. */
-static reel_err verify(void *ctx)
-{
-    struct verify *v = ctx;
-    struct ckpt_marker m;
-    reel_err e;
-
-    REEL_TRY(ckpt_marker_read(&m, v->dir));
-    v->marked = m.files != NULL;
-    e = ckpt_marker_sums(&m, v->dir, 0, v->world->rank, v->world->size);
-    ckpt_marker_free(&m);
-    return e;
-}
-
-reel_err ckpt_verify_files(const char *dir, struct reel_comm *world, int *marked)
-{
-    struct verify v = { dir, world, 0 };
-    struct ckpt_task t = { 0 };
-    reel_err e;
-
-    ckpt_task_start(&t, verify, &v);
-    e = ckpt_task_wait(&t, world);
-    *marked = v.marked;
-    return e;
-}
+/* ---- what is in one ---- */
 
 reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *role, char *owner, size_t size)
 {
@@ -286,50 +257,4 @@ reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *rol
         return REEL_OK;
     }
     return REEL_FAIL(REEL_ECONFIG, "%s holds no average of the %s: the run had no callback ema, which averages the student", dir, role);
-}
-
-struct totals { int64_t tensors, objects, bytes; };
-
-static reel_err check_archives(const char *dir, const struct reel_comm *world, struct totals *sum)
-{
-    struct reel_dcp *d;
-    char dcp[PATH_MAX];
-    reel_err e;
-
-    REEL_TRY(ckpt_dcp_dir(dir, dcp, sizeof dcp));
-    REEL_TRY(reel_dcp_open(&d, dcp));
-    e = reel_dcp_check_files(d);
-    for (int i = world->rank; i < reel_dcp_count(d) && !e; i += world->size) {
-        const struct reel_dcp_entry *t = reel_dcp_entry(d, i);
-        e = reel_dcp_verify(d, t);
-        sum->tensors += t->type != NULL;
-        sum->objects += t->type == NULL;
-        if (t->type) sum->bytes += reel_pt_numel(t->n, t->nd) * t->type->size;
-    }
-    reel_dcp_close(d);
-    return e;
-}
-
-reel_err reel_ckpt_check(const char *path, FILE *out, struct reel_comm *world)
-{
-    struct totals sum = { 0 };
-    char dir[PATH_MAX];
-    int marked = 0;
-    long step = -1;
-    reel_err e;
-
-    snprintf(dir, sizeof dir, "%s", path);
-    strip(dir);
-    e = ckpt_verify_files(dir, world, &marked);
-    if (!e) e = reel_agree(world, check_archives(dir, world, &sum));
-    if (e) return e;
-    reel_comm_sum_i64(world, (int64_t *)&sum, 3);
-    if (step_of(dir, &step)) reel_err_clear();
-    char at[32] = "";
-    if (step >= 0) snprintf(at, sizeof at, "step %ld, ", step);
-    if (world->rank == 0 && out)
-        fprintf(out, "%s: %s%lld tensors (%.3f GiB), %lld objects, %s: all checksums agree\n", dir, at, (long long)sum.tensors,
-                (double)sum.bytes / 0x1p30, (long long)sum.objects,
-                marked ? "committed" : "written by another program (no commit marker)");
-    return REEL_OK;
 }

@@ -137,6 +137,7 @@ static reel_err read_texts(struct reel_ckpt *k, char *dcp, size_t size, void **m
 
     REEL_TRY(ckpt_marker_read(&k->m, k->dir));
     if (k->m.files) REEL_TRY(ckpt_marker_sizes(&k->m, k->dir));
+    REEL_TRY(ckpt_marker_sums(&k->m, k->dir, 1, 0, 1));
     REEL_TRY(ckpt_dcp_dir(k->dir, dcp, size));
     REEL_TRY(reel_join(path, sizeof path, dcp, ".metadata"));
     REEL_TRY(reel_file_read(path, (char **)meta, bytes));
@@ -213,28 +214,17 @@ reel_err reel_ckpt_average(const struct reel_ckpt *k, const char *role, char *ow
 
 /* ---- read ---- */
 
-/* Markers before version 3 have a checksum that archives have not: their files are read beforehand. */
-static reel_err prepare(struct reel_ckpt *k, int whole)
-{
-    int marked;
-
-    if (!whole || !k->m.files) return REEL_OK;
-    if (k->m.version < 3) return ckpt_verify_files(k->dir, k->world, &marked);
-    reel_dcp_want_sums(k->d);
-    return REEL_OK;
-}
-
 reel_err reel_ckpt_read(struct reel_ckpt *k, struct reel_ckpt_set *set, int whole)
 {
     struct reading r = { k, set };
     struct ckpt_task t = { 0 };
 
-    REEL_TRY(prepare(k, whole));
+    if (whole) REEL_TRY(ckpt_want_whole(k));
     REEL_TRY(reel_agree(k->world, check_set(k->dir, k->d, set)));
     ckpt_task_start(&t, read_mine, &r);
     REEL_TRY(ckpt_task_wait(&t, k->world));
     share_objects(set, k->world);
-    return whole && k->m.version >= 3 ? ckpt_verify_rest(k) : REEL_OK;
+    return whole ? ckpt_verify_rest(k) : REEL_OK;
 }
 
 reel_err reel_ckpt_load(const char *dir, struct reel_ckpt_set *set, struct reel_comm *world)

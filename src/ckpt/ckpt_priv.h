@@ -90,11 +90,13 @@ reel_err ckpt_marker_sums(const struct ckpt_marker *m, const char *dir, int text
 
 struct reel_ckpt { struct reel_comm *world; struct reel_dcp *d; struct ckpt_marker m; char dir[PATH_MAX]; };
 
-/** ckpt_verify_rest - what reading has not seen of the files, and all of it against the marker (ckpt_once.c). Collective(world).
+/** ckpt_want_whole - before the reading of a checkpoint of which every byte is to be compared (ckpt_once.c). Collective(world).
  * REEL_EIO; REEL_EDATA names the file and the record. */
+reel_err ckpt_want_whole(struct reel_ckpt *k);
+/** ckpt_verify_rest - after it: what reading has not seen of the files, and all of it against the marker. Collective(world). As above. */
 reel_err ckpt_verify_rest(struct reel_ckpt *k);
-/** ckpt_verify_files - every file whole, shared out over the ranks. Collective(world). Errors as above. */
-reel_err ckpt_verify_files(const char *dir, struct reel_comm *world, int *marked);
+/** ckpt_verify_files - every file whole, shared out over the ranks (ckpt_check.c). Collective(world). Errors as above. */
+reel_err ckpt_verify_files(struct reel_ckpt *k);
 
 /* ---- a save that is under way ---- */
 
@@ -149,6 +151,11 @@ reel_err ckpt_average(const struct reel_dcp *d, const char *dir, const char *rol
 
 /** ckpt_complete - REEL_OK if the folder can be resumed from; REEL_EDATA: why not; REEL_EIO: it cannot be known. Local. */
 reel_err ckpt_complete(const char *dir);
+
+/** ckpt_step_of - the step the run was at: metadata.json, else the folder's name; *step < 0 with an error. Local. */
+reel_err ckpt_step_of(const char *dir, long *step);
+
+void ckpt_strip(char *path); /* of slashes at its end, and of "/dcp" */
 
 /** ckpt_list - steps of the `checkpoint-<digits>` folders, ascending, malloc'ed. Local. */
 reel_err ckpt_list(const char *output_dir, long **step, int *n);

@@ -44,7 +44,7 @@ const struct reel_dcp_entry *reel_dcp_find(const struct reel_dcp *d, const char 
 reel_err reel_dcp_read(struct reel_dcp *d, const struct reel_dcp_entry *e, const int64_t *off, const int64_t *n,
                        void *dst);
 
-/** reel_dcp_want_sums - from now on reel_dcp_read sums every blob that it reads. */
+/** reel_dcp_want_sums - from now on reel_dcp_read and reel_dcp_verify sum every tensor's blob that they read. */
 void reel_dcp_want_sums(struct reel_dcp *d);
 
 /** reel_dcp_read_object - open an object's archive; its value is the root of pt->pkl. Caller: reel_pt_close. */

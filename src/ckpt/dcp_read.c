@@ -165,13 +165,12 @@ reel_err reel_dcp_verify(struct reel_dcp *d, const struct reel_dcp_entry *e)
         struct reel_pt pt = { .pkl = NULL };
         struct reel_pt_tensor t;
         struct reel_blob b;
-        reel_err err = REEL_OK;
-        if (e->type) {
-            err = open_chunk(d, e, &e->chunk[i], &pt, &t);
-            reel_pt_close(&pt);
-        }
-        if (!err) err = open_blob(d, e, &e->chunk[i], &b);
+        struct reel_dcp_chunk *c = &e->chunk[i];
+        reel_err err = e->type ? open_chunk(d, e, c, &pt, &t) : REEL_OK;
+        if (!err) err = open_blob(d, e, c, &b);
         if (!err) err = reel_pt_verify(&b);
+        if (!err && e->type && d->sums) err = reel_pt_sum(&pt, t.rec, &c->crc), c->read = !err;
+        reel_pt_close(&pt);
         if (err) return err;
     }
     return REEL_OK;
