@@ -19,6 +19,14 @@ static int lowest_with(struct reel_comm *c, int flag, int *count)
     return first;
 }
 
+static void send(struct reel_comm *c, void *p, size_t bytes, int from) /* not counted: no step moves it */
+{
+    int64_t was = reel_watch_enter(c);
+
+    MPI_Bcast(p, (int)bytes, MPI_BYTE, from, c->mpi);
+    reel_watch_leave(c, was);
+}
+
 reel_err reel_agree(struct reel_comm *c, reel_err mine)
 {
     struct reel_errrec *r = reel_errrec();
@@ -33,21 +41,19 @@ reel_err reel_agree(struct reel_comm *c, reel_err mine)
         r->n_failed = failed;
         r->n_ranks = c->size;
     }
-    MPI_Bcast(r, (int)sizeof *r, MPI_BYTE, first, c->mpi);
+    send(c, r, sizeof *r, first);
     return r->code;
 }
 
 reel_err reel_comm_same(struct reel_comm *c, const char *what, uint64_t hash)
 {
     uint64_t root = hash;
-    int64_t was = reel_watch_enter(c);
     int first, differ = 0;
 
-    MPI_Bcast(&root, 1, MPI_UINT64_T, 0, c->mpi);
-    reel_watch_leave(c, was);
+    send(c, &root, sizeof root, 0);
     first = lowest_with(c, root != hash, &differ);
     if (first == c->size) return REEL_OK;
-    MPI_Bcast(&hash, 1, MPI_UINT64_T, first, c->mpi);
+    send(c, &hash, sizeof hash, first);
     return REEL_FAIL(REEL_ECONFIG,
                      "%s is not the same on every rank: %d of %d ranks differ from rank 0 (%s rank %d has "
                      "%016" PRIx64 ", rank 0 has %016" PRIx64 "); is every node reading the same files?",

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "comm/comm_priv.h"
+#include "comm/watch.h"
 
 enum { END_S = 120 }; /* for every rank to come to MPI_Finalize */
 
@@ -55,8 +56,11 @@ reel_err reel_comm_start(struct reel_comm *world, int *argc, char ***argv)
 
 void reel_comm_node(struct reel_comm *node, struct reel_comm *c)
 {
+    int64_t was = reel_watch_enter(c);
+
     *node = (struct reel_comm){ .name = "node" };
     MPI_Comm_split_type(c->mpi, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &node->mpi);
+    reel_watch_leave(c, was);
     MPI_Comm_rank(node->mpi, &node->rank);
     MPI_Comm_size(node->mpi, &node->size);
 }

@@ -153,9 +153,11 @@ void reel_mesh_place(struct reel_mesh *m, const struct reel_mesh_dims *d, int ra
 
 static void split(struct reel_mesh *m, struct reel_comm *c, int color)
 {
+    int64_t was = reel_watch_enter(&m->world);
     int rank, size;
 
     MPI_Comm_split(m->world.mpi, color, c->rank, &c->mpi);
+    reel_watch_leave(&m->world, was);
     MPI_Comm_set_name(c->mpi, c->name);
     MPI_Comm_rank(c->mpi, &rank);
     MPI_Comm_size(c->mpi, &size);

@@ -510,10 +510,12 @@ static reel_err open_backend(struct reel_run *r)
 /* Two runs in one folder would take each other's temporary files for leftovers. */
 static reel_err lock_output(struct reel_run *r, const char *dir)
 {
+    double patience = reel_restarts_patience(r->flags.env), half = r->cfg->training.watchdog_s / 2;
     char path[PATH_MAX], by[256];
     reel_err e = reel_join(path, sizeof path, dir, "lock");
 
-    if (e == REEL_OK) e = reel_file_lock(path, reel_restarts_patience(r->flags.env), &r->lock);
+    if (patience > half && half > 0) patience = half; /* the others wait under watch */
+    if (e == REEL_OK) e = reel_file_lock(path, patience, &r->lock);
     if (e != REEL_ECONFIG) return e;
     snprintf(by, sizeof by, "%.255s", reel_errrec()->msg);
     reel_err_clear();
