@@ -35,7 +35,7 @@ const struct unit *fit_unit(const struct unit *of, double v)
 int is_detail(const char *name)
 {
     return (!strncmp(name, "grad_norm/", 10) && strchr(name + 10, '/')) || !strcmp(name, "update_student") || !strncmp(name, "ranks/memory_", 13) ||
-           !strncmp(name, "ranks/host_", 11) || (!strncmp(name, "ranks/", 6) && strstr(name, "_rank"));
+           !strncmp(name, "ranks/host_", 11) || (!strncmp(name, "ranks/", 6) && strstr(name, "_rank")) || strstr(name, "_video_count");
 }
 
 int in_group(const struct group *g, const char *name)
