@@ -114,12 +114,12 @@ for n in 1 2; do
 done
 mkdir -p "$TMPDIR/built"
 cp -r "$TMPDIR/ex1/checkpoint-3" "$TMPDIR/built/"
-mv update_ratio.so kept.so
-try "a callback that has been built anew since" plugin "$REEL_SRC/tests/plugins/update_ratio.c" update_ratio.so -O0
+mv adversarial.so kept.so
+try "a method that has been built anew since" plugin "$REEL_SRC/tests/plugins/adversarial.c" adversarial.so -O1
 try "is taken, in a resumed run" example 1 "$TMPDIR/built" --resume-from-checkpoint latest
-grep -q 'resumed with another callbacks.ratio._target_: it was a file of hash [0-9a-f]*, is a file of hash' "$TMPDIR/out"
+grep -q 'resumed with another method._target_: it was a file of hash [0-9a-f]*, is a file of hash' "$TMPDIR/out"
 verdict $? "and that is said"
-mv kept.so update_ratio.so
+mv kept.so adversarial.so
 mkdir -p "$TMPDIR/anew"
 cp -r "$TMPDIR/ex1/checkpoint-3" "$TMPDIR/anew/"
 try "resume with a callback that the checkpoint lacks" example 1 "$TMPDIR/anew" --resume-from-checkpoint latest \

@@ -53,16 +53,18 @@ reel_err reel_write(int fd, const void *src, size_t bytes, const char *path)
 
 reel_err reel_file_read(const char *path, char **data, size_t *bytes)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     reel_err e;
+    int fd;
 
     *data = NULL;
     *bytes = 0;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) return REEL_FAIL(REEL_EIO, "%s: not a regular file", path); /* to open a pipe can take for ever */
+    fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %s", path, strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+    if (fstat(fd, &st) != 0) {
         close(fd);
-        return REEL_FAIL(REEL_EIO, "%s: not a regular file", path);
+        return REEL_FAIL(REEL_EIO, "%s: %s", path, strerror(errno));
     }
     *data = malloc((size_t)st.st_size + 1);
     if (!*data) {
