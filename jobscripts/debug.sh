@@ -61,7 +61,10 @@ if in_job; then
 else
     start=("${MPIEXEC:-mpiexec.mpich}" -n "$n" -prepend-rank)
     command -v "${start[0]}" > /dev/null || start[0]=mpiexec
-    [ "$mode" != prompt ] || tty=$(tty)
+    if [ "$mode" = prompt ]; then # mpiexec gives its input to rank 0: the rank reads the terminal itself
+        tty=$(tty)
+        exec < /dev/null
+    fi
 fi
 # One task of the step: the program, alone or watched. PMI_RANK and SLURM_PROCID are set by the launchers.
 # shellcheck disable=SC2016 # the task's shell expands

@@ -159,20 +159,26 @@ conclude() { # conclude EXIT-CODE
     0) say "done" ;;
     1) say "an error that starting again does not cure" ;;
     75) again "saved before the end of the time or a preemption" 75 ;;
-    *) again "ended with code $1${passed:+ after $passed}: a lost rank or node, or a fault" "$1" ;;
+    *) again "ended with code $1: ${passed:-a lost rank or node, or a fault}" "$1" ;;
     esac
     exit "$1"
 }
 
 again() { # again WHY CODE
-    local n=${SLURM_RESTART_COUNT:-0}
+    local n=${SLURM_RESTART_COUNT:-0} job=$SLURM_JOB_ID state
+    [ -z "${SLURM_ARRAY_TASK_ID-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID # the number alone may mean them all
+    state=$(scontrol show job -o "$job" | sed -n 's/.* JobState=\([A-Z_]*\) Reason=\([A-Za-z]*\).*/\1 \2/p')
+    case $state in
+    *" TimeLimit" | *RUNNING*) ;;
+    *[A-Z]*) say "$1; the batch system has ended the job ($state)" && exit "$2" ;; # scancel, or a requeue of its own
+    esac
     if [ "$REQUEUE" != yes ]; then
         say "$1; REQUEUE is not yes: start it again yourself"
     elif [ "$n" -ge "$RESTARTS" ]; then
         say "$1; restarted $n times already, RESTARTS=$RESTARTS is the limit"
     else
         say "$1: requeue number $((n + 1))"
-        scontrol requeue "$SLURM_JOB_ID" || die "scontrol requeue failed; sbatch the script again, it goes on from the last checkpoint"
+        scontrol requeue "$job" || die "scontrol requeue failed; sbatch the script again, it goes on from the last checkpoint"
         sleep 120 # the batch system ends this script
     fi
     exit "$2"
@@ -184,7 +190,8 @@ pass_on() { # pass_on SIGNAL AS: to every rank
     kill "-$2" "$step" 2> /dev/null
 }
 
-# Runs in the background and passes signals on, so that they reach every rank at once. ^C and the end of the terminal count as TERM.
+# Runs in the background and passes signals on, so that they reach every rank at once. All that mean an end become USR1, which training
+# saves at and launchers pass on: told to terminate, srun kills its step.
 launch() { # launch COMMAND...
     local step rc sig
     passed=''
@@ -192,12 +199,11 @@ launch() { # launch COMMAND...
     "$@" < /dev/null &
     step=$!
     set +m
-    for sig in USR1 TERM USR2; do
+    for sig in USR1 TERM INT HUP; do
         # shellcheck disable=SC2064 # expanded now
-        trap "pass_on $sig $sig" $sig
+        trap "pass_on $sig ${end_with-USR1}" $sig
     done
-    trap 'pass_on INT TERM' INT
-    trap 'pass_on HUP TERM' HUP
+    trap 'pass_on USR2 USR2' USR2
     while :; do
         wait "$step"
         rc=$?

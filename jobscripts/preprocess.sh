@@ -15,7 +15,7 @@
 set -u
 script=preprocess.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
-[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p}')
+[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p;q}')
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 out='' captions='' videos='' flag=--captions dry='' args=()
@@ -62,5 +62,7 @@ if [ -n "$dry" ]; then
     exit 0
 fi
 in_job || submit
+# shellcheck disable=SC2034 # of launch: there is nothing to save, and MPI keeps USR1 to itself
+end_with=TERM
 run_ranks "${args[@]}"
 conclude $?

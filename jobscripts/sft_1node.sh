@@ -15,7 +15,7 @@
 set -u
 script=sft_1node.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
-[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p}')
+[ -f "$here/lib.sh" ] || here=$(scontrol show job "${SLURM_JOB_ID-}" | sed -n '/^ *Command=/{s///;s/\.sh.*//;s|/[^/]*$||p;q}')
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed

@@ -95,7 +95,7 @@ slurm_down() {
 }
 
 # job_state JOB, job_wait JOB SECONDS: until it has ended
-job_state() { scontrol show job -o "$1" | sed -n 's/.* JobState=\([A-Z_]*\).*/\1/p'; }
+job_state() { scontrol show job -o "$1" | sed -n 's/.* JobState=\([A-Z_]*\).*/\1/p' | sort -u; }
 job_code() { scontrol show job -o "$1" | sed -n 's/.* ExitCode=\([0-9]*\):.*/\1/p'; }
 job_wait() {
     for _ in $(seq $(($2 * 5))); do

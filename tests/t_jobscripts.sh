@@ -59,6 +59,29 @@ SITE_CONF=$TMPDIR/site PARTITION=env SBATCH_OPTS="-N 1 -n 1" submits "the enviro
 SBATCH_OPTS="--nodes=1 --ntasks-per-node=1" try "--dry-run" "$jobs/self_forcing_multinode.sh" tiny.yaml --dry-run
 same "says what would be submitted and run, and the plan" 1-1-1-0 \
     "$(grep -c 'would submit: sbatch --nodes=1' out)-$(grep -c 'would run on 1 ranks, 1 nodes: srun .*reel train' out)-$(grep -c '^plan: 1 ranks' out)-$(grep -c '^<' out)"
+
+# where a job begins: $1 is in its words. The step is only said.
+# shellcheck disable=SC2016 # its own
+printf '#!/bin/sh\nprintf "<%%s>" "$@"\n' > bin/srun
+printf '#!/bin/sh\necho "step JobState=RUNNING Reason=None"\n' > bin/scontrol
+chmod +x bin/srun bin/scontrol
+mkdir -p own
+cp -r run/checkpoint-8 own/
+begins() { # begins TEXT WORDS OUT START [argument...]
+    be_text=$1 be_words=$2 be_out=$3 be_start=$4
+    shift 4
+    SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_JOB_NODELIST=n1 SLURM_RESTART_COUNT=$be_start "$jobs/sft_1node.sh" tiny.yaml "$@" \
+        --override-output-dir "$TMPDIR/$be_out" > out 2>&1
+    same "$be_text" "$be_words" "$(grep '^<' out | grep -oE '<--re[^>]*><[^>]*>|<--training.checkpoint.re[^>]*><[^>]*>' | tr '\n' ' ' | sed "s|$TMPDIR/||g; s/ \$//")"
+}
+latest="<--resume-from-checkpoint><latest>" named="<--resume><run/checkpoint-8>"
+begins "a first job with checkpoints goes on from the newest" "$latest" own 0
+begins "one that names a checkpoint begins there" "$named" own 0 --resume run/checkpoint-8
+begins "by its key too" "<--training.checkpoint.resume_from_checkpoint><run/checkpoint-8>" own 0 --training.checkpoint.resume_from_checkpoint run/checkpoint-8
+begins "and goes on from its own when it is requeued" "$named $latest" own 1 --resume run/checkpoint-8
+begins "unless there is none yet" "$named" new 1 --resume run/checkpoint-8
+begins "or it left a branch" "$named" run 1 --resume run/checkpoint-8
+fails "a checkpoint that is not there" "no folder nothing" env SLURM_JOB_ID=1 SLURM_NTASKS=1 "$jobs/sft_1node.sh" tiny.yaml --resume nothing
 fails "a node's rank" "one start is enough" env NODE_RANK=1 "$jobs/run.sh" tiny.yaml
 fails "nodes without hosts" "which hosts?" env NNODES=2 "$jobs/run.sh" tiny.yaml
 PATH=$(dirname "$(command -v sed)"):/bin

@@ -94,6 +94,7 @@ kill_node() { # the second node: its daemon, the step there and its rank
 cut_job usr1 1 "SIGUSR1" usr1
 said "the job says why" usr1 "saved before the end of the time or a preemption: requeue number 1"
 cut_job term 1 "SIGTERM" term
+said "the job has saved" term "saved before the end of the time or a preemption: requeue number 1"
 cut_job requeue 1 "scontrol requeue" requeue
 cut_job rank 1 "a killed rank" kill_rank
 said "the job says why" rank "a lost rank or node"
@@ -119,6 +120,49 @@ scancel --batch --signal=USR2 "$job"
 ended "SIGUSR2: the job goes on to its end" COMPLETED
 same "and saved once more on the way" "$(find "$TMPDIR/usr2" -maxdepth 1 -name 'checkpoint-*' | wc -l)" 2
 
+# cancelled is not preempted
+# shellcheck disable=SC2046 # words
+submit ended sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 ended)
+reached ended 30
+scancel "$job"
+ended "scancel: the job ends" CANCELLED
+said "with a checkpoint" ended "saved before the end of the time or a preemption; the batch system has ended the job"
+
+# what a site changes: a module, a container, a staged copy of the data
+mkdir -p "$TMPDIR/site/bin" "$TMPDIR/site/local" "$TMPDIR/site/modules/apptainer"
+# shellcheck disable=SC2016 # its own
+printf '#!/bin/sh\necho "[$MADE] $*"; shift 4; exec "$@"\n' > "$TMPDIR/site/bin/apptainer"
+chmod +x "$TMPDIR/site/bin/apptainer"
+: > "$TMPDIR/site/image.sif"
+printf 'prepend_path("PATH", "%s")\nsetenv("MADE", "by Lmod")\n' "$TMPDIR/site/bin" > "$TMPDIR/site/modules/apptainer/1.0.lua"
+cat > "$TMPDIR/site/conf" << EOF
+export MODULEPATH=$TMPDIR/site/modules
+MODULES=apptainer/1.0
+CONTAINER=$TMPDIR/site/image.sif
+CONTAINER_OPTS="--bind /scratch"
+DATA_PATH=$TMPDIR/data.h5
+STAGE_DIR=$TMPDIR/site/local
+EOF
+if [ -f /usr/share/lmod/lmod/init/bash ]; then
+    # shellcheck disable=SC2046 # words
+    SITE_CONF=$TMPDIR/site/conf submit site sft_1node.sh --ntasks-per-node=1 --gpus-per-node=1 -- "$REEL_SRC/tests/tiny.yaml" \
+        $(tiny_args 1 site) --training.loop.max_train_steps 2 --training.data.demo_clips 0
+    ended "a site's module, container and staged data" COMPLETED
+    said "the container that the module brought" site "^.by Lmod. exec --bind /scratch $TMPDIR/site/image.sif $REEL train .*$TMPDIR/site/local/reel-$job/data.h5"
+    same "the copy is removed" 0 "$(find "$TMPDIR/site/local" | tail -n +2 | wc -l)"
+else
+    skip "a site's module, container and staged data" "no Lmod (tests/packages.txt)"
+fi
+
+# a prompt of gdb on one rank, in an allocation that debug.sh asks for
+if command -v gdb > /dev/null && command -v script > /dev/null; then
+    (cd "$TMPDIR" && printf 'break reel_run_loop\nrun\nbacktrace 1\ncontinue\nquit\n' |
+        script -qec "$jobs/debug.sh --gdb 1 $REEL_SRC/tests/tiny.yaml $(tiny_args 2 debug) --training.loop.max_train_steps 2" /dev/null > "$TMPDIR/debug.log" 2>&1)
+    same "gdb's prompt on one rank of an allocation" 11 "$(grep -c '#0 .*reel_run_loop' "$TMPDIR/debug.log")$(grep -c 'exited normally' "$TMPDIR/debug.log")"
+else
+    skip "gdb's prompt on one rank of an allocation" "no gdb, or no script"
+fi
+
 # every other script
 # shellcheck disable=SC2046 # words
 submit dmd2 dmd2_8gpu.sh -- "$REEL_SRC/tests/tiny_dmd2.yaml" $(tiny_args 8 dmd2) --training.loop.max_train_steps 5 \
@@ -127,6 +171,11 @@ ended "dmd2_8gpu.sh, eight ranks" COMPLETED
 submit films preprocess.sh --ntasks-per-node=2 -- --demo-clips 20 --output films.h5
 ended "preprocess.sh" COMPLETED
 try "its set is whole" "$REEL_BUILD/reel" check "$TMPDIR/films.h5"
+printf 'one\ntwo\nthree\n' > "$TMPDIR/prompts"
+submit texts preprocess.sh --array=0-1 --ntasks-per-node=1 -- --prompts prompts --output texts/set
+ended "preprocess.sh, an array" COMPLETED
+"$REEL_BUILD/reel" check "$TMPDIR/texts" 2>&1 | grep -q "3 samples in 2 files"
+verdict $? "has every prompt"
 # shellcheck disable=SC2046 # words
 submit timed bench.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 timed) --training.loop.max_train_steps 20
 ended "bench.sh" COMPLETED
