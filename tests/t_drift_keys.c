@@ -36,6 +36,8 @@ static const struct want wants[] = {
     { { "--method.real_score_guidance_scale=3" }, "method.real_score_guidance_scale", RESULTS, 1 },
     { { "--training.data.seed=5" }, "training.data.seed", RESULTS, 1 },
     { { "--training.data.train_batch_size=3" }, "training.data.train_batch_size x data-parallel groups", RESULTS, 2 },
+    { { "--training.data.train_batch_size=3" }, "training.data.train_batch_size", RESULTS, 2 },
+    { { "--training.distributed.num_gpus=8", "--training.data.train_batch_size=1" }, "training.data.train_batch_size", FREE, 3 },
     { { "--training.distributed.num_gpus=8", "--training.data.train_batch_size=1" }, "training.distributed.num_gpus", FREE, 3 },
     { { "--training.distributed.num_gpus=8" }, "training.data.train_batch_size x data-parallel groups", RESULTS, 3 },
     { { "--training.reproducibility=resume", "--training.distributed.tp_size=2", "--training.data.train_batch_size=4" },
@@ -151,6 +153,7 @@ static void changed(struct reel_config *was, struct reel_config *is, const char 
         enum reel_drift_kind kind = !strcmp(c, "fixed") ? REEL_DRIFT_FIXED : REEL_DRIFT_RESULTS;
         if (!strcmp(o->name, "_target_")) continue; /* by what it names: see above */
         if (!strcmp(c, "free") || !strcmp(c, "start") || (!strcmp(c, "layout") && free_layout)) kind = REEL_DRIFT_FREE;
+        if (!strcmp(o->name, "data.train_batch_size")) kind = REEL_DRIFT_RESULTS; /* the samples of a step change with it */
         snprintf(key, sizeof key, "%s.%s", path, o->name);
         poke(is, o, section);
         if (found_as(was, is, key, kind) == !strcmp(c, "each") && ++wrong) printf("# %s: not found as %s\n", key, c);

@@ -138,9 +138,11 @@ static void compare_training(struct walk *w, const struct reel_config *was, cons
     compare(w, reel_training_opts, &was->training, &is->training);
     for (int i = from; i < w->n; i++) /* the length of a run is the horizon of its schedule */
         if (has_horizon(is) && !strcmp(w->v[i].key, "training.loop.max_train_steps")) w->v[i].kind = REEL_DRIFT_RESULTS;
-    if (samples(was) != samples(is))
-        add(w, REEL_DRIFT_RESULTS, "training.data.train_batch_size x data-parallel groups",
-            reel_pool_printf(w->pool, "%lld", (long long)samples(was)), reel_pool_printf(w->pool, "%lld", (long long)samples(is)));
+    if (samples(was) == samples(is)) return;
+    for (int i = from; i < w->n; i++)
+        if (!strcmp(w->v[i].key, "training.data.train_batch_size")) w->v[i].kind = REEL_DRIFT_RESULTS;
+    add(w, REEL_DRIFT_RESULTS, "training.data.train_batch_size x data-parallel groups",
+        reel_pool_printf(w->pool, "%lld", (long long)samples(was)), reel_pool_printf(w->pool, "%lld", (long long)samples(is)));
 }
 
 /* Whether layouts do not show in the bits. */

@@ -176,22 +176,34 @@ reel_err reel_drift_judge(struct reel_run *r, const char *dir)
     return e;
 }
 
+/* The next entry of a kind, from *i on; 0: none. */
+static int next_of(const json_t *all, size_t *i, const char *kind, const char **key, const char **was, const char **is)
+{
+    for (; *i < json_array_size(all); ++*i) {
+        json_t *d = json_array_get(all, *i);
+        const char *changes = json_string_value(json_object_get(d, "changes"));
+        *key = json_string_value(json_object_get(d, "key"));
+        *was = json_string_value(json_object_get(d, "was"));
+        *is = json_string_value(json_object_get(d, "is"));
+        if (changes && !strcmp(changes, kind)) return ++*i, 1;
+    }
+    return 0;
+}
+
 /* One line for all that leaves results alone, one warning for each key that changes them. */
 static void tell(struct reel_run *r)
 {
-    const char *key, *was, *is, *changes;
-    int any = 0;
-    json_t *d;
-    size_t i;
+    const char *key, *was, *is, *lead = "reel: resumed with changes that leave results alone: ";
+    size_t i = 0;
 
-    json_array_foreach(r->drift, i, d) {
-        if (json_unpack(d, "{s:s, s:s, s:s, s:s}", "key", &key, "was", &was, "is", &is, "changes", &changes)) continue;
-        if (!strcmp(changes, "results"))
-            reel_note_warning(r, "resumed with another %s: it was %s, is %s; from here on results differ from those of the run that was saved",
-                              key, was, is);
-        else if (!r->flags.quiet) printf("%s%s was %s, is %s", any++ ? "; " : "reel: resumed with changes that leave results alone: ", key, was, is);
+    while (!r->flags.quiet && next_of(r->drift, &i, "free", &key, &was, &is)) {
+        printf("%s%s was %s, is %s", lead, key, was, is);
+        lead = "; ";
     }
-    if (any) putchar('\n');
+    if (*lead == ';') putchar('\n');
+    for (i = 0; next_of(r->drift, &i, "results", &key, &was, &is);)
+        reel_note_warning(r, "resumed with another %s: it was %s, is %s; from here on results differ from those of the run that was saved",
+                          key, was, is);
 }
 
 reel_err reel_drift_log(struct reel_run *r)
