@@ -535,6 +535,8 @@ static void asynchronous(void)
     TAP_OK(everyone(!e && !reel_is_dir(in("async", "checkpoint-2"))) && loads(in("async", "checkpoint-3"), COLS) && loads(in("async", "checkpoint-4"), ROWS),
            "three saves with one plan");
     reel_ckpt_pool_close(pool);
+    b.t[0].n[0] = b.t[0].rows = (int64_t)1 << 20, b.t[0].n[1] = 1024, b.t[0].row0 = 0; /* one rank's 4 GiB, never touched */
+    TAP_OK(says(reel_ckpt_pool_open(&pool, &b.set, &W), REEL_ECONFIG, "4 GiB or more") && !pool, "what an archive cannot hold is refused before the first step");
     box_close(&b);
 }
 
