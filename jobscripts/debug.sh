@@ -59,8 +59,8 @@ if in_job; then
     start+=(-n "$n" --overlap)
     if [ "$mode" = prompt ]; then start+=(--input="$who" --unbuffered --disable-status); else start+=(--label); fi
 else
-    start=("${MPIEXEC:-mpiexec.mpich}" -n "$n" -prepend-rank)
-    command -v "${start[0]}" > /dev/null || start[0]=mpiexec
+    mpiexec_ranks "$n"
+    start+=(-prepend-rank)
     if [ "$mode" = prompt ]; then # mpiexec gives its input to rank 0: the rank reads the terminal itself
         tty=$(tty)
         exec < /dev/null

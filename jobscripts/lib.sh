@@ -242,6 +242,21 @@ unstage() {
     per_node 60 'rm -rf "$1"' "${data%/*}" || say "${data%/*} may stay on a node"
 }
 
+# ---- without a batch system ----
+
+# $start: MPI's launcher on this host, or on those of HOSTFILE.
+mpiexec_ranks() { # mpiexec_ranks RANKS
+    local shm
+    start=("${MPIEXEC:-mpiexec.mpich}" -n "$1")
+    command -v "${start[0]}" > /dev/null || start[0]=mpiexec
+    command -v "${start[0]}" > /dev/null || die "no ${MPIEXEC:-mpiexec} here: install MPICH, or set MPIEXEC"
+    # containers may have no /dev/shm, or a tiny one: then MPI must not put its shared memory there
+    shm=$(df --output=avail -B1M /dev/shm 2> /dev/null | tail -n 1) || true
+    if [ -w /dev/shm ] && [ "${shm:-0}" -ge 64 ] || [ -n "${UCX_TLS-}${HOSTFILE-}" ]; then return; fi
+    say "/dev/shm is not usable, MPI uses System V shared memory"
+    export UCX_TLS=self,sysv,cma
+}
+
 # ---- a training job ----
 
 # The script's arguments as $args: a checkpoint to resume is relative to where the caller stands, if it is there; it is $named then.

@@ -6,20 +6,17 @@
 #   2. the main job: the same transformer learns 4096 built-in clips of moving shapes from their
 #      captions, shows films of four prompts while it does, and then draws captions that it has never seen.
 # Everything is below outputs/. Run again, it goes on where it stopped.
-set -euo pipefail
-src=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-"$src/jobscripts/setup.sh"
-cd "$src"
+set -u
+script=quickstart.sh
+# shellcheck source=jobscripts/lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+set -eo pipefail
+"$jobscripts/setup.sh"
+cd "$root"
+mpiexec_ranks 2
 say() { printf '\nquickstart: %s\n' "$*"; }
-
-# Containers may have no /dev/shm, or a tiny one: then MPI must not put its shared memory there.
-shm_mib=$(df --output=avail -B1M /dev/shm 2>/dev/null | tail -n 1)
-if [ ! -w /dev/shm ] || [ "${shm_mib:-0}" -lt 64 ]; then
-    echo "quickstart: /dev/shm is not usable, MPI uses System V shared memory" >&2
-    export UCX_TLS="${UCX_TLS-self,sysv,cma}"
-fi
 export UCX_LOG_LEVEL="${UCX_LOG_LEVEL-error}" UCX_WARN_UNUSED_ENV_VARS=n
-reel() { mpiexec.mpich -n 2 build/reel "$@"; }
+reel() { "${start[@]}" build/reel "$@"; }
 two="--training.distributed.num_gpus 2 --training.distributed.hsdp_shard_dim 2"
 
 film=$(find /usr/share/doc/opencv-doc* -name vtest.avi 2>/dev/null | head -n 1)

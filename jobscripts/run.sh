@@ -29,9 +29,7 @@ if in_job; then
     start+=(-N "$nodes" -n "$tasks")
 else
     [ "$nodes" = 1 ] || [ -n "${HOSTFILE-}" ] || die "NNODES=$nodes without Slurm: which hosts? HOSTFILE=FILE, a line each"
-    start=("${MPIEXEC:-mpiexec.mpich}" -n "$tasks")
-    command -v "${start[0]}" > /dev/null || start[0]=mpiexec
-    command -v "${start[0]}" > /dev/null || die "no ${MPIEXEC:-mpiexec} here: install MPICH, or set MPIEXEC"
+    mpiexec_ranks "$tasks"
     if [ -n "${HOSTFILE-}" ]; then
         HOSTFILE=$(resolve HOSTFILE "$HOSTFILE") || exit 1
         start+=(-f "$HOSTFILE" -ppn "$per_node")

@@ -10,8 +10,13 @@ build=${1:-$src/build}
 [ $# -eq 0 ] || shift
 say() { echo "setup: $*" >&2; }
 
-as_root() {
-    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+apt() { # apt COMMAND [ARGUMENT...], as root; sudo would drop the environment, and with it the proxies
+    local v e=(env DEBIAN_FRONTEND=noninteractive)
+    [ "$(id -u)" -eq 0 ] || e=(sudo "${e[@]}")
+    for v in http_proxy https_proxy no_proxy; do [ -z "${!v-}" ] || e+=("$v=${!v}"); done
+    "${e[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2 && return
+    say "apt-get $1 failed: without a network, or behind a proxy that http_proxy does not name? The packages above are needed"
+    exit 1
 }
 
 missing_packages() {
@@ -25,7 +30,7 @@ missing_packages() {
 install_packages() {
     local want
     if ! command -v dpkg-query >/dev/null; then
-        say "not a Debian system: install what jobscripts/packages.txt names by other means"
+        say "not a Debian system: what jobscripts/packages.txt names must be there by other means"
         return
     fi
     want=$(missing_packages)
@@ -36,10 +41,9 @@ install_packages() {
         say "neither root nor sudo: ask an administrator for the packages above"
         exit 1
     fi
-    as_root apt-get -qq -o DPkg::Lock::Timeout=300 update
+    apt update
     # shellcheck disable=SC2086 # a list of names
-    as_root env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq -y -o DPkg::Lock::Timeout=300 --no-install-recommends install $want </dev/null >&2
+    apt install -y --no-install-recommends $want
 }
 
 make_configure() {
