@@ -82,6 +82,7 @@ tests() {
     done
     test_in "lazy random:1" -n 2 tests/golden "$REEL_SRC/tests/golden/sft"
     test_in "lazy random:3" "$REEL_SRC/tests/t_resume_sft.sh"
+    test_in "lazy random:1" "$REEL_SRC/tests/t_gpu_films.sh"
     layouts
 }
 

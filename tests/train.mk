@@ -33,4 +33,4 @@ tests_step_mem_so_SOURCES = tests/step_mem.c
 tests_step_mem_so_CFLAGS = $(AM_CFLAGS) -fPIC
 tests_step_mem_so_LDFLAGS = $(REEL_LDFLAGS) -shared
 tests_step_mem_so_LDADD =
-dist_check_SCRIPTS += tests/t_step_mem.sh tests/t_traffic.sh
+dist_check_SCRIPTS += tests/t_step_mem.sh tests/t_traffic.sh tests/t_gpu_films.sh

@@ -375,7 +375,6 @@ static reel_err run(struct reel_gen *j)
 static void close_job(struct reel_gen *j)
 {
     reel_gen_close_out(j);
-    reel_codec_close(j->codec);
     for (int64_t i = 0; j->text && i <= j->n; i++) free(j->text[i].rows);
     for (int64_t i = 0; j->caption && i < j->n; i++) free(j->caption[i]);
     free(j->text), free(j->caption), free(j->r), free(j);
@@ -410,6 +409,8 @@ reel_err reel_generate(const struct reel_config *cfg, const struct reel_generati
     e = prepare(j);
     if (e == REEL_OK) e = reel_run_open_sampling(j->r, cfg, &j->g, env, world);
     if (e == REEL_OK) e = run(j);
+    reel_codec_close(j->codec); /* its memory is the backend's, which the run closes */
+    j->codec = NULL;
     if (e == REEL_OK) e = reel_run_close(j->r);
     close_job(j);
     return e;
