@@ -306,7 +306,7 @@ int main(int argc, char **argv)
     one_pass(&world, REEL_F32, 0);
     one_pass(&world, REEL_F32, 1);
     one_pass(&world, REEL_BF16, 1);
-    refused("{\"num_layers\": 0}", "num_layers must be a whole number from 1 to 4096");
+    refused("{\"num_layers\": 0}", "num_layers must be a positive integer, at most 64");
     refused("{", "config.json:1:");
     reel_comm_stop();
     return tap_done();
