@@ -210,6 +210,8 @@ static const struct line bad_lines[] = {
     { { "reel", "train" }, "train: which run? --config FILE is missing" },
     { { "reel", "train", "--confg", "x" }, "train: unknown flag --confg; did you mean --config?" },
     { { "reel", "--config" }, "train: --config needs a value" },
+    { { "reel", "--config", "x", "--resume", "" }, "train: --resume is empty; give PATH|latest, or leave the flag out" },
+    { { "reel", "--config", "x", "--max-wall=" }, "train: --max-wall is empty; give TIME, or leave the flag out" },
     { { "reel", "plan", "--config", "x", "--resume", "latest" }, "plan: --resume has no effect here; see reel plan --help" },
     { { "reel", "generate", "--config", "x", "--dry-run" }, "generate: --dry-run has no effect here" },
     { { "reel", "check", "--config", "x" }, "check: --config has no effect here" },

@@ -89,6 +89,8 @@ static reel_err set_flag(struct parser *p, const struct reel_opt *o, const char 
     const char *where = reel_pool_printf(&store->pool, "--%s", o->name);
 
     if (!value) return REEL_FAIL(REEL_ECONFIG, "%s: --%s needs a value", p->cli->cmd->name, o->name);
+    if (!*value) /* a variable that a shell has not set must not become a run from scratch */
+        return REEL_FAIL(REEL_ECONFIG, "%s: --%s is empty; give %s, or leave the flag out", p->cli->cmd->name, o->name, o->unit ? o->unit : "a value");
     if (o->type != REEL_OPT_STR && o->type != REEL_OPT_ENUM && o->type != REEL_OPT_DURATION)
         v = reel_node_cast(&store->pool, value);
     return reel_opt_set(store, o, v, where, (char *)dst + o->offset);
