@@ -105,7 +105,7 @@ mkdir -p "$TMPDIR/piped/checkpoint-1/dcp" && mkfifo "$TMPDIR/piped/checkpoint-1/
 fails "one whose files are pipes" "commit.json: not a regular file" timeout 20 "$REEL_BUILD/reel" check "$TMPDIR/piped/checkpoint-1"
 fails "a folder of nothing" "no .h5 file, so it is no data set" reel check "$TMPDIR/none"
 fails "a folder of nothing to export" "none is no checkpoint" reel export "$TMPDIR/none" "$TMPDIR/no"
-fails "nothing to export" "neither a checkpoint-N nor a folder with such" reel export "$TMPDIR/nowhere" "$TMPDIR/no"
+fails "nothing to export" "neither a checkpoint-N nor a folder that holds one" reel export "$TMPDIR/nowhere" "$TMPDIR/no"
 fails "a role that the run has not" "no role teacher in the configuration, but student" reel export "$run" "$TMPDIR/no" --role teacher
 fails "an export within the checkpoint" "lies in .*checkpoint-2, which it is made of" reel export "$run" "$run/a/b"
 fails "a checkpoint is no model" "is a checkpoint of a run: reel export" reel import "$run" "$TMPDIR/no"

@@ -213,7 +213,7 @@ static reel_err named(const char *path, char *dir, size_t size)
     if (snprintf(dir, size, "%s", path) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", path);
     ckpt_strip(dir);
     if (reel_ckpt_is_dir(dir)) return REEL_OK;
-    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "%s: neither a checkpoint-N nor a folder with such", path);
+    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "%s: neither a checkpoint-N nor a folder that holds one", path);
     REEL_TRY(resolve(NULL, path, dir, size, &step));
     printf("reel: the newest checkpoint of %s: %s\n", path, dir);
     return REEL_OK;
