@@ -1,7 +1,7 @@
 #!/bin/sh
 # Ends that are not the last step: a signal to any one rank, or the wall clock, saves after the same step on all ranks and
 # exits with 75; what goes on from there is what would have been.
-# timeout: 400
+# timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
@@ -149,8 +149,11 @@ try "with another configuration it may try" run 2 loop --training.loop.max_train
 SLURM_JOB_ID=78 SLURM_RESTART_COUNT=0
 try "so may another job" run 2 loop --training.loop.max_train_steps 4
 SLURM_RESTART_COUNT=1
-flock "$TMPDIR/loop/tracker/lock" sleep 4 &
-sleep 0.5
+mkfifo "$TMPDIR/held"
+# shellcheck disable=SC2016 # the holder's shell expands: it holds the lock until the run has said that it waits
+flock "$TMPDIR/loop/tracker/lock" sh -c 'echo yes > "$1"; for _ in $(seq 300); do ! grep -qs "lock is held by" "$2" || exit 0; sleep 0.1; done' - \
+    "$TMPDIR/held" "$TMPDIR/out" &
+read -r _ < "$TMPDIR/held"
 try "a restart waits for the last step's processes" run 2 loop --training.loop.max_train_steps 6
 grep -q "tracker/lock is held by process [0-9]* on .*: waiting up to 60 s for its end" "$TMPDIR/out"
 verdict $? "and says so"
