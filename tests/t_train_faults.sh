@@ -54,13 +54,18 @@ fails "a log that cannot be written" "metrics.jsonl: cannot append" train 2 "$TM
 # standard streams: a result that is lost is an error, a closed one is no file's number
 fails "a checkpoint checked onto a full disk" "standard output: cannot write" sh -c "'$REEL_BUILD/reel' check '$TMPDIR/good' 2>&1 > /dev/full"
 fails "a help onto a full disk" "standard output: cannot write" sh -c "'$REEL_BUILD/reel' --help 2>&1 > /dev/full"
-"$REEL_BUILD/reel" check "$TMPDIR/good" <&- >&- 2>&- &
-while kill -0 $! 2> /dev/null; do
-    streams=$(readlink "/proc/$!/fd/2")
-    [ "$streams" != /dev/null ] || break # before that the shell's own, then none
+"$REEL_BUILD/reel" train --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.data_path "$TMPDIR/data.h5" \
+    --training.threads 1 --override-output-dir "$TMPDIR/closed" --training.loop.max_train_steps 1000000 \
+    --training.checkpoint.training_state_checkpointing_steps 0 <&- >&- 2>&- &
+job=$!
+for _ in $(seq 1000); do
+    ! grep -qs '"step_time_sec"' "$TMPDIR/closed/tracker/metrics.jsonl" || break
+    sleep 0.02
 done
-wait $!
-same "closed ones" "/dev/null 0" "$streams $?"
+streams=$(readlink "/proc/$job/fd/0" "/proc/$job/fd/1" "/proc/$job/fd/2" | tr '\n' ' ')
+kill -TERM $job
+wait $job
+same "closed ones" "/dev/null /dev/null /dev/null 75" "$streams$?"
 
 # two runs in one folder
 mkdir -p "$TMPDIR/held/tracker"
