@@ -18,7 +18,8 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 d=--training.distributed
 [ $# -gt 0 ] || set -- configs/sft_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$tasks"
 config=$(resolve configuration "$1") || exit 1
-arguments --training.loop.max_train_steps 20 "${@:2}" --training.checkpoint.output_dir null
+arguments --training.loop.max_train_steps 20 "${@:2}" --training.checkpoint.output_dir null \
+    --training.checkpoint.training_state_checkpointing_steps 0 --callbacks.validation null
 program
 cd "$root" || exit 1
 judge "$tasks" "$config" "${args[@]}"
