@@ -292,7 +292,7 @@ origin() { # origin CONFIG
 # --dry-run ends here: what would be run, and its plan.
 look() { # look CONFIG
     case " ${args[*]} " in *" --dry-run "*) ;; *) return 0 ;; esac
-    in_job || say "would submit: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
+    in_job || [ "$script" = run.sh ] || say "would submit: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
     say "would run on $tasks ranks, $nodes nodes: $(quoted "${start[@]}" "${prefix[@]}" train --config "$1" "${args[@]}")"
     echo "$plan"
     exit 0
