@@ -2,7 +2,7 @@
 # The job scripts without a batch system: clean shell, early refusals in one line, run.sh and debug.sh from any directory.
 # shellcheck source=tests/lib.sh
 . "$REEL_SRC/tests/lib.sh"
-jobs=$REEL_SRC/jobscripts
+jobs=$(realpath -s "$REEL_SRC/jobscripts") # as scripts name themselves
 REEL=$REEL_BUILD/reel HOME=$TMPDIR LOG_DIR=$TMPDIR/logs
 export REEL HOME LOG_DIR
 unset SLURM_JOB_ID
@@ -59,6 +59,10 @@ SITE_CONF=$TMPDIR/site PARTITION=env SBATCH_OPTS="-N 1 -n 1" submits "the enviro
 SBATCH_OPTS="--nodes=1 --ntasks-per-node=1" try "--dry-run" "$jobs/self_forcing_multinode.sh" tiny.yaml --dry-run
 same "says what would be submitted and run, and the plan" 1-1-1-0 \
     "$(grep -c 'would submit: sbatch --nodes=1' out)-$(grep -c 'would run on 1 ranks, 1 nodes: srun .*reel train' out)-$(grep -c '^plan: 1 ranks' out)-$(grep -c '^<' out)"
+SBATCH_OPTS="-N 1 -n 1" try "bench.sh --dry-run: a configuration that saves and validates" "$jobs/bench.sh" "$REEL_SRC/configs/sft_demo.yaml" --dry-run
+same "does neither" "1 0" "$(grep -c 'the configuration is valid' out) $(grep -c '^  save\|validation  ' out)"
+try "run.sh --dry-run" "$jobs/run.sh" tiny.yaml --dry-run
+same "submits nothing" "0 1" "$(grep -c 'would submit' out) $(grep -c 'would run on 1 ranks, 1 nodes: mpiexec.* -n 1 .*reel train' out)"
 
 # where a job begins: $1 is in its words. The step is only said.
 # shellcheck disable=SC2016 # its own
