@@ -27,6 +27,15 @@ processes() {
     done
 }
 
+# await COMMAND...: until it succeeds, at most two minutes: the machine may be busy with something else
+await() {
+    for _ in $(seq 2400); do
+        "$@" && return 0
+        sleep 0.05
+    done
+    return 1
+}
+
 # fails TEXT PATTERN COMMAND...: exit code 1, the pattern in the output, on one line only
 fails() {
     f_text=$1

@@ -67,12 +67,10 @@ slurm_up() { # slurm_up DIR
     echo "Name=gpu File=$slurm_dir/dev/gpu[0-7]" > "$slurm_dir/etc/gres.conf"
     slurmctld -f "$SLURM_CONF" -c || return 1
     slurmd_up n1 && slurmd_up n2 || return 1
-    for _ in $(seq 200); do
-        [ "$(sinfo -h -t idle -o %D 2> /dev/null)" != 2 ] || return 0
-        sleep 0.05
-    done
-    return 1
+    await slurm_idle
 }
+
+slurm_idle() { [ "$(sinfo -h -t idle -o %D 2> /dev/null)" = 2 ]; }
 
 slurm_pid() { cat "$slurm_dir/run/$1.pid" 2> /dev/null; }
 

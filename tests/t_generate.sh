@@ -104,10 +104,8 @@ for s in streaming causal; do
 done
 "$reel" generate --model "$TMPDIR/folder" --prompt "$prompt" --out "$TMPDIR/long.mp4" --frames 817 --sampler streaming --steps 20 > "$TMPDIR/long.out" 2>&1 &
 victim=$!
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
-    sleep 0.2
-    if [ -e "$TMPDIR/long.mp4.part" ] && [ "$(wc -c < "$TMPDIR/long.mp4.part")" -gt 8000 ]; then break; fi
-done
+under_way() { [ -e "$TMPDIR/long.mp4.part" ] && [ "$(wc -c < "$TMPDIR/long.mp4.part")" -gt 8000 ]; }
+await under_way
 kill -9 $victim
 wait $victim 2> /dev/null
 if has_ffprobe; then
@@ -144,10 +142,7 @@ done
 # a film of an hour: what it takes is said at once
 "$reel" generate --checkpoint "$run" --prompt x --frames 40001 --steps 4 --out "$TMPDIR/x.mp4" > "$TMPDIR/out" 2>&1 &
 victim=$!
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    sleep 0.5
-    if grep -q 'a rank, about' "$TMPDIR/out"; then break; fi
-done
+await grep -q 'a rank, about' "$TMPDIR/out"
 kill -9 $victim
 wait $victim 2> /dev/null
 grep -q '^generate: 1 film of 40001 pictures of 48 x 48, 4 steps: 8[0-9]* MiB a rank, about [0-9]*:[0-9:]* of computing$' "$TMPDIR/out"

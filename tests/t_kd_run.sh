@@ -110,7 +110,7 @@ same "the leftovers are gone" "$(find "$TMPDIR/f" -name '*.tmp' -o -name '*.spoo
     --models.teacher.init_from "$TMPDIR/teacher" --training.data.data_path "$TMPDIR/data.h5" --output "$TMPDIR/killed" \
     --samples-per-file 1 --training.threads 1 --method.teacher_inference_steps 1000 > "$TMPDIR/killed.out" 2>&1 &
 victim=$!
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -f "$TMPDIR/killed/part-00001.h5" ] || sleep 0.2; done
+await [ -f "$TMPDIR/killed/part-00001.h5" ]
 kill -9 $victim
 wait $victim 2> /dev/null
 left=$(find "$TMPDIR/killed" -name 'part-*.h5' | wc -l)
@@ -126,10 +126,7 @@ ended() {
     shift 3
     "$@" --method.teacher_inference_steps 1000 > "$e_dir.out" 2>&1 &
     e_pid=$!
-    for _ in $(seq 300); do
-        if ls "$e_dir"/$e_file > /dev/null 2>&1; then break; fi
-        sleep 0.1
-    done
+    await ls "$e_dir"/$e_file > /dev/null 2>&1
     kill "-$e_sig" "$(processes reel cmdline "$e_dir" | tail -n 1)"
     wait $e_pid
     e_rc=$?

@@ -50,10 +50,8 @@ verdict $? "nothing is left"
 set -- --demo-clips 400 --height 96 --width 128
 prep 1 cut.h5 --overwrite "$@" > /dev/null 2>&1 &
 busy=$!
-for _ in $(seq 200); do
-    [ "$(size)" -lt 1 ] || break
-    sleep 0.02
-done
+begun() { [ "$(size)" -ge 1 ]; }
+await begun
 fails "one run at a time" "lock: held by process [0-9]* on " prep 1 cut.h5 --overwrite "$@"
 wait $busy
 verdict $? "the first is not disturbed"

@@ -44,11 +44,9 @@ ended() { # ended TEXT STATE
     if [ "$e_state" = "$2" ]; then ok "$1"; else not_ok "$1: $e_state"; show "$TMPDIR/$out.log" | tail -n 30; fi
 }
 logged() { if [ -f "$TMPDIR/$1/tracker/metrics.jsonl" ]; then grep -c '"step_time_sec"' "$TMPDIR/$1/tracker/metrics.jsonl"; else echo 0; fi; }
+enough() { [ "$(logged "$1")" -ge "$2" ]; }
 reached() {
-    for _ in $(seq 2400); do
-        [ "$(logged "$1")" -lt "$2" ] || return 0
-        sleep 0.05
-    done
+    await enough "$1" "$2" && return 0
     not_ok "$1 has $2 steps"
     show "$TMPDIR/$1.log" | tail -n 20
 }

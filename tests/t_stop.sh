@@ -20,13 +20,8 @@ begin() {
     run "$@" > "$TMPDIR/$b_out.log" 2>&1 &
     pid=$!
 }
-reached() {
-    for _ in $(seq 600); do
-        [ "$(lines "$1")" -lt "$2" ] || return 0
-        sleep 0.05
-    done
-    return 1
-}
+logged() { [ "$(lines "$1")" -ge "$2" ]; }
+reached() { await logged "$@"; }
 ranks() { processes reel cmdline "$TMPDIR/$1"; } # of a run
 ended() { # ended TEXT CODE: the run in the background
     wait $pid
@@ -80,10 +75,7 @@ grep -q "the wall clock ends this run before step 1 of $steps, with nothing new 
 verdict $? "and says so"
 
 begin 2 early
-for _ in $(seq 600); do
-    [ ! -e "$TMPDIR/early/tracker/lock" ] || break
-    sleep 0.02
-done
+await [ -e "$TMPDIR/early/tracker/lock" ]
 kill -TERM "$(ranks early | tail -n 1)"
 ended "SIGTERM while a run is opened: ends with 75" 75
 
@@ -97,10 +89,7 @@ verdict $? "a closed pipe ends nothing"
 awk 'BEGIN { printf "["; for (i = 0; i < 64; i++) printf "\"a red circle moves slowly up\","; print "]" }' > "$TMPDIR/many.json"
 v=--callbacks.validation
 begin 2 films $v.pipeline_target wan $v.dataset_file "$TMPDIR/many.json" $v.sampling_steps [1000] $v.run_at_start false $v.every_steps 2 --training.loop.max_train_steps 3
-for _ in $(seq 600); do
-    [ ! -e "$TMPDIR/films/validation_step_2_inference_steps_1000_rank_0_video_0.mp4" ] || break
-    sleep 0.05
-done
+await [ -e "$TMPDIR/films/validation_step_2_inference_steps_1000_rank_0_video_0.mp4" ]
 kill -TERM "$(ranks films | head -n 1)"
 ended "SIGTERM in a validation: ends with 75" 75
 n=$(find "$TMPDIR/films" -name '*.mp4' | wc -l)

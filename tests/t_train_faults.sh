@@ -58,10 +58,7 @@ fails "a help onto a full disk" "standard output: cannot write" sh -c "'$REEL_BU
     --training.threads 1 --override-output-dir "$TMPDIR/closed" --training.loop.max_train_steps 1000000 \
     --training.checkpoint.training_state_checkpointing_steps 0 <&- >&- 2>&- &
 job=$!
-for _ in $(seq 1000); do
-    ! grep -qs '"step_time_sec"' "$TMPDIR/closed/tracker/metrics.jsonl" || break
-    sleep 0.02
-done
+await grep -qs '"step_time_sec"' "$TMPDIR/closed/tracker/metrics.jsonl"
 streams=$(readlink "/proc/$job/fd/0" "/proc/$job/fd/1" "/proc/$job/fd/2" | tr '\n' ' ')
 kill -TERM $job
 wait $job
@@ -101,21 +98,15 @@ long="--training.loop.max_train_steps 300 --training.checkpoint.training_state_c
 # shellcheck disable=SC2086
 try "300 steps" train 2 "$TMPDIR/whole" $long
 want=$(state "$TMPDIR/whole/checkpoint-300")
+gone() { ! kill -0 "$1" 2> /dev/null; }
 lost() { # lost TEXT FILE WHICH: the first (head) or last (tail) rank, once FILE is there
     rm -rf "$TMPDIR/killed"
     # shellcheck disable=SC2086
     train 2 "$TMPDIR/killed" $long > "$TMPDIR/out" 2>&1 &
     job=$!
-    for _ in $(seq 1000); do
-        [ ! -e "$TMPDIR/killed/$2" ] || break
-        sleep 0.02
-    done
+    await [ -e "$TMPDIR/killed/$2" ]
     kill -9 "$(processes reel cmdline "$TMPDIR/killed" | $3 -n 1)"
-    for _ in $(seq 300); do
-        kill -0 $job 2> /dev/null || break
-        sleep 0.1
-    done
-    ! kill -0 $job 2> /dev/null
+    await gone $job
     verdict $? "$1 is killed: the job ends"
     # shellcheck disable=SC2086
     try "and goes on" train 2 "$TMPDIR/killed" $long --resume-from-checkpoint latest
