@@ -10,9 +10,11 @@
 /* Pages of 2 MiB, where the system has them to give: a matrix product walks many rows at once, and its misses in the TLB cost 5%. */
 static void *host_pages(size_t bytes)
 {
-    void *p = aligned_alloc(bytes < 2 * HUGE_PAGE ? 256 : HUGE_PAGE, bytes);
+    const int large = bytes >= 2 * HUGE_PAGE;
+    void *p;
 
-    if (p && bytes >= 2 * HUGE_PAGE) madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    if (posix_memalign(&p, large ? HUGE_PAGE : 256, bytes)) return NULL;
+    if (large) madvise(p, bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
     return p;
 }
 
