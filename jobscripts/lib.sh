@@ -110,7 +110,7 @@ judge() { # judge RANKS CONFIG [argument...]
     shift 2
     plan=$("${prefix[@]}" train --config "$config" --dry-run "$@" 2>&1)
     rc=$?
-    if [ $rc -gt 1 ] && [ "$script" != run.sh ] && ! in_job; then # a login node may have no MPI, or another processor
+    if [ $rc -gt 1 ] && is_early; then # a login node may have no MPI, or another processor
         say "${prefix[*]} does not run here ($rc), so the job looks at the configuration: $(tail -n 1 <<< "$plan")"
         return
     fi
@@ -127,6 +127,7 @@ $plan"
 # ---- the batch system ----
 
 in_job() { [ -n "${SLURM_JOB_ID-}" ]; }
+is_early() { [ "${start[0]}" = srun ] && ! in_job; } # the job that would start the ranks is yet to come
 
 # The number that an option of sbatch has in $words, the last time: option LONG [SHORT]
 option() { grep -oE -- " (--$1[= ]|${2:---$1=}) *[0-9]+ " <<< "$words" | grep -oE '[0-9]+' | tail -n 1; }
@@ -289,11 +290,15 @@ origin() { # origin CONFIG
     args+=("${latest[@]}")
 }
 
+would() { # would ARGUMENT...: what a dry run says would be submitted and run
+    ! is_early || say "would submit: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
+    say "would run on $tasks ranks, $nodes nodes: $(quoted "${start[@]}" "${prefix[@]}" "$@")"
+}
+
 # --dry-run ends here: what would be run, and its plan.
 look() { # look CONFIG
     case " ${args[*]} " in *" --dry-run "*) ;; *) return 0 ;; esac
-    in_job || [ "$script" = run.sh ] || say "would submit: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
-    say "would run on $tasks ranks, $nodes nodes: $(quoted "${start[@]}" "${prefix[@]}" train --config "$1" "${args[@]}")"
+    would train --config "$1" "${args[@]}"
     echo "$plan"
     exit 0
 }

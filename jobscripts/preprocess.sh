@@ -57,8 +57,7 @@ fi
 [ -z "$captions" ] || args+=("$flag" "$captions")
 args=(preprocess --output "$out" "${args[@]}")
 if [ -n "$dry" ]; then
-    in_job || say "would submit: $(quoted sbatch "${opts[@]}" "$self" "${given[@]}")"
-    say "would run on $tasks ranks, $nodes nodes: $(quoted "${start[@]}" "${prefix[@]}" "${args[@]}")"
+    would "${args[@]}"
     exit 0
 fi
 in_job || submit

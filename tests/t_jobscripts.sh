@@ -63,6 +63,8 @@ SBATCH_OPTS="-N 1 -n 1" try "bench.sh --dry-run: a configuration that saves and 
 same "does neither" "1 0" "$(grep -c 'the configuration is valid' out) $(grep -c '^  save\|validation  ' out)"
 try "run.sh --dry-run" "$jobs/run.sh" tiny.yaml --dry-run
 same "submits nothing" "0 1" "$(grep -c 'would submit' out) $(grep -c 'would run on 1 ranks, 1 nodes: mpiexec.* -n 1 .*reel train' out)"
+try "preprocess.sh --dry-run" "$jobs/preprocess.sh" --demo-clips 4 --output set.h5 --dry-run
+same "has a job" 1-1 "$(grep -c 'would submit: sbatch .*preprocess.sh --demo-clips 4' out)-$(grep -c 'would run on 16 ranks, 1 nodes: srun .*reel preprocess --output .*/set.h5 --demo-clips 4' out)"
 
 # where a job begins: $1 is in its words. The step is only said.
 # shellcheck disable=SC2016 # its own
