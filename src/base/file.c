@@ -108,8 +108,7 @@ reel_err reel_file_write(const char *path, const void *data, size_t bytes)
     return e;
 }
 
-/* The folder that a path, which fits into PATH_MAX, is in. */
-static void parent_of(char dir[PATH_MAX], const char *path)
+void reel_parent(char *dir, const char *path)
 {
     const char *slash = strrchr(path, '/');
 
@@ -122,7 +121,7 @@ reel_err reel_rename(const char *from, const char *to)
     char dir[PATH_MAX];
 
     if (rename(from, to) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
-    parent_of(dir, to);
+    reel_parent(dir, to);
     return reel_fsync_dir(dir);
 }
 
@@ -206,7 +205,7 @@ static reel_err make_one(const char *path)
     char parent[PATH_MAX];
 
     if (mkdir(path, 0777) != 0) return errno == EEXIST ? REEL_OK : REEL_FAIL(REEL_EIO, "%s: cannot make the folder: %s", path, strerror(errno));
-    parent_of(parent, path);
+    reel_parent(parent, path);
     return reel_fsync_dir(parent);
 }
 

@@ -60,6 +60,9 @@ int reel_ends(const char *s, const char *end); /* 1 if s ends so. Local. */
 int reel_is_dir(const char *path);  /* 1 if it is, following links. Local. */
 int reel_is_file(const char *path); /* 1 if it is a regular file, following links. Local. */
 
+/** reel_parent - the folder that a path without slashes at its end, which fits into PATH_MAX, is in. Local. @dir  out, PATH_MAX bytes */
+void reel_parent(char *dir, const char *path);
+
 /** reel_join - "a/b" into dst [size]. Local. REEL_EIO when it does not fit. */
 reel_err reel_join(char *dst, size_t size, const char *a, const char *b);
 

@@ -343,16 +343,6 @@ reel_err export_new(const char *out, char *name, size_t size)
     return lstat(name, &st) ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "%s exists: give a new folder", name);
 }
 
-void export_parent(const char *path, char *dir)
-{
-    const char *slash = strrchr(path, '/');
-    size_t n = slash ? (size_t)(slash - path) : 1;
-
-    memcpy(dir, slash ? path : ".", n);
-    if (slash == path) dir[n++] = '/';
-    dir[n] = 0;
-}
-
 /* A folder within `dir` would go when that goes, or be copied into itself. */
 static reel_err is_outside(const char *out, const char *dir)
 {
@@ -360,9 +350,9 @@ static reel_err is_outside(const char *out, const char *dir)
     size_t n;
 
     if (!realpath(dir, top)) return REEL_OK; /* who reads it will say so */
-    export_parent(out, at);
+    reel_parent(at, out);
     while (!realpath(at, real)) { /* folders on the way may be missing too; "." and "/" are not */
-        export_parent(at, up);
+        reel_parent(up, at);
         memcpy(at, up, sizeof at);
     }
     n = strlen(top);
@@ -384,15 +374,6 @@ static reel_err make_tmp(struct export_job *j, const char *out)
     return reel_mkdirs(j->tmp);
 }
 
-static reel_err take_name(const struct export_job *j, const char *out)
-{
-    char parent[PATH_MAX];
-
-    if (rename(j->tmp, out) != 0) return REEL_FAIL(REEL_EIO, "%s: cannot rename it to %s: %s", j->tmp, out, strerror(errno));
-    export_parent(out, parent);
-    return reel_fsync_dir(parent);
-}
-
 reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j))
 {
     char out[PATH_MAX];
@@ -406,7 +387,7 @@ reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *
     }
     e = make_tmp(j, out);
     if (!e) e = work(j);
-    if (!e) e = take_name(j, out);
+    if (!e) e = reel_rename(j->tmp, out);
     if (e) {
         struct reel_errrec first = *reel_errrec();
         (void)!reel_rmtree(j->tmp);

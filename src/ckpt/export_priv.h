@@ -40,7 +40,6 @@ reel_err export_files(struct export_job *j, const char *config);
 
 /** export_new - `out` without slashes at its end, which nothing is called yet. Local. REEL_ECONFIG: something is, or it is empty. */
 reel_err export_new(const char *out, char *name, size_t size);
-void export_parent(const char *path, char *dir); /* the folder that path, without slashes at its end, is in. dir: PATH_MAX */
 
 /** export_guard - run `work` into <out>.tmp, which becomes x->out, or is removed after an error. Local. REEL_ECONFIG if `out` exists, or
  * lies in what it is made of; REEL_EIO. */

@@ -131,7 +131,7 @@ static reel_err new_place(const struct reel_import *x, char *dir, char **list, s
     char name[PATH_MAX];
 
     REEL_TRY(export_new(x->out, name, sizeof name));
-    export_parent(name, dir);
+    reel_parent(dir, name);
     REEL_TRY(reel_weights_list(x->weights, list, bytes));
     return reel_mkdirs(dir);
 }
