@@ -172,10 +172,9 @@ static reel_err say_damaged(const struct ckpt_marker *m, const char *dir, const 
 {
     const char *want = want_of(m, name);
     char where[REEL_ERR_MSG / 2] = "its records are whole, so it is a header or padding";
-    const char *ending = strrchr(name, '.');
 
     reel_err_clear();
-    if (ending && strcmp(ending, ".distcp") == 0) {
+    if (ckpt_is_shard(name)) {
         find_record(dir, name);
         if (reel_errrec()->code) snprintf(where, sizeof where, "%.*s", (int)sizeof where - 1, reel_errrec()->msg);
         reel_err_clear();
@@ -203,6 +202,8 @@ static reel_err check_crc(const struct ckpt_marker *m, const char *dir, const ch
     return ckpt_marker_compare(m, dir, name, have);
 }
 
+int ckpt_is_shard(const char *name) { return strncmp(name, "dcp/", 4) == 0 && reel_ends(name, ".distcp"); }
+
 reel_err ckpt_marker_sums(const struct ckpt_marker *m, const char *dir, int texts, int rank, int size)
 {
     const char *name;
@@ -210,8 +211,7 @@ reel_err ckpt_marker_sums(const struct ckpt_marker *m, const char *dir, int text
     int i = 0;
 
     json_object_foreach(m->files, name, v) {
-        const char *ending = strrchr(name, '.');
-        if (texts && ending && strcmp(ending, ".distcp") == 0) continue;
+        if (texts && ckpt_is_shard(name)) continue;
         if (i++ % size == rank) REEL_TRY(check_crc(m, dir, name, v));
     }
     return REEL_OK;

@@ -38,8 +38,6 @@ static int by_place(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-static int is_shard(const char *name) { return strncmp(name, "dcp/", 4) == 0 && reel_ends(name, ".distcp"); }
-
 static uint64_t size_of(const struct whole *w, int file)
 {
     return (uint64_t)json_integer_value(json_object_get(json_object_get(w->k->m.files, w->file[file]), "size"));
@@ -54,7 +52,7 @@ static reel_err list_files(struct whole *w)
 
     w->file = calloc(json_object_size(w->k->m.files) + 1, sizeof *w->file);
     if (!w->file) return REEL_FAIL(REEL_ENOMEM, "%s: no memory for the list of its files", w->k->dir);
-    json_object_foreach(w->k->m.files, name, v) if (is_shard(name)) w->file[w->n_file++] = name;
+    json_object_foreach(w->k->m.files, name, v) if (ckpt_is_shard(name)) w->file[w->n_file++] = name;
     qsort(w->file, (size_t)w->n_file, sizeof *w->file, by_name);
     return REEL_OK;
 }
