@@ -268,7 +268,6 @@ static void newest_is(const char *what, const char *dir, const char *arg, long w
     reel_err_clear();
 }
 
-/* One bit in the middle: the data of the largest tensor. */
 /* Flips a bit; a second time, back. */
 static void flip(const char *path, int permille)
 {
@@ -288,6 +287,7 @@ static void flip(const char *path, int permille)
     reel_comm_barrier(&W);
 }
 
+/* One bit in the middle: the data of the largest tensor. */
 static void damage(const char *path) { flip(path, 500); }
 
 static void cut_short(const char *path)

@@ -57,8 +57,8 @@ static void quiet(struct ckpt_wait *w, int64_t busy, double seconds, const struc
 {
     double most = STUCK * reel_watch_seconds(world->watch);
 
-    REEL_BUG_IF(most > 0 && seconds > most, "%s: no rank has written anything for %.0f s, 4 times training.watchdog_s, and %lld of %d have not "
-                "ended: the file system is stuck", w->what, seconds, (long long)busy, world->size);
+    REEL_BUG_IF(most > 0 && seconds > most, "%s: no rank has written anything for %.0f s, %d times training.watchdog_s, and %lld of %d have not "
+                "ended: the file system is stuck", w->what, seconds, STUCK, (long long)busy, world->size);
     if (seconds <= QUIET_S * (1 << w->said)) return;
     fprintf(stderr, "reel: warning: %s: no rank has written anything for %.0f s; waiting for the file system\n", w->what, seconds);
     if (w->said < 20) w->said++;

@@ -80,6 +80,15 @@ static reel_err open_chunk(struct reel_dcp *d, const struct reel_dcp_entry *e, c
 
 void reel_dcp_want_sums(struct reel_dcp *d) { d->sums = 1; }
 
+/* Of an archive whose data have been read, if that is wanted. */
+static reel_err sum_chunk(const struct reel_dcp *d, struct reel_dcp_chunk *c, const struct reel_pt *pt, const struct reel_pt_tensor *t)
+{
+    if (!d->sums) return REEL_OK;
+    REEL_TRY(reel_pt_sum(pt, t->rec, &c->crc));
+    c->read = 1;
+    return REEL_OK;
+}
+
 static reel_err read_chunk(struct reel_dcp *d, const struct reel_dcp_entry *e, struct reel_dcp_chunk *c, void *dst)
 {
     struct reel_pt pt;
@@ -87,7 +96,7 @@ static reel_err read_chunk(struct reel_dcp *d, const struct reel_dcp_entry *e, s
     reel_err err = open_chunk(d, e, c, &pt, &t);
 
     if (!err) err = reel_pt_data(&pt, &t, dst);
-    if (!err && d->sums) err = reel_pt_sum(&pt, t.rec, &c->crc), c->read = !err;
+    if (!err) err = sum_chunk(d, c, &pt, &t);
     reel_pt_close(&pt);
     return err;
 }
@@ -169,7 +178,7 @@ reel_err reel_dcp_verify(struct reel_dcp *d, const struct reel_dcp_entry *e)
         reel_err err = e->type ? open_chunk(d, e, c, &pt, &t) : REEL_OK;
         if (!err) err = open_blob(d, e, c, &b);
         if (!err) err = reel_pt_verify(&b);
-        if (!err && e->type && d->sums) err = reel_pt_sum(&pt, t.rec, &c->crc), c->read = !err;
+        if (!err && e->type) err = sum_chunk(d, c, &pt, &t);
         reel_pt_close(&pt);
         if (err) return err;
     }
