@@ -110,12 +110,14 @@ static void mutations(void)
     }
     for (uint32_t i = 0; i < 1500; i++, all++) { /* a shard, beside a good .metadata */
         struct reel_blob b = { .path = file, .what = "mutation" };
+        struct reel_pt pt = { .pkl = NULL };
         memcpy(bad, shard, k = m);
         mutate(bad, &k, i);
         FILE *f = fopen(file, "w+b");
         if (!f || fwrite(bad, 1, k, f) != k || fflush(f)) abort();
         b.fd = fileno(f), b.len = k < 718 ? k : 718; /* its first archive */
-        refused += reel_pt_verify(&b) != REEL_OK;
+        refused += reel_pt_open(&pt, &b) || reel_pt_verify(&pt);
+        reel_pt_close(&pt);
         reel_err_clear();
         fclose(f);
     }

@@ -147,9 +147,9 @@ static reel_err elements(const struct reel_pt *pt)
 static reel_err open_archive(struct reel_blob *b)
 {
     struct reel_pt pt = { .pkl = NULL };
-    reel_err e = reel_pt_verify(b);
+    reel_err e = reel_pt_open(&pt, b);
 
-    if (!e) e = reel_pt_open(&pt, b);
+    if (!e) e = reel_pt_verify(&pt);
     if (!e) e = elements(&pt);
     reel_pt_close(&pt);
     return e;

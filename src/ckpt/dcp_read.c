@@ -171,13 +171,11 @@ reel_err reel_dcp_read(struct reel_dcp *d, const struct reel_dcp_entry *e, const
 reel_err reel_dcp_verify(struct reel_dcp *d, const struct reel_dcp_entry *e)
 {
     for (int i = 0; i < e->n_chunks; i++) {
-        struct reel_pt pt = { .pkl = NULL };
+        struct reel_pt pt;
         struct reel_pt_tensor t;
-        struct reel_blob b;
         struct reel_dcp_chunk *c = &e->chunk[i];
-        reel_err err = e->type ? open_chunk(d, e, c, &pt, &t) : REEL_OK;
-        if (!err) err = open_blob(d, e, c, &b);
-        if (!err) err = reel_pt_verify(&b);
+        reel_err err = e->type ? open_chunk(d, e, c, &pt, &t) : reel_dcp_read_object(d, e, &pt);
+        if (!err) err = reel_pt_verify(&pt);
         if (!err && e->type) err = sum_chunk(d, c, &pt, &t);
         reel_pt_close(&pt);
         if (err) return err;

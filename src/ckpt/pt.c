@@ -259,17 +259,15 @@ reel_err reel_pt_sum(const struct reel_pt *pt, const struct reel_zip_rec *known,
     return sum_bytes(b, data + known->bytes, b->len, crc);
 }
 
-reel_err reel_pt_verify(const struct reel_blob *b)
+reel_err reel_pt_verify(const struct reel_pt *pt)
 {
-    struct reel_pt pt;
-    reel_err e = reel_pt_open(&pt, b);
+    reel_err e = REEL_OK;
 
-    for (int i = 0; i < pt.z.n && !e; i++) {
-        char *buf = malloc(pt.z.rec[i].bytes + 1);
-        e = buf ? read_storage(&pt, &pt.z.rec[i], buf) : REEL_FAIL(REEL_ENOMEM, "%s: no memory", b->path);
+    for (int i = 0; i < pt->z.n && !e; i++) {
+        char *buf = malloc(pt->z.rec[i].bytes + 1);
+        e = buf ? read_storage(pt, &pt->z.rec[i], buf) : REEL_FAIL(REEL_ENOMEM, "%s: no memory", pt->z.b.path);
         free(buf);
     }
-    reel_pt_close(&pt);
     return e;
 }
 

@@ -49,8 +49,8 @@ reel_err reel_pt_data(const struct reel_pt *pt, const struct reel_pt_tensor *t, 
 /** reel_pt_sum - CRC-32 of the whole archive. The data of `known` have been found to have its CRC; the rest is read. Local. REEL_EIO. */
 reel_err reel_pt_sum(const struct reel_pt *pt, const struct reel_zip_rec *known, uint32_t *crc);
 
-/** reel_pt_verify - read every record of a blob and check its CRC; parse its pickle. Local. */
-reel_err reel_pt_verify(const struct reel_blob *b);
+/** reel_pt_verify - read every record of an archive that is open, and check its CRC. Local. REEL_EIO, REEL_EDATA, REEL_ENOMEM. */
+reel_err reel_pt_verify(const struct reel_pt *pt);
 
 /** reel_pt_put_tensor - append what stands before the data of a one-tensor archive; then come the data
  * (row-major, little-endian), then reel_pt_put_tail at position `pos` of the archive. Lengths depend
