@@ -99,12 +99,12 @@ long="--training.loop.max_train_steps 300 --training.checkpoint.training_state_c
 try "300 steps" train 2 "$TMPDIR/whole" $long
 want=$(state "$TMPDIR/whole/checkpoint-300")
 gone() { ! kill -0 "$1" 2> /dev/null; }
-lost() { # lost TEXT FILE WHICH: the first (head) or last (tail) rank, once FILE is there
+lost() { # lost TEXT FILE WHICH: the first (head) or last (tail) rank, once a file of that pattern is there
     rm -rf "$TMPDIR/killed"
     # shellcheck disable=SC2086
     train 2 "$TMPDIR/killed" $long > "$TMPDIR/out" 2>&1 &
     job=$!
-    await [ -e "$TMPDIR/killed/$2" ]
+    await ls -d "$TMPDIR/killed"/$2 > "$TMPDIR/seen" 2>&1
     kill -9 "$(processes reel cmdline "$TMPDIR/killed" | $3 -n 1)"
     await gone $job
     verdict $? "$1 is killed: the job ends"
@@ -114,7 +114,7 @@ lost() { # lost TEXT FILE WHICH: the first (head) or last (tail) rank, once FILE
 }
 lost "a rank, while the run is opened," tracker/lock tail
 lost "the first rank, in a step," checkpoint-50/commit.json head
-lost "the last rank, in a save," checkpoint-100.tmp tail
+lost "the last rank, in a save," 'checkpoint-100*' tail
 
 # a folder that nothing can be written to
 mkdir -p "$TMPDIR/readonly"
