@@ -8,7 +8,7 @@
 #SBATCH --time=1:00:00
 #SBATCH --output=%x-%j.log
 # Times steps of a configuration, without saving: sbatch jobscripts/bench.sh [CONFIG [ARGUMENT...]]; the table at the end of the
-# log is the result. Without arguments 20 steps of configs/sft_1.3b.yaml, sharded over all ranks.
+# log is the result. Without CONFIG 20 steps of configs/sft_1.3b.yaml, sharded over all ranks.
 set -u
 script=bench.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
@@ -16,7 +16,9 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed
-[ $# -gt 0 ] || set -- configs/sft_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$tasks"
+case ${1--} in
+-*) set -- configs/sft_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$tasks" "$@" ;;
+esac
 config=$(resolve configuration "$1") || exit 1
 arguments --training.loop.max_train_steps 20 "${@:2}" --training.checkpoint.output_dir null \
     --training.checkpoint.training_state_checkpointing_steps 0 --callbacks.validation null

@@ -11,7 +11,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 # Distils a Wan model into a few steps (DMD2) on one node of eight GPUs, preemptible: sbatch jobscripts/dmd2_8gpu.sh
-# [CONFIG [ARGUMENT...]]. Without arguments configs/dmd2_1.3b.yaml as 2 replicas of 4 shards. Goes on from its last checkpoint.
+# [CONFIG [ARGUMENT...]]. Without CONFIG configs/dmd2_1.3b.yaml as 2 replicas of 4 shards. Goes on from its last checkpoint.
 set -u
 script=dmd2_8gpu.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
@@ -19,5 +19,7 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed
-[ $# -gt 0 ] || set -- configs/dmd2_1.3b.yaml $d.num_gpus 8 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 4
+case ${1--} in
+-*) set -- configs/dmd2_1.3b.yaml $d.num_gpus 8 $d.hsdp_replicate_dim 2 $d.hsdp_shard_dim 4 "$@" ;;
+esac
 job_train "$@"

@@ -11,7 +11,7 @@
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
 # Self-Forcing of a causal Wan model on several nodes: sbatch [--nodes=N] jobscripts/self_forcing_multinode.sh [CONFIG
-# [ARGUMENT...]]. Without arguments configs/self_forcing_1.3b.yaml, one replica a node, sharded within it. Goes on from its last checkpoint.
+# [ARGUMENT...]]. Without CONFIG configs/self_forcing_1.3b.yaml, one replica a node, sharded within it. Goes on from its last checkpoint.
 set -u
 script=self_forcing_multinode.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
@@ -19,6 +19,8 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed
-[ $# -gt 0 ] || set -- configs/self_forcing_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim "$nodes" \
-    $d.hsdp_shard_dim $((tasks / nodes))
+case ${1--} in
+-*) set -- configs/self_forcing_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim "$nodes" \
+    $d.hsdp_shard_dim $((tasks / nodes)) "$@" ;;
+esac
 job_train "$@"

@@ -10,7 +10,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 #SBATCH --output=%x-%j.log
-# Fine-tunes a Wan model on one node of eight GPUs: sbatch jobscripts/sft_1node.sh [CONFIG [ARGUMENT...]]. Without arguments
+# Fine-tunes a Wan model on one node of eight GPUs: sbatch jobscripts/sft_1node.sh [CONFIG [ARGUMENT...]]. Without CONFIG
 # configs/sft_1.3b.yaml, sharded over all of them. Goes on from its last checkpoint.
 set -u
 script=sft_1node.sh
@@ -19,5 +19,7 @@ here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the o
 # shellcheck source=jobscripts/lib.sh
 . "$here/lib.sh" || { echo "$script: no lib.sh beside it: submit it by its path" >&2 && exit 1; }
 d=--training.distributed
-[ $# -gt 0 ] || set -- configs/sft_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$tasks"
+case ${1--} in
+-*) set -- configs/sft_1.3b.yaml $d.num_gpus "$tasks" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$tasks" "$@" ;;
+esac
 job_train "$@"
