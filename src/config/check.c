@@ -137,20 +137,13 @@ static reel_err role(const struct reel_config *cfg, const struct reel_cfg_role *
     return REEL_OK;
 }
 
-static int role_bit(const char *name)
-{
-    for (int i = 0; reel_role_names[i]; i++)
-        if (!strcmp(reel_role_names[i], name)) return i;
-    return -1;
-}
-
 static const char *nearest_role(const struct reel_config *cfg, const char *name)
 {
     const char *names[REEL_CFG_MAX_ROLES];
     int n = 0, near;
 
     for (int i = 0; i < cfg->n_roles; i++)
-        if (role_bit(cfg->role[i].name) < 0) names[n++] = cfg->role[i].name;
+        if (reel_role_index(cfg->role[i].name) < 0) names[n++] = cfg->role[i].name;
     near = reel_nearest(name, names, n);
     return near < 0 ? NULL : names[near];
 }

@@ -246,11 +246,18 @@ static void resolve_training(struct reel_config *cfg)
     if (!t->model_path && student) t->model_path = student->init_from;
 }
 
-int reel_kind_uses(const struct reel_kind *method, const char *role)
+int reel_role_index(const char *name)
 {
     for (int i = 0; reel_role_names[i]; i++)
-        if (!strcmp(reel_role_names[i], role)) return (method->roles_needed | method->roles_optional) >> i & 1;
-    return 0;
+        if (!strcmp(reel_role_names[i], name)) return i;
+    return -1;
+}
+
+int reel_kind_uses(const struct reel_kind *method, const char *role)
+{
+    int i = reel_role_index(role);
+
+    return i >= 0 && (method->roles_needed | method->roles_optional) >> i & 1;
 }
 
 /* A role that the method does not use is no error: files are passed from method to method. */

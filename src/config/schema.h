@@ -12,6 +12,8 @@ struct reel_config;
 
 #define REEL_MAX_ROLE_NAMES 3 /* student, teacher, critic: the bits of roles_needed */
 extern const char *const reel_role_names[REEL_MAX_ROLE_NAMES + 1];
+/** reel_role_index - where a name stands among them; -1: it is none of them. Local. */
+int reel_role_index(const char *name);
 
 struct reel_kind {
     const char *name, *help;

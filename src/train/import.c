@@ -186,15 +186,13 @@ static reel_err judge(const struct reel_import_flags *f, const char *out, char *
 {
     const char *name;
     size_t n = strlen(out);
-    int known = 0;
 
     while (n > 1 && out[n - 1] == '/') n--;
     if (n >= size) return REEL_FAIL(REEL_ECONFIG, "import: %s: too long a path", out);
     memcpy(to, out, n);
     to[n] = 0;
     name = strrchr(to, '/') ? strrchr(to, '/') + 1 : to;
-    for (int i = 0; reel_role_names[i]; i++) known |= !strcmp(f->role, reel_role_names[i]);
-    if (!known) return REEL_FAIL(REEL_ECONFIG, "import: --role %s: a run's roles are student, teacher and critic", f->role);
+    if (reel_role_index(f->role) < 0) return REEL_FAIL(REEL_ECONFIG, "import: --role %s: a run's roles are student, teacher and critic", f->role);
     if (reel_ckpt_step_in_name(to) >= 0 && f->dtype == 2)
         return REEL_FAIL(REEL_ECONFIG, "import: a checkpoint holds f32 weights, which keep every bit of others; leave --dtype out");
     if (reel_ckpt_step_in_name(to) >= 0 || strncmp(name, "checkpoint-", 11) != 0) return REEL_OK;
