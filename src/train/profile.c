@@ -17,3 +17,11 @@ void reel_profile_lap(struct reel_profile *p, enum reel_prof_phase phase)
     p->mark = now;
     p->waited = waited;
 }
+
+double reel_profile_work(const struct reel_profile *p)
+{
+    double sum = 0;
+
+    for (int i = 0; i < REEL_NPROF; i++) sum += i == REEL_PROF_WAIT ? 0 : p->seconds[i];
+    return sum;
+}

@@ -35,5 +35,7 @@ struct reel_profile {
 void reel_profile_start(struct reel_profile *p, const struct reel_watch *watch);
 /** reel_profile_lap - the time since the last lap belongs to `phase`. Local. */
 void reel_profile_lap(struct reel_profile *p, enum reel_prof_phase phase);
+/** reel_profile_work - seconds of all phases but waiting for other ranks. Local. */
+double reel_profile_work(const struct reel_profile *p);
 
 #endif

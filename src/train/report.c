@@ -301,11 +301,10 @@ static void print_phases(struct reel_run *r)
 /* The rank that the others waited for. Collective(world). */
 static void print_slowest(struct reel_run *r)
 {
-    struct at_work { double seconds; char node[64]; } mine = { .seconds = 0 }, *all = NULL, *worst;
+    struct at_work { double seconds; char node[64]; } mine = { .seconds = reel_profile_work(&r->prof) }, *all = NULL, *worst;
     double mean = 0;
 
     if (r->world->size == 1) return;
-    for (int i = 0; i < REEL_NPROF; i++) mine.seconds += i == REEL_PROF_WAIT ? 0 : r->prof.seconds[i];
     gethostname(mine.node, sizeof mine.node - 1);
     if (r->world->rank == 0) all = calloc((size_t)r->world->size, sizeof *all);
     REEL_BUG_IF(r->world->rank == 0 && !all, "no memory for the table of ranks");

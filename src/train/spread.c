@@ -34,12 +34,10 @@ void reel_spread_put(struct reel_run *r, int64_t *v)
     struct reel_profile *p = &r->prof;
     int64_t *mine = v + REEL_NSPREAD * r->world->rank;
     struct rusage u = { 0 };
-    double work = 0;
 
     memset(v, 0, (size_t)reel_spread_slots(r) * sizeof *v);
-    for (int i = 0; i < REEL_NPROF; i++) work += i == REEL_PROF_WAIT ? 0 : p->seconds[i];
     getrusage(RUSAGE_SELF, &u);
-    mine[REEL_SPREAD_WORK] = since(work, &p->reduced_work);
+    mine[REEL_SPREAD_WORK] = since(reel_profile_work(p), &p->reduced_work);
     mine[REEL_SPREAD_DATA] = since(p->seconds[REEL_PROF_DATA], &p->reduced_data);
     mine[REEL_SPREAD_ARENAS] = arenas(r);
     mine[REEL_SPREAD_HOST] = (int64_t)u.ru_maxrss * 1024;
