@@ -7,6 +7,7 @@
 
 #include "base/crc.h"
 #include "base/file.h"
+#include "train/save.h"
 
 enum { IN_VAIN = 3 };
 
@@ -24,13 +25,10 @@ static int in_vain(const char *text, const char *want)
 /* "JOB STEP CONFIGURATION\n" */
 static reel_err describe(const struct reel_run *r, const char *job, char *line, size_t size)
 {
-    char *text = NULL;
-    size_t n;
-    FILE *f = open_memstream(&text, &n);
+    char *text = reel_config_json(r);
 
-    if (f) reel_node_json(r->cfg->root, f);
-    if (!f || fclose(f)) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
-    snprintf(line, size, "%s %ld %08x\n", job, r->from_step < 0 ? 0 : r->from_step, reel_crc32c(0, text, n));
+    if (!text) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
+    snprintf(line, size, "%s %ld %08x\n", job, r->from_step < 0 ? 0 : r->from_step, reel_crc32c(0, text, strlen(text)));
     free(text);
     return REEL_OK;
 }

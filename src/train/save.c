@@ -43,6 +43,8 @@ static char *text_of(void (*write)(const struct reel_run *r, FILE *f), const str
 static void as_json(const struct reel_run *r, FILE *f) { reel_node_json(r->cfg->root, f); }
 static void as_yaml(const struct reel_run *r, FILE *f) { reel_config_dump(r->cfg, r->flags.env, f); }
 
+char *reel_config_json(const struct reel_run *r) { return text_of(as_json, r); }
+
 reel_err reel_write_config(struct reel_run *r, char **yaml)
 {
     char path[PATH_MAX];
@@ -174,7 +176,7 @@ static reel_err take_memory(struct reel_run *r)
     a->base = reel_host_alloc(r->be, a->cap);
     if (!a->base) return REEL_FAIL(REEL_ENOMEM, "no memory for the host's copy of what is saved, %.2f GiB", (double)a->cap / (1 << 30));
     REEL_TRY(reel_save_plan(r));
-    r->saver->config = text_of(as_json, r);
+    r->saver->config = reel_config_json(r);
     r->saver->found = reel_drift_found(r);
     if (!r->saver->config || !r->saver->found) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
     return list(r, 0);

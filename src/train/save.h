@@ -46,6 +46,9 @@ reel_err reel_save_close(struct reel_run *r);
 /** reel_save_found - reel_drift_found's text, from then on, too. Local. */
 const char *reel_save_found(const struct reel_run *r);
 
+/** reel_config_json - the configuration as JSON, malloc'ed; NULL: no memory. Local. */
+char *reel_config_json(const struct reel_run *r);
+
 /** reel_save_config - the configuration as JSON, once reel_save_open has taken its memory. Local. */
 const char *reel_save_config(const struct reel_run *r);
 
