@@ -78,7 +78,7 @@ static void number_card(const struct run *r, FILE *f, const char *name, const ch
 
 static void cards(const struct run *r, FILE *f)
 {
-    static const struct unit samples[] = { { 1, "samples/s" }, { 0, NULL } }, share[] = { { 100, "%" }, { 0, NULL } };
+    static const struct unit samples[] = { { 1, "samples/s" }, { 0, NULL } };
     const struct start *s = run_last(r);
     const struct series *loss = run_loss(r);
     char v[64], of[48] = "";
@@ -94,7 +94,7 @@ static void cards(const struct run *r, FILE *f)
     number_card(r, f, "step_time_sec", "time of a step", unit_s);
     number_card(r, f, "samples_per_sec", "throughput", samples);
     number_card(r, f, "flops_per_sec", "model operations", unit_flops);
-    number_card(r, f, "mfu", "MFU", share);
+    number_card(r, f, "mfu", "MFU", unit_percent);
     number_card(r, f, "memory/planned_gib", "memory of a rank", unit_gib);
     fputs("</div>\n", f);
 }

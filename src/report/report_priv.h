@@ -95,7 +95,7 @@ struct unit {
     double scale; /* times a number of the log */
     const char *name;
 };
-extern const struct unit unit_s[], unit_gib[], unit_flops[];
+extern const struct unit unit_s[], unit_gib[], unit_flops[], unit_percent[];
 const struct unit *fit_unit(const struct unit *of, double v); /* the first in which v is 1 or more; else the last */
 const char *say_in(const struct unit *of, double v, char *buf, size_t size); /* "3.77 MiB" */
 

@@ -9,7 +9,7 @@
 const struct unit unit_s[] = { { 1, "s" }, { 1e3, "ms" }, { 1e6, "\xc2\xb5s" }, { 0, NULL } };
 const struct unit unit_gib[] = { { 1, "GiB" }, { 1024, "MiB" }, { 1048576, "KiB" }, { 0, NULL } };
 const struct unit unit_flops[] = { { 1e-15, "PFLOP/s" }, { 1e-12, "TFLOP/s" }, { 1e-9, "GFLOP/s" }, { 1e-6, "MFLOP/s" }, { 0, NULL } };
-static const struct unit percent[] = { { 100, "%" }, { 0, NULL } };
+const struct unit unit_percent[] = { { 100, "%" }, { 0, NULL } };
 
 const struct group groups[] = {
     { "Loss", "", "_loss", NULL, 1 },
@@ -21,7 +21,7 @@ const struct group groups[] = {
     { "Wait for data of a rank", " a step", "ranks/data_", unit_s, 0 },
     { "Samples per second", "", "samples_per_sec", NULL, 0 },
     { "Model operations", "", "flops_per_sec", unit_flops, 0 },
-    { "Share of the cards' peak", " MFU", "mfu", percent, 0 },
+    { "Share of the cards' peak", " MFU", "mfu", unit_percent, 0 },
     { "Memory of rank 0", "", "memory/", unit_gib, 0 },
     { NULL, NULL, NULL, NULL, 0 },
 };
