@@ -80,8 +80,8 @@ static reel_err read_was(const char *dir, char **text, size_t *len, char path[PA
     return REEL_OK;
 }
 
-/* Every entry of one kind, as "key was A, is B; ...". malloc'ed, NULL: none. */
-static char *list_of(const struct reel_drift *d, int n, enum reel_drift_kind kind)
+/* Every entry that forbids it, as "key was A, is B; ...". malloc'ed, NULL: none. */
+static char *list_fixed(const struct reel_drift *d, int n)
 {
     char *text = NULL;
     size_t len = 0;
@@ -90,7 +90,7 @@ static char *list_of(const struct reel_drift *d, int n, enum reel_drift_kind kin
 
     REEL_BUG_IF(!f, "out of memory");
     for (int i = 0; i < n; i++)
-        if (d[i].kind == kind) fprintf(f, "%s%s was %s, is %s", any++ ? "; " : "", d[i].key, d[i].was, d[i].is);
+        if (d[i].kind == REEL_DRIFT_FIXED) fprintf(f, "%s%s was %s, is %s", any++ ? "; " : "", d[i].key, d[i].was, d[i].is);
     fclose(f);
     if (any) return text;
     free(text);
@@ -128,7 +128,7 @@ static reel_err judge(struct reel_run *r, const char *dir, struct reel_config *w
 {
     const struct reel_drift *d;
     int n = reel_config_drift(was, r->cfg, &d);
-    char *fixed = list_of(d, n, REEL_DRIFT_FIXED);
+    char *fixed = list_fixed(d, n);
     reel_err e = REEL_OK;
 
     if (fixed)
