@@ -129,13 +129,16 @@ static void poke(struct reel_config *c, const struct reel_opt *o, void *section)
     }
 }
 
-static int found_as(struct reel_config *was, const struct reel_config *is, const char *key, enum reel_drift_kind kind)
+enum { ANY = -1 };
+
+/* How often a key is found, with two values, as a kind of change. */
+static int found_as(struct reel_config *was, const struct reel_config *is, const char *key, int kind)
 {
     const struct reel_drift *d;
     int n = reel_config_drift(was, is, &d), hits = 0;
 
-    for (int i = 0; i < n; i++) hits += !strcmp(d[i].key, key) && d[i].kind == kind && strcmp(d[i].was, d[i].is) != 0;
-    return hits == 1;
+    for (int i = 0; i < n; i++) hits += !strcmp(d[i].key, key) && (kind == ANY || (int)d[i].kind == kind) && strcmp(d[i].was, d[i].is) != 0;
+    return hits;
 }
 
 /* Each key of a section changed alone: found once, with two values, as its class says. @is: the section in `is`, of `size` bytes */
@@ -150,13 +153,13 @@ static void changed(struct reel_config *was, struct reel_config *is, const char 
     memcpy(kept, section, size);
     for (const struct reel_opt *o = opts; o && o->type != REEL_OPT_END; o++) {
         const char *c = class_of(o, observes);
-        enum reel_drift_kind kind = !strcmp(c, "fixed") ? REEL_DRIFT_FIXED : REEL_DRIFT_RESULTS;
+        int kind = !strcmp(c, "fixed") ? REEL_DRIFT_FIXED : !strcmp(c, "each") ? ANY : REEL_DRIFT_RESULTS;
         if (!strcmp(o->name, "_target_")) continue; /* by what it names: see above */
         if (!strcmp(c, "free") || !strcmp(c, "start") || (!strcmp(c, "layout") && free_layout)) kind = REEL_DRIFT_FREE;
         if (!strcmp(o->name, "data.train_batch_size")) kind = REEL_DRIFT_RESULTS; /* the samples of a step change with it */
         snprintf(key, sizeof key, "%s.%s", path, o->name);
         poke(is, o, section);
-        if (found_as(was, is, key, kind) == !strcmp(c, "each") && ++wrong) printf("# %s: not found as %s\n", key, c);
+        if (found_as(was, is, key, kind) != (kind != ANY) && ++wrong) printf("# %s: not found as %s\n", key, c);
         memcpy(section, kept, size);
         keys++;
     }
