@@ -46,6 +46,7 @@ LD_PRELOAD=$REEL_BUILD/tests/no_bind.so run refused 2 --training.bind always
 same "a system that does not let processes bind themselves" "$map" "0:0-1 1:0-1 "
 says "is a warning" refused "2 of 2 ranks could not be bound to cores, the first is rank 0 on .*: Operation not permitted"
 noted "in the record too" refused '"warning"'
+says "the map says where they are" refused "processors 0-1, NUMA 0, not bound, 1 thread"
 
 # the same bits, whoever computes them where
 try "bound" train 2 "$TMPDIR/bound" --training.bind always

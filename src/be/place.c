@@ -285,19 +285,22 @@ static int alone(const struct node *k, int r)
     return 1;
 }
 
-static void write_places(struct node *k)
+/* p's processors and their NUMA nodes. */
+static void write_where(struct reel_place *p, hwloc_topology_t t, hwloc_const_bitmap_t set)
 {
     hwloc_bitmap_t nodes = hwloc_bitmap_alloc();
 
-    for (int r = 0; nodes && r < k->n; r++) {
-        hwloc_bitmap_zero(nodes);
-        for (int i = 0; i < k->n_numa; i++)
-            if (hwloc_bitmap_intersects(numa(k, i)->cpuset, k->set[r])) hwloc_bitmap_set(nodes, numa(k, i)->os_index);
-        from_bitmap(&k->place[r].cpus, k->set[r]);
-        k->place[r].alone = alone(k, r);
-        list_text(nodes, k->place[r].numa, sizeof k->place[r].numa);
-    }
+    from_bitmap(&p->cpus, set);
+    if (nodes && !hwloc_cpuset_to_nodeset(t, set, nodes)) list_text(nodes, p->numa, sizeof p->numa);
     hwloc_bitmap_free(nodes);
+}
+
+static void write_places(struct node *k)
+{
+    for (int r = 0; r < k->n; r++) {
+        write_where(&k->place[r], k->t, k->set[r]);
+        k->place[r].alone = alone(k, r);
+    }
 }
 
 /* ---- */
@@ -371,19 +374,28 @@ static hwloc_topology_t open_flat(void)
     return NULL;
 }
 
-reel_err reel_place_given(struct reel_cpus *now)
+/* Where this process may run now; 0: hwloc does not know. */
+static int look_here(struct reel_place *p)
 {
     hwloc_bitmap_t set = hwloc_bitmap_alloc();
     hwloc_topology_t t = set ? open_flat() : NULL;
 
-    *now = (struct reel_cpus){ { 0 } };
     if (t) {
         if (hwloc_get_cpubind(t, set, HWLOC_CPUBIND_PROCESS)) hwloc_bitmap_copy(set, hwloc_topology_get_topology_cpuset(t));
-        from_bitmap(now, set);
+        write_where(p, t, set);
         hwloc_topology_destroy(t);
     }
     hwloc_bitmap_free(set);
-    return t ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "hwloc cannot describe this machine: %s", strerror(errno));
+    return t != NULL;
+}
+
+reel_err reel_place_given(struct reel_cpus *now)
+{
+    struct reel_place p = { .gpu = -1 };
+    int ok = look_here(&p);
+
+    *now = p.cpus;
+    return ok ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "hwloc cannot describe this machine: %s", strerror(errno));
 }
 
 /* All of this machine, since a rank may be in another control group, and where its cards are; asks no driver. */
@@ -425,7 +437,10 @@ static int bind_to(const struct reel_cpus *c)
 void reel_place_take(struct reel_place *p)
 {
     if (p->bound == REEL_BOUND_REEL) p->refused = bind_to(&p->cpus);
-    if (p->refused) p->bound = REEL_BOUND_NOT, p->alone = 0;
+    if (!p->refused) return;
+    p->bound = REEL_BOUND_NOT;
+    p->alone = 0;
+    look_here(p);
 }
 
 void reel_place_leave(const struct reel_place *p, const struct reel_cpus *before)

@@ -51,8 +51,8 @@ reel_err reel_place_ranks(struct reel_place *out, const struct reel_given *rank,
 reel_err reel_place_given(struct reel_cpus *now);
 /** reel_place_node - reel_place_ranks on this machine, as it is. Local. */
 reel_err reel_place_node(struct reel_place *out, const struct reel_given *rank, int n, enum reel_bind bind, int threads);
-/** reel_place_take - bind this process and its threads, if the place says so; where the system refuses, it stays as it was:
- * p->refused. Local. */
+/** reel_place_take - bind this process and its threads, if the place says so; where the system refuses, it stays as it was, and
+ * the place says where: p->refused. Local. */
 void reel_place_take(struct reel_place *p);
 /** reel_place_leave - back to where the process could run before reel_place_take. Local. */
 void reel_place_leave(const struct reel_place *p, const struct reel_cpus *before);

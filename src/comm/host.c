@@ -8,13 +8,9 @@
 
 void reel_host_here(struct reel_host *h, const struct reel_backend *be, const struct reel_place *place)
 {
-    struct reel_cpus now;
-
     memset(h, 0, sizeof *h);
     gethostname(h->node, sizeof h->node - 1);
-    if (reel_place_given(&now)) now = place->cpus;
-    reel_err_clear();
-    reel_cpus_text(&now, h->cores, sizeof h->cores);
+    reel_cpus_text(&place->cpus, h->cores, sizeof h->cores);
     snprintf(h->numa, sizeof h->numa, "%s", place->numa);
     snprintf(h->gpu, sizeof h->gpu, "%s", reel_backend_bus(be));
     h->bound = place->bound;
