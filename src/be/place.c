@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- sets of processors ---- */
 
@@ -446,4 +447,17 @@ void reel_place_take(struct reel_place *p)
 void reel_place_leave(const struct reel_place *p, const struct reel_cpus *before)
 {
     if (p->bound == REEL_BOUND_REEL) bind_to(before);
+}
+
+void reel_host_here(struct reel_host *h, const struct reel_backend *be, const struct reel_place *place)
+{
+    memset(h, 0, sizeof *h);
+    gethostname(h->node, sizeof h->node - 1);
+    reel_cpus_text(&place->cpus, h->cores, sizeof h->cores);
+    snprintf(h->numa, sizeof h->numa, "%s", place->numa);
+    snprintf(h->gpu, sizeof h->gpu, "%s", reel_backend_bus(be));
+    h->bound = place->bound;
+    h->refused = place->refused;
+    h->n_cores = place->cores;
+    h->threads = reel_backend_threads(be);
 }

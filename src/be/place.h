@@ -57,6 +57,11 @@ void reel_place_take(struct reel_place *p);
 /** reel_place_leave - back to where the process could run before reel_place_take. Local. */
 void reel_place_leave(const struct reel_place *p, const struct reel_cpus *before);
 
+/* Where a rank runs, for the table of ranks: the node's name, the processors it may use, "0-3,8", their NUMA nodes, who bound it
+ * (enum reel_bound), or the errno of a system that would not; of its backend: threads, and the PCI address of its GPU, "": none. */
+struct reel_host { char node[64], cores[64], numa[32], gpu[20]; int bound, refused, n_cores, threads; };
+void reel_host_here(struct reel_host *h, const struct reel_backend *be, const struct reel_place *place); /* Local */
+
 /** reel_cpus_text - "0-3,8"; what does not fit ends with "...". Local. */
 void reel_cpus_text(const struct reel_cpus *c, char *out, size_t size);
 

@@ -110,14 +110,10 @@ void reel_comm_detach(struct reel_comm *c, struct reel_backend *be); /* Collecti
 reel_err reel_mesh_attach(struct reel_mesh *m, struct reel_backend *be);
 void reel_mesh_detach(struct reel_mesh *m, struct reel_backend *be); /* Collective(world) */
 
-/* Where a rank runs: the node's name, the processors it may use, "0-3,8", their NUMA nodes, who bound it (enum reel_bound), or the
- * errno of a system that would not; of its backend: threads, and the PCI address of its GPU, "": none. */
-struct reel_host { char node[64], cores[64], numa[32], gpu[20]; int bound, refused, n_cores, threads; };
-struct reel_place;
-void reel_host_here(struct reel_host *h, const struct reel_backend *be, const struct reel_place *place); /* Local */
+struct reel_host;
 /**
  * reel_mesh_print - one line per rank with its place and coordinates (long tables are cut in the middle). Local.
- * @host  of every rank of the world, or NULL: the mesh is only planned
+ * @host  of every rank of the world (be/place.h), or NULL: the mesh is only planned
  */
 void reel_mesh_print(const struct reel_mesh_dims *d, const struct reel_host *host, FILE *f);
 /** reel_mesh_print_traffic - bytes this rank received, per axis and kind; silent axes left out. Local. */
