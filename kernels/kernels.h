@@ -54,6 +54,16 @@ struct reel_cut {
 };
 #define REEL_UNCUT ((struct reel_cut){ 1, 0, 1 })
 
+/* The normals of a named draw that a tensor [nb,n1,n2,n] holds: (b,i,j,k) is element first + i*s1 + j*s2 + k of
+ * sample b0+b, so that a range of a latent's frames is made where the model wants it. */
+struct reel_randn {
+    uint64_t key;
+    uint32_t step, round, b0;
+    int64_t first, n1, n2, n, s1, s2;
+};
+
+REEL_HD int64_t reel_randn_element(const struct reel_randn *r, int64_t i, int64_t j) { return r->first + i * r->s1 + j * r->s2; }
+
 /* What linear_bwd_x adds: dy w of n layers that share their input, all [m,n] and [n,k]. Piece p of the sum is that of
  * all terms in order, ((dy0 w0)_p + (dy1 w1)_p) + ..., so that the terms of one rank are one partial result. */
 #define REEL_MAX_TERMS 4

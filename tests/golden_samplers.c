@@ -40,10 +40,11 @@ static reel_tensor formula(struct reel_model *m, struct reel_arena *a, const str
     return v;
 }
 
-static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t T, int k)
 {
     const struct rig *r = ctx;
 
+    REEL_BUG_IF(lo || T != eps.n[1], "whole clips alone");
     reel_put(s, eps, k ? r->fresh + (k - 1) * r->n : r->x);
 }
 

@@ -107,6 +107,45 @@ static void replay(void)
     reel_st_close(st);
 }
 
+/* The draw of this rank's samples, `each` frames at a time: [nb,T,C,H,W]. */
+static void by_frames(struct reel_draws *d, float *v, int each)
+{
+    struct reel_where w = mine(4);
+    float part[B * PER];
+
+    for (int lo = 0; lo < T; lo += each) {
+        int n = each < T - lo ? each : T - lo, run = n * C * H * W;
+        reel_tensor x = reel_view(mem.base, REEL_F32, REEL_DIMS(w.nb, n, C, H, W));
+        reel_draw_frames(d, &s, x, lo, T, "validation/noise/1", w);
+        reel_get(&s, part, x);
+        for (int b = 0; b < w.nb; b++) memcpy(v + b * PER + lo * C * H * W, part + b * run, (size_t)run * sizeof *part);
+    }
+}
+
+static void ranges(void)
+{
+    const char *path = strdup(scratch(test, "frames.safetensors"));
+    struct reel_where w = mine(4);
+    size_t bytes = (size_t)(w.nb * PER) * sizeof(float);
+    float whole[B * PER], v[B * PER];
+    struct reel_draws *d;
+    int same = 1;
+
+    if (reel_draws_open(&d, 7, NULL, 0, path, &world)) exit(99);
+    for (int each = 1; each <= T; each++) by_frames(d, v, each), same &= each == 1 || !memcmp(v, whole, bytes), memcpy(whole, v, bytes);
+    reel_draw_normal(d, &s, reel_view(mem.base, REEL_F32, REEL_DIMS(w.nb, T, C, H, W)), "validation/noise/1", w);
+    reel_get(&s, v, reel_view(mem.base, REEL_F32, REEL_DIMS(w.nb, T, C, H, W)));
+    TAP_OK(same && !memcmp(v, whole, bytes), "frames 1, 2 or %d at a time are those of the whole draw", T);
+    reel_draws_close(d, &world);
+    if (reel_draws_open(&d, 7, NULL, 0, path, &world)) exit(99);
+    by_frames(d, v, 2);
+    TAP_OK(!reel_draws_close(d, &world), "recorded by frames %s", reel_errrec()->msg);
+    if (reel_draws_open(&d, 8, path, 1, NULL, &world)) exit(99);
+    for (int each = 1; each <= T; each++) by_frames(d, v, each), same &= !memcmp(v, whole, bytes);
+    TAP_OK(same && !reel_draws_status(d), "the record holds the whole draw and replays by frames");
+    TAP_OK(!reel_draws_close(d, &world), "every tensor was asked for %s", reel_errrec()->msg);
+}
+
 static void failures(void)
 {
     const char *path = strdup(scratch(test, "record.safetensors"));
@@ -153,6 +192,7 @@ int main(int argc, char **argv)
     if (world.size == 1) reference_orders();
     latent_order();
     replay();
+    ranges();
     failures();
     reel_comm_barrier(&world);
     if (world.rank == 0) reel_rmtree(scratch(test, ""));

@@ -138,6 +138,40 @@ static void randn_body(struct op *t, const void *ctx)
     free(y);
 }
 
+/* Frames of a draw, whatever the cut does to pairs and Philox calls, are the whole draw's. */
+static void frames_body(struct op *t, const void *ctx)
+{
+    const int64_t *n = ctx, nb = n[0], T = n[1], C = n[2], H = n[3], W = n[4], frame = C * H * W;
+    uint64_t key = reel_rng_key(7, "validation/noise/1");
+    int64_t most = 0, wrong = 0;
+
+    for (int64_t lo = 0; lo < T; lo++)
+        for (int64_t hi = lo + 1; hi <= T; hi++, most++) {
+            reel_tensor x = op_put(t, REEL_F32, NULL, REEL_DIMS(nb, hi - lo, C, H, W));
+            double *y;
+            reel_randn_frames(&t->s, x, lo, T, key, 3, 1, 5);
+            y = op_get(t, x);
+            for (int64_t i = 0; i < reel_numel(x); i++) {
+                int64_t hw = i % (H * W), c = i / (H * W) % C, f = lo + i / frame % (hi - lo), b = i / frame / (hi - lo);
+                wrong += y[i] != (double)reel_normal(key, 3, 1, (uint32_t)(5 + b), (uint64_t)((c * T + f) * H * W + hw));
+            }
+            free(y);
+            reel_arena_reset(&t->a, 0);
+        }
+    if (t->check) TAP_OK(!wrong, "%s: %d ranges of frames are the whole draw's (%d values differ)", t->what, (int)most, (int)wrong);
+}
+
+static void frames(void)
+{
+    static const int64_t n[][5] = { { 2, 5, 3, 1, 1 }, { 1, 4, 2, 1, 3 }, { 2, 3, 2, 3, 7 }, { 3, 3, 4, 8, 8 }, { 1, 3, 2, 37, 29 }, { 1, 3, 2, 60, 104 } };
+
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++) {
+        char what[64];
+        snprintf(what, sizeof what, "frames of %d x %d", (int)n[i][3], (int)n[i][4]);
+        op_all(what, frames_body, n[i]);
+    }
+}
+
 static void one_draw(const struct reel_st *st, int i, json_t *entry)
 {
     struct draw d = { reel_rng_key((uint64_t)strtoull(json_string_value(json_object_get(entry, "seed")), NULL, 10), json_string_value(json_object_get(entry, "name"))),
@@ -189,6 +223,7 @@ int main(void)
     scalars();
     bf16();
     generator();
+    frames();
     if (!list || reel_st_open(&st, golden("draws.safetensors"))) {
         printf("Bail out! no golden draws: REEL_SRC is the source tree's top\n");
         return 1;

@@ -56,6 +56,7 @@ static void all_ops(struct reel_stream *s, struct reel_arena *a, reel_dtype dt)
     reel_unpatch_bwd(s, x, lat, 2, 2);
     reel_swap_tc(s, lat3, lat);
     reel_randn(s, lat, 1, 1, 0, 0);
+    reel_randn_frames(s, lat, 1, lat.n[1] + 2, 1, 1, 0, 0);
     reel_normalize(s, lat, lat2, chan, chan);
     reel_noise_mix(s, lat, lat2, lat2, sig);
     reel_flow_loss(s, lat, sums, lat2, lat2, lat2, none, none, none, 1, 0);

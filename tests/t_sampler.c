@@ -66,6 +66,7 @@ struct rig {
     float sigma[MOST + 1], eps[MOST][B][C][T];
     double sig[MOST + 1], want[B][T][C], c, u, got[B][T][C]; /* got: by chunks, from the hook */
     int looks, chunks;
+    int64_t drawn; /* normals that the backend was asked for */
 };
 
 static void level_list(struct rig *r, int n)
@@ -177,11 +178,13 @@ static void check(struct rig *r, const char *name, int n)
 {
     float out[B][T][C];
     double worst = 0, scale = 1;
+    int draws = (r->p.kind == REEL_SAMPLER_FEWSTEP || r->p.kind == REEL_SAMPLER_STREAMING) && !r->p.ode ? n : 1;
     int streams = reel_sampler_streams(r->p.kind), chunks = r->m.chunk > T ? 1 : T / (int)r->m.chunk, same = 1;
 
     level_list(r, n);
     want(r);
     r->looks = r->chunks = 0;
+    r->drawn = 0;
     reel_sample(&r->p, &r->io);
     reel_get(&r->s, out, r->io.x);
     for (int i = 0; i < B * T * C; i++) {
@@ -192,15 +195,25 @@ static void check(struct rig *r, const char *name, int n)
     }
     TAP_OK(worst < 1e-6 * scale && same && r->looks == (streams ? 0 : n + 1) && r->chunks == (streams ? chunks : 0),
            "%s, %d steps, guidance %g, chunks of %d: off by %.1e; hooks", name, n, r->p.guidance, (int)r->m.chunk, worst);
+    TAP_OK(r->drawn == B * T * C * draws, "%s, %d steps, chunks of %d: every normal is made once (%d)", name, n, (int)r->m.chunk, (int)r->drawn);
 }
 
-static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+static struct rig *counting;
+static void (*uncounted)(struct reel_stream *s, float *out, int64_t nb, struct reel_randn r);
+
+static void counted_randn(struct reel_stream *s, float *out, int64_t nb, struct reel_randn r)
+{
+    counting->drawn += nb * r.n1 * r.n2 * r.n;
+    uncounted(s, out, nb, r);
+}
+
+static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t frames, int k)
 {
     struct rig *r = ctx;
     char name[32];
 
     snprintf(name, sizeof name, "noise/%d", k);
-    reel_draw_normal(r->draws, s, eps, name, r->where);
+    reel_draw_frames(r->draws, s, eps, lo, frames, name, r->where);
 }
 
 static int rig_open(struct rig *r, struct reel_comm *world)
@@ -212,6 +225,7 @@ static int rig_open(struct rig *r, struct reel_comm *world)
     if (reel_arena_open(&r->a, r->be, "a", 1 << 16) || reel_arena_open(&r->step, r->be, "step", 1 << 16)) return 1;
     if (reel_arena_open(&r->scratch, r->be, "scratch", 1 << 16)) return 1;
     reel_stream_init(&r->s, r->be, 0, &r->scratch);
+    counting = r, uncounted = r->be->ops.randn, r->be->ops.randn = counted_randn;
     r->where = (struct reel_where){ .b0 = 3, .nb = B, .b_global = 8 };
     r->c = (double)c, r->u = (double)u;
     r->m = (struct reel_model){ .ops = &ops, .s = &r->s, .chunk = 1 };

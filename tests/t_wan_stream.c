@@ -410,12 +410,13 @@ static void parity(void)
 
 /* ---- sampling ---- */
 
-static void fresh_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+static void fresh_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t all, int k)
 {
     float *host = malloc(reel_bytes(eps));
+    int64_t frame = eps.n[2] * eps.n[3] * eps.n[4], n = eps.n[1] * frame;
 
     (void)ctx;
-    for (int64_t i = 0; i < reel_numel(eps); i++) host[i] = (float)(4 * rig_u(910 + k, i));
+    for (int64_t i = 0; i < eps.n[0] * n; i++) host[i] = (float)(4 * rig_u(910 + k, (i / n * all + lo) * frame + i % n));
     reel_put(s, eps, host);
     free(host);
 }

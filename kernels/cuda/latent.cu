@@ -101,26 +101,36 @@ void reel_cuda_noise_mix(struct reel_stream *s, float *xt, const float *x0, cons
 
 /* ---- named noise: a Philox call, four normals, a thread ---- */
 
-__global__ void __launch_bounds__(MAP_THREADS) randn_kernel(float *out, int64_t nb, int64_t n, uint64_t key, uint32_t step,
-                                                            uint32_t round, uint32_t b0, bool wide)
+/* wide: every run begins and ends with a call */
+__global__ void __launch_bounds__(MAP_THREADS) randn_kernel(float *out, int64_t runs, struct reel_randn r, bool wide)
 {
-    const int64_t calls = (n + 3) / 4;
+    for (int64_t run = blockIdx.y; run < runs; run += gridDim.y) {
+        const int64_t i = run / r.n2, e = reel_randn_element(&r, i % r.n1, run % r.n2), before = e % 4;
+        const uint32_t b = r.b0 + (uint32_t)(i / r.n1), first = (uint32_t)(e / 4);
 
-    for (int64_t b = blockIdx.y; b < nb; b += gridDim.y)
-        for (int64_t e = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; e < calls; e += (int64_t)gridDim.x * MAP_THREADS) {
-            const struct reel_philox4 w = reel_philox((uint32_t)e, b0 + (uint32_t)b, step, round, key);
+        for (int64_t c = (int64_t)blockIdx.x * MAP_THREADS + threadIdx.x; 4 * c < before + r.n; c += (int64_t)gridDim.x * MAP_THREADS) {
+            const struct reel_philox4 w = reel_philox(first + (uint32_t)c, b, r.step, r.round, r.key);
             const struct reel_pair p = reel_normal_pair(w.w[0], w.w[1]), q = reel_normal_pair(w.w[2], w.w[3]);
             const float v[4] = { p.a, p.b, q.a, q.b };
-            st<REEL_F32>(out, b * n + 4 * e, (int)min(n - 4 * e, (int64_t)4), v, wide);
+            const int64_t at = 4 * c - before;
+            if (wide) {
+                st<REEL_F32>(out, run * r.n + at, 4, v, true);
+                continue;
+            }
+#pragma unroll
+            for (int k = 0; k < 4; k++)
+                if (at + k >= 0 && at + k < r.n) out[run * r.n + at + k] = v[k];
         }
+    }
 }
 
-void reel_cuda_randn(struct reel_stream *s, float *out, int64_t nb, int64_t n, uint64_t key, uint32_t step, uint32_t round,
-                     uint32_t b0)
+void reel_cuda_randn(struct reel_stream *s, float *out, int64_t nb, struct reel_randn r)
 {
-    if (nb * n < 1) return;
-    LAUNCH(randn_kernel, map_grid(n, nb, 4), dim3(MAP_THREADS), 0, reel_cuda_stream(s), out, nb, n, key, step, round, b0,
-           n % 4 == 0 && aligned16(out));
+    const int64_t runs = nb * r.n1 * r.n2;
+    const bool wide = !((r.n | r.first | r.s1 | r.s2) % 4) && aligned16(out);
+
+    if (runs * r.n < 1) return;
+    LAUNCH(randn_kernel, map_grid(r.n + 3, runs, 4), dim3(MAP_THREADS), 0, reel_cuda_stream(s), out, runs, r, wide);
     REEL_CUDA_LAUNCHED();
 }
 

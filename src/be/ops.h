@@ -167,6 +167,8 @@ void reel_swap_tc(struct reel_stream *s, reel_tensor y, reel_tensor x);
 #define REEL_RANDN_MOST ((int64_t)4 << 32) /* elements of a sample that a counter tells apart */
 /* out[nb, ...] f32: normals of the named draw: sample b0+i, elements row-major */
 void reel_randn(struct reel_stream *s, reel_tensor out, uint64_t key, uint32_t step, uint32_t round, uint32_t b0);
+/* out[nb,n,C,H,W] f32: frames lo.. of the named draw [C,T,H,W] of samples b0.. */
+void reel_randn_frames(struct reel_stream *s, reel_tensor out, int64_t lo, int64_t T, uint64_t key, uint32_t step, uint32_t round, uint32_t b0);
 /* y = (x - mean_c) * istd_c on [B,T,C,H,W] f32; mean, istd [C] f32 */
 void reel_normalize(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor mean, reel_tensor istd);
 /* xt = (1-sigma) x0 + sigma eps; sigma f32 [B] or [B,T]; each operation rounded */

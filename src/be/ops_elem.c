@@ -219,7 +219,23 @@ void reel_randn(struct reel_stream *s, reel_tensor out, uint64_t key, uint32_t s
 
     check(s, __func__, "out", out, REEL_F32, n);
     REEL_BUG_IF(n && n / out.n[0] > REEL_RANDN_MOST, "reel_randn: %lld elements a sample; a counter holds 2^34", (long long)(n / out.n[0]));
-    if (!s->planning && n) s->ops->randn(s, out.p, out.n[0], n / out.n[0], key, step, round, b0);
+    if (!s->planning && n)
+        s->ops->randn(s, out.p, out.n[0], (struct reel_randn){ key, step, round, b0, .n1 = 1, .n2 = 1, .n = n / out.n[0] });
+}
+
+void reel_randn_frames(struct reel_stream *s, reel_tensor out, int64_t lo, int64_t T, uint64_t key, uint32_t step, uint32_t round, uint32_t b0)
+{
+    char is[96];
+    int64_t n = reel_numel(out), hw;
+
+    REEL_BUG_IF(out.nd != 5 || lo < 0 || lo + out.n[1] > T, "%s: out is %s for frames from %lld of %lld, wanted [nb,n,C,H,W]", __func__,
+                check_show(is, out), (long long)lo, (long long)T);
+    check(s, __func__, "out", out, REEL_F32, n);
+    hw = out.n[3] * out.n[4];
+    REEL_BUG_IF(T * out.n[2] * hw > REEL_RANDN_MOST, "%s: %lld elements a sample; a counter holds 2^34", __func__, (long long)(T * out.n[2] * hw));
+    if (!s->planning && n)
+        s->ops->randn(s, out.p, out.n[0], (struct reel_randn){ key, step, round, b0, .first = lo * hw, .n1 = out.n[1], .n2 = out.n[2],
+                                                               .n = hw, .s1 = hw, .s2 = T * hw });
 }
 
 void reel_normalize(struct reel_stream *s, reel_tensor y, reel_tensor x, reel_tensor mean, reel_tensor istd)

@@ -16,7 +16,7 @@ static size_t clip_size(const struct reel_val_film *f) { return (size_t)(f->shap
 
 static int64_t pictures(const struct reel_val_film *f) { return 4 * f->shape[1] - 3; }
 
-static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t T, int k)
 {
     struct reel_cb *c = ctx;
     const struct reel_where *w = &((struct reel_validation *)c->priv)->film.where;
@@ -24,7 +24,7 @@ static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
 
     snprintf(name, sizeof name, "validation/noise/%d", k);
     if (w->nb < eps.n[0]) reel_fill(s, eps, 0); /* padding: nobody looks at it */
-    if (w->nb) reel_draw_normal(c->method->draws, s, reel_slice(eps, 0, w->nb), name, *w);
+    if (w->nb) reel_draw_frames(c->method->draws, s, reel_slice(eps, 0, w->nb), lo, T, name, *w);
 }
 
 /* Batch `at` of the group's prompts, film `video` of each: coordinates of their noise. */

@@ -29,6 +29,10 @@ reel_err reel_draws_status(struct reel_draws *d);
  * index of a draw runs over [C,T,H,W], as in every file, and so do replayed and recorded values. */
 void reel_draw_normal(struct reel_draws *d, struct reel_stream *s, reel_tensor out, const char *name,
                       struct reel_where w);
+/* Frames lo.. of such a latent's draw, which covers T: out [nb,n,C,H,W]; the generator makes no others. A replay or record file
+ * holds the whole draw. */
+void reel_draw_frames(struct reel_draws *d, struct reel_stream *s, reel_tensor out, int64_t lo, int64_t T, const char *name,
+                      struct reel_where w);
 /* host values, n per sample: out[nb*n] */
 void reel_draw_normal_host(struct reel_draws *d, float *out, int64_t n, const char *name, struct reel_where w);
 void reel_draw_uniform(struct reel_draws *d, float *out, int64_t n, const char *name, struct reel_where w);

@@ -12,7 +12,7 @@ struct walk {
     reel_tensor x;
     reel_tensor old[2], last; /* unipc: the last two estimates of the data, the last corrected state */
     struct reel_kv *kv[2];    /* streaming: what text and uncond have seen */
-    int64_t lo;               /* streaming: first frame of x */
+    int64_t lo;               /* first frame of x: not 0 while streaming */
     size_t mark;              /* of the arena: what lies below stays */
 };
 
@@ -79,45 +79,19 @@ static void unipc(struct walk *w, int i)
     if (i) reel_axpby(s, w->x, p.m1, w->old[(i - 1) & 1], 1);
 }
 
-static reel_tensor frame_major(struct reel_arena *a, struct reel_stream *s, reel_tensor x)
-{
-    int64_t B = x.n[0], T = x.n[1], per = x.n[2] * x.n[3] * x.n[4];
-    reel_tensor y = reel_new(a, REEL_F32, REEL_DIMS(1, T, B, per));
-
-    reel_swap_tc(s, y, reel_reshape(x, REEL_DIMS(1, B, T, per)));
-    return reel_reshape(y, REEL_DIMS(T, B, per));
-}
-
-/* frames [n,B,CHW] to clips x of n frames */
-static void to_clips(struct reel_stream *s, reel_tensor x, reel_tensor frames)
-{
-    int64_t n = frames.n[0], B = frames.n[1], per = frames.n[2];
-
-    reel_swap_tc(s, reel_reshape(x, REEL_DIMS(1, B, n, per)), reel_reshape(frames, REEL_DIMS(1, n, B, per)));
-}
-
-/* eps_k of these frames; it is drawn for whole clips. */
-static reel_tensor noise(struct walk *w, int k)
+/* eps_k of the frames under way */
+static void noise(struct walk *w, reel_tensor eps, int k)
 {
     const struct reel_sampler *s = w->s;
-    struct reel_stream *st = s->model->s;
-    reel_tensor eps = reel_new(s->a, REEL_F32, w->x.n, 5), whole;
 
-    if (!w->kv[0]) {
-        s->noise(s->ctx, st, eps, k);
-        return eps;
-    }
-    whole = reel_new(s->a, REEL_F32, w->io->x.n, 5);
-    s->noise(s->ctx, st, whole, k);
-    to_clips(st, eps, reel_slice(frame_major(s->a, st, whole), w->lo, w->lo + w->x.n[1]));
-    return eps;
+    s->noise(s->ctx, s->model->s, eps, w->lo, w->io->x.n[1], k);
 }
 
 static void fewstep(struct walk *w, int i)
 {
     struct reel_stream *s = w->s->model->s;
     double now = (double)w->s->sigma[i], next = (double)w->s->sigma[i + 1], ratio = next / fmax(now, 1e-8);
-    reel_tensor m = velocity(w, i);
+    reel_tensor m = velocity(w, i), eps;
 
     if (i + 1 == w->s->steps) {
         reel_axpby(s, w->x, -now, m, 1);
@@ -127,7 +101,9 @@ static void fewstep(struct walk *w, int i)
     } else {
         reel_axpby(s, w->x, -now, m, 1);
         reel_arena_reset(w->s->a, w->mark);
-        reel_axpby(s, w->x, next, noise(w, i + 1), 1 - next);
+        eps = reel_new(w->s->a, REEL_F32, w->x.n, 5);
+        noise(w, eps, i + 1);
+        reel_axpby(s, w->x, next, eps, 1 - next);
     }
 }
 
@@ -171,15 +147,14 @@ static void denoise(struct walk *w)
     if (looks) s->look(s->ctx, s->steps, w->x);
 }
 
-static void sample_chunk(struct walk *w, reel_tensor clips, int64_t lo, int64_t hi)
+static void sample_chunk(struct walk *w, int64_t lo, int64_t hi)
 {
     const struct reel_sampler *s = w->s;
     const int64_t *d = w->io->x.n;
-    reel_tensor frames = reel_slice(clips, lo, hi);
 
     w->lo = lo;
     w->x = reel_new(s->a, REEL_F32, REEL_DIMS(d[0], hi - lo, d[2], d[3], d[4]));
-    to_clips(s->model->s, w->x, frames);
+    noise(w, w->x, 0);
     denoise(w);
     reel_fill(s->model->s, w->io->t, s->context_t);
     for (int u = 0; u < 2 && hi < d[1]; u++) { /* nobody reads the cache after the last chunk */
@@ -187,8 +162,7 @@ static void sample_chunk(struct walk *w, reel_tensor clips, int64_t lo, int64_t 
         reel_arena_reset(s->a, w->mark);
     }
     if (s->chunk) s->chunk(s->ctx, lo, w->x);
-    reel_swap_tc(s->model->s, reel_reshape(frames, REEL_DIMS(1, hi - lo, d[0], frames.n[2])),
-                 reel_reshape(w->x, REEL_DIMS(1, d[0], hi - lo, frames.n[2])));
+    for (int64_t b = 0; b < d[0]; b++) reel_copy(s->model->s, reel_slice(reel_at(w->io->x, b), lo, hi), reel_at(w->x, b));
 }
 
 /* Frames that the cache holds: what a window looks back on, and a chunk whole. */
@@ -205,18 +179,15 @@ static void sample_stream(struct walk *w)
     const int64_t *d = w->io->x.n;
     int64_t T = d[1], c = s->model->chunk, first = T < c ? T : T % c + c;
     int64_t shape[5] = { d[0], cached_frames(T, s->model->window, first), d[2], d[3], d[4] };
-    reel_tensor clips; /* [T,B,CHW]: a chunk of frames is one run of memory */
     size_t mark;
 
     REEL_BUG_IF(!s->model->ops->kv_open || c < 1, "%s cannot stream", s->model->ops->name);
     for (int u = 0; u <= (s->guidance != 1); u++) w->kv[u] = s->model->ops->kv_open(s->model, s->a, shape);
-    clips = frame_major(s->a, s->model->s, w->io->x);
     mark = s->a->used;
     for (int64_t lo = 0, hi = first; lo < T; lo = hi, hi += c) {
         reel_arena_reset(s->a, mark);
-        sample_chunk(w, clips, lo, hi);
+        sample_chunk(w, lo, hi);
     }
-    to_clips(s->model->s, w->io->x, clips);
     for (int u = 0; u < 2; u++)
         if (w->kv[u]) s->model->ops->kv_close(s->model, w->kv[u]);
 }
@@ -228,9 +199,12 @@ void reel_sample(const struct reel_sampler *s, const struct reel_sampling_io *io
     REEL_BUG_IF(s->steps < 1, "%d sampling steps", s->steps);
     REEL_BUG_IF(s->guidance != 1 && !kinds[s->kind].guided, "guidance %g of a few-step sampler", s->guidance);
     reel_arena_reset(s->a, 0);
-    s->noise(s->ctx, s->model->s, io->x, 0);
-    if (kinds[s->kind].streams) sample_stream(&w);
-    else denoise(&w);
+    if (kinds[s->kind].streams) {
+        sample_stream(&w);
+    } else {
+        noise(&w, w.x, 0);
+        denoise(&w);
+    }
     reel_arena_reset(s->a, 0);
 }
 

@@ -21,8 +21,8 @@ struct reel_sampler {
     double sparsity;      /* of the passes over whole clips: struct reel_model_in */
     double guidance;      /* 1: one call per step with the prompt alone */
     double context_t;     /* streaming, causal: timestep at which a finished chunk enters the cache */
-    /* Local: normals of these clips for step k, [B,T,C,H,W] f32; 0 is what they start from */
-    void (*noise)(void *ctx, struct reel_stream *s, reel_tensor eps, int k);
+    /* Local: normals of frames lo.. of these clips of T for step k, [B,n,C,H,W] f32; 0 is what they start from */
+    void (*noise)(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t T, int k);
     /* whole clips: sees the clips before step i, and after the last (i = steps); NULL: nobody looks. Local */
     void (*look)(void *ctx, int i, reel_tensor x);
     /* streaming, causal: sees frames lo.. of the clips when they are finished, [B,n,C,H,W]; NULL: nobody. Local */

@@ -628,13 +628,13 @@ static reel_err can_sample(struct reel_run *r, const struct reel_sampling *g)
     return reel_config_fail(r->cfg, "models", "%s makes whole clips; streaming needs a causal model", m->ops->name);
 }
 
-static void sampling_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+static void sampling_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t T, int k)
 {
     struct reel_sampling *g = ctx;
     char name[32];
 
     snprintf(name, sizeof name, "validation/noise/%d", k);
-    reel_draw_normal(g->draws, s, eps, name, g->where);
+    reel_draw_frames(g->draws, s, eps, lo, T, name, g->where);
 }
 
 /* Everything that sampling pushes, counted: the first noise, then the sampler itself. */

@@ -262,13 +262,13 @@ static void progress(struct reel_gen *j, double part)
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
-static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int k)
+static void noise(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t T, int k)
 {
     struct reel_gen *j = ctx;
     char name[32];
 
     snprintf(name, sizeof name, "validation/noise/%d", k);
-    reel_draw_normal(j->g.draws, s, eps, name, j->g.where);
+    reel_draw_frames(j->g.draws, s, eps, lo, T, name, j->g.where);
 }
 
 static void look(void *ctx, int i, reel_tensor x)

@@ -196,18 +196,18 @@ static void put_uncond(struct maker *k)
 }
 
 /* The walk starts from noise of the sample, not of its place in a batch. */
-static void draw_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int step)
+static void draw_noise(void *ctx, struct reel_stream *s, reel_tensor eps, int64_t lo, int64_t T, int step)
 {
     const struct maker *k = ctx;
 
     (void)step;
     if (s->planning) {
-        reel_draw_normal(NULL, s, eps, "kd/noise", (struct reel_where){ .nb = eps.n[0], .b_global = eps.n[0] });
+        reel_draw_frames(NULL, s, eps, lo, T, "kd/noise", (struct reel_where){ .nb = eps.n[0], .b_global = eps.n[0] });
         return;
     }
     for (int64_t b = 0; b < eps.n[0]; b++) {
         struct reel_where w = { .b0 = k->index[b], .nb = 1, .b_global = k->index[b] + 1 };
-        reel_draw_normal(k->g.draws, s, reel_slice(eps, b, b + 1), "kd/noise", w);
+        reel_draw_frames(k->g.draws, s, reel_slice(eps, b, b + 1), lo, T, "kd/noise", w);
     }
 }
 

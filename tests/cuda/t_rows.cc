@@ -453,7 +453,10 @@ static void latents(int64_t b, int64_t t, int64_t inner)
     run(name("swap_tc", REEL_F32, { b, t, inner }), [=](side p) { p.ops->swap_tc(p.s, p.f(y), p.f(x), 1, b, t, inner); });
     y = out(REEL_F32, n, 0);
     run(name("randn", REEL_F32, { b, t * inner }),
-        [=](side p) { p.ops->randn(p.s, p.f(y), b, t * inner, 0x123456789abcdefull, 5, 2, 7); });
+        [=](side p) { p.ops->randn(p.s, p.f(y), b, { 0x123456789abcdefull, 5, 2, 7, 0, 1, 1, t * inner, 0, 0 }); });
+    y = out(REEL_F32, n, 0);
+    run(name("randn of frames", REEL_F32, { b, t, inner }), /* 2.. of t + 5, of b channels */
+        [=](side p) { p.ops->randn(p.s, p.f(y), 1, { 0x123456789abcdefull, 5, 2, 7, 2 * inner, t, b, inner, inner, (t + 5) * inner }); });
     x = in(REEL_F32, n), q = in(REEL_F32, t), w = in(REEL_F32, t), y = out(REEL_F32, n, 0);
     run(name("normalize", REEL_F32, { b, t, inner }),
         [=](side p) { p.ops->normalize(p.s, p.f(y), p.f(x), p.f(q), p.f(w), b, t, inner); });
