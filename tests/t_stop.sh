@@ -56,7 +56,7 @@ ended "SIGUSR2: goes on to the end" 0
 same "and saved on the way" "$(find "$TMPDIR/asked" -maxdepth 1 -name 'checkpoint-*' | wc -l)" 2
 same "the same bits" "$want" "$(hash "$TMPDIR/asked/checkpoint-$steps")"
 
-begin 2 clock --max-wall 2s --training.loop.max_train_steps 100000
+begin 2 clock --max-wall 6s --training.loop.max_train_steps 100000
 ended "the wall clock ends it with 75" 75
 grep -q "the wall clock ends this run after step" "$TMPDIR/clock.log"
 verdict $? "and says so"
