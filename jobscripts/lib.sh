@@ -191,8 +191,8 @@ pass_on() { # pass_on SIGNAL AS: to every rank
     kill "-$2" "$step" 2> /dev/null
 }
 
-# Runs in the background and passes signals on, so that they reach every rank at once. All that mean an end become USR1, which training
-# saves at and launchers pass on: told to terminate, srun kills its step.
+# Runs in the background and passes signals on, so that they reach every rank at once. All that mean an end become USR1, which the program
+# ends in order at and launchers pass on: told to terminate, srun kills its step.
 launch() { # launch COMMAND...
     local step rc sig
     passed=''
@@ -202,7 +202,7 @@ launch() { # launch COMMAND...
     set +m
     for sig in USR1 TERM INT HUP; do
         # shellcheck disable=SC2064 # expanded now
-        trap "pass_on $sig ${end_with-USR1}" $sig
+        trap "pass_on $sig USR1" $sig
     done
     trap 'pass_on USR2 USR2' USR2
     while :; do

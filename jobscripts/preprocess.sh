@@ -10,8 +10,8 @@
 #SBATCH --output=%x-%j.log
 # Films and captions to one data set, MPI-parallel: sbatch jobscripts/preprocess.sh --videos DIR --captions FILE --output SET
 # [ARGUMENT...] (reel preprocess --help). A job that is preempted, loses a node or ends in time goes on with what is finished
-# (SET.unfinished). As an array (sbatch --array=0-7 ...) each task takes every eighth line of the captions (or of --prompts) and
-# writes SET-K.h5; training.data.data_path then names their folder.
+# (SET.unfinished): signals and exit codes are those of training. As an array (sbatch --array=0-7 ...) each task takes every
+# eighth line of the captions (or of --prompts) and writes SET-K.h5; training.data.data_path then names their folder.
 set -u
 script=preprocess.sh
 here=$(dirname "${BASH_SOURCE[0]}") # a job runs a copy; Slurm knows where the original is
@@ -61,7 +61,5 @@ if [ -n "$dry" ]; then
     exit 0
 fi
 in_job || submit
-# shellcheck disable=SC2034 # of launch: there is nothing to save, and MPI keeps USR1 to itself
-end_with=TERM
 run_ranks "${args[@]}"
 conclude $?

@@ -29,7 +29,7 @@ struct program {
     struct reel_config *cfg;
     char from[4096];   /* the checkpoint that is checked or exported */
     char target[4096]; /* of an exported role's model */
-    int requeue;       /* the run ended early, with a checkpoint */
+    int requeue;       /* the run ended early; the same command goes on */
 };
 
 static reel_err configure(struct program *p, const struct reel_config_src *src)
@@ -178,12 +178,14 @@ static reel_err do_preprocess(struct program *p)
     struct reel_seat seat;
     struct reel_encode_opts enc = { .model = a->model, .dtype = a->encode_dtype ? REEL_BF16 : REEL_F32, .s = &s, .comm = &p->world,
                                     .tile = (int)a->tile, .cache = a->text_cache, .hf = reel_model_source(NULL, &p->env).env };
+    struct reel_stop stop;
     reel_err e;
 
-    if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc);
+    if (!a->tensors) reel_stop_open(&stop, 0, reel_env_get(&p->env, REEL_ENV_SLURM_JOB_END_TIME));
+    if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc, a->tensors ? NULL : &stop, &p->requeue);
     REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)a->device, (int)a->threads, REEL_BINDING_NEVER, a->quiet, &p->env }, &p->world));
     reel_stream_init(&s, be, 0, &scratch);
-    e = reel_preprocess(a, &enc);
+    e = reel_preprocess(a, &enc, a->tensors ? NULL : &stop, &p->requeue);
     reel_device_close(&seat, be);
     return e;
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# reel preprocess killed in earnest, in the middle of a real film where there is one, and gone on with by other numbers of ranks: the
+# reel preprocess killed in earnest, and told to end, in the middle of a real film where there is one, and gone on with by other numbers of ranks: the
 # bytes of the set are those of a run that nobody disturbed. Training reads the negative prompt that the set holds.
 # timeout: 300
 . "$REEL_SRC/tests/lib.sh"
@@ -33,11 +33,31 @@ killed() { # killed RANKS BYTES [argument...]: SIGKILL to every rank once the jo
     [ $k_rc != 0 ] && [ ! -e "$TMPDIR/cut.h5" ] && [ "$(size)" -gt "$k_from" ]
     verdict $? "killed on $k_n ranks with $(size) bytes in the journals (code $k_rc)"
 }
+told() { # told SIGNAL WHOM RANKS BYTES [argument...]: SIGNAL to the ranks that WHOM filters, once the journals have grown by BYTES
+    k_sig=$1 k_whom=$2 k_n=$3 k_from=$(size) k_by=$4
+    shift 4
+    prep "$k_n" cut.h5 "$@" > "$TMPDIR/cut.log" 2>&1 &
+    k_pid=$!
+    for _ in $(seq 1200); do
+        [ $(($(size) - k_from)) -lt "$k_by" ] || break
+        sleep 0.02
+    done
+    # shellcheck disable=SC2046 # ids
+    kill "-$k_sig" $(processes reel cmdline "$TMPDIR/cut.h5" | $k_whom)
+    wait $k_pid
+    k_rc=$?
+    same "SIG$k_sig on $k_n ranks with $(size) bytes in the journals: exit code" $k_rc 75
+    [ "$(grep -c '^reel: ' "$TMPDIR/cut.log")" = 1 ] && [ ! -e "$TMPDIR/cut.h5" ] &&
+        grep -q '^reel: a signal or the wall clock ends this run after [1-9][0-9]* samples, .* exit code 75' "$TMPDIR/cut.log"
+    verdict $? "one message says so" || show "$TMPDIR/cut.log"
+}
 hash() { sha256sum < "$1"; }
 
 try "undisturbed" prep 2 whole.h5 "$@"
 killed 2 400000 "$@"
+told USR1 cat 2 200000 "$@"
 killed 3 200000 "$@"
+told TERM "tail -n 1" 2 200000 "$@"
 try "the rest on one rank" prep 1 cut.h5 "$@"
 grep -q 'samples of an earlier run are kept' "$TMPDIR/out"
 verdict $? "it says that it goes on"

@@ -29,7 +29,7 @@ static reel_err run(struct reel_comm *c, const char *output, int argc, const cha
 
     for (int i = 0; i < argc; i++) argv[9 + i] = (char *)more[i];
     e = reel_cli_parse(&cli, reel_commands, 9 + argc, argv);
-    if (!e) e = reel_preprocess(cli.flags, &builtin);
+    if (!e) e = reel_preprocess(cli.flags, &builtin, NULL, NULL);
     reel_cli_free(&cli);
     return e;
 }

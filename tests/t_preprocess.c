@@ -25,7 +25,7 @@ static reel_err command(struct reel_comm *c, int argc, char **argv)
     struct reel_cli cli = { 0 };
     reel_err e = reel_cli_parse(&cli, reel_commands, argc, argv);
 
-    if (!e) e = reel_preprocess(cli.flags, &builtin);
+    if (!e) e = reel_preprocess(cli.flags, &builtin, NULL, NULL);
     reel_cli_free(&cli);
     return e;
 }

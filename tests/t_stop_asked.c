@@ -4,7 +4,7 @@
 #include <time.h>
 
 #include "tap.h"
-#include "train/stop.h"
+#include "comm/stop.h"
 
 static struct reel_comm world = { .size = 1, .name = "world" };
 

@@ -105,7 +105,7 @@ static reel_err cut_clip(struct reel_prep *j, struct source *s, int64_t first)
 {
     int64_t last = -1;
 
-    for (int f = 0; f < j->F; f++) {
+    for (int f = 0; f < j->F && !reel_prep_ends(j); f++) {
         int64_t at = pick(s, first + f);
         if (at != last) REEL_TRY(reel_video_frame(s->v, at, s->raw));
         last = at;
@@ -126,6 +126,7 @@ static reel_err take_clips(struct reel_prep *j, int64_t i, struct source *s, con
         struct reel_set_sample x = { .key = i << WINDOW_BITS | k, .id = id, .caption = reel_film_caption(j, i), .file_name = path, .width = f->width,
                                      .height = f->height, .frames = (int)s->frames, .fps = s->fps, .duration = s->duration };
         if ((e = cut_clip(j, s, s->first + k * j->F))) break;
+        if (j->left) return REEL_OK; /* what is closed stays; the next run takes up this clip */
         snprintf(id, sizeof id, "%s#%" PRId64, base, k);
         REEL_TRY(reel_prep_sample(j, &x, text));
         if (k + 1 < s->clips) REEL_TRY(reel_set_done(j->w, i, REEL_PREP_MORE));

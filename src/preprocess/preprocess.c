@@ -67,6 +67,25 @@ static reel_err item(struct reel_prep *j, int64_t i, const struct reel_text_rows
 
 /* ---- all of them --------------------------------------------------------------------------- */
 
+int reel_prep_ends(struct reel_prep *j)
+{
+    double now = reel_now();
+
+    if (!j->stop || j->left) return j->left;
+    if (j->asked > 0 && now - j->asked > j->stop->step) j->stop->step = now - j->asked; /* the longest that nobody could end */
+    j->asked = now;
+    return j->left = reel_stop_asked(j->stop);
+}
+
+/* Between two rounds, and after the last. Collective. */
+static int all_end(struct reel_prep *j, int more)
+{
+    int64_t wish = j->left || (more && reel_prep_ends(j));
+
+    reel_comm_sum_i64(j->c, &wish, 1);
+    return j->ended = wish > 0;
+}
+
 static void progress(struct reel_prep *j, int64_t now) /* items of this run so far, all ranks as far as rank 0 */
 {
     double t = reel_now(), rate = (double)now / (t - j->began);
@@ -107,10 +126,10 @@ static reel_err one_round(struct reel_prep *j, const int64_t *todo, int64_t n_to
 
     for (int64_t at = base + j->c->rank; n < ROUND && at < n_todo; at += j->c->size) mine[n++] = todo[at];
     e = round_texts(j, mine, n, rows, of, &n_rows);
-    for (int k = 0; k < n && !e; k++) {
+    for (int k = 0; k < n && !e && !reel_prep_ends(j); k++) {
         int64_t now = base + (int64_t)(k + 1) * j->c->size;
         e = item(j, mine[k], &rows[of[k]]);
-        if (!e) progress(j, now < n_todo ? now : n_todo);
+        if (!e && !j->left) progress(j, now < n_todo ? now : n_todo);
     }
     for (int k = 0; k < n_rows; k++) free(rows[k].rows);
     return reel_agree(j->c, e);
@@ -123,7 +142,8 @@ static reel_err all_items(struct reel_prep *j)
 
     for (int64_t i = 0; i < j->items && !e; i++)
         if (j->done[i] < REEL_PREP_CLOSED) todo[n++] = i;
-    for (int64_t base = 0; base < n && !e; base += (int64_t)ROUND * j->c->size) e = one_round(j, todo, n, base);
+    for (int64_t base = 0; !e && !all_end(j, base < n) && base < n; base += (int64_t)ROUND * j->c->size) e = one_round(j, todo, n, base);
+    if (j->ended) e = REEL_FAIL(REEL_EIO, "a signal or the wall clock ends this run"); /* for the set, which is not whole */
     free(todo);
     return e;
 }
@@ -307,6 +327,19 @@ static void summary(const struct reel_prep *j)
     fflush(stdout);
 }
 
+/* Collective. */
+static reel_err say_ended(const struct reel_prep *j)
+{
+    int64_t n = j->samples;
+
+    reel_err_clear();
+    reel_comm_sum_i64(j->c, &n, 1);
+    if (j->c->rank == 0)
+        fprintf(stderr, "reel: a signal or the wall clock ends this run after %" PRId64 " samples, which are kept in %s; the same command "
+                        "goes on, and exit code %d asks for a requeue\n", n, j->dir, REEL_EXIT_REQUEUE);
+    return REEL_OK;
+}
+
 /* From here on something may be kept for the next run. */
 static reel_err make(struct reel_prep *j)
 {
@@ -314,6 +347,7 @@ static reel_err make(struct reel_prep *j)
 
     if (!e) e = reel_prep_tell(j);
     e = reel_set_commit(j->w, e, NULL);
+    if (j->ended) return say_ended(j);
     if (!e && *j->sheet) e = reel_agree(j->c, j->c->rank == 0 ? reel_prep_sheet(j) : REEL_OK);
     if (j->c->rank == 0 && (!e || j->useless)) {
         if (reel_rmtree(j->dir)) reel_err_clear(); /* a file system that hides files in use; the set is whole */
@@ -339,7 +373,7 @@ static reel_err work(struct reel_prep *j, const struct reel_encode_opts *enc)
     free(rows[0].rows), free(rows[1].rows); /* the writer has its own */
     if (e) return e;
     REEL_TRY(make(j));
-    summary(j);
+    if (!j->ended) summary(j);
     return REEL_OK;
 }
 
@@ -351,9 +385,9 @@ static reel_err import(const struct reel_prep *j)
     return reel_set_check(j->a.output, j->c);
 }
 
-reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel_encode_opts *enc)
+reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel_encode_opts *enc, struct reel_stop *stop, int *ended)
 {
-    struct reel_prep j = { .a = *a, .c = enc->comm, .lock = -1, .began = reel_now(), .said = reel_now() };
+    struct reel_prep j = { .a = *a, .c = enc->comm, .lock = -1, .began = reel_now(), .said = reel_now(), .stop = stop };
     char source[256];
     reel_err e = judge(a);
 
@@ -363,6 +397,7 @@ reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel
     if (!e && a->tensors) return import(&j);
     if (!e) e = describe(&j, reel_encode_builtin(enc) ? &reel_family_dct : &reel_family_wan, source, sizeof source);
     if (!e) e = work(&j, enc);
+    if (stop) *ended = j.ended;
     reel_films_close(&j.films);
     reel_codec_close(j.codec);
     reel_text_close(j.text);

@@ -4,6 +4,7 @@
 /* `reel preprocess`: films, built-in clips or prompts become a data set. */
 
 #include "base/opt.h"
+#include "comm/stop.h"
 #include "encode/encode.h"
 
 struct reel_preprocess_args { /* filled from reel_preprocess_opts; strings are the caller's */
@@ -25,9 +26,11 @@ extern const struct reel_opt reel_preprocess_opts[]; /* flags of the command; en
  * killed: what is finished stays in `<output>.unfinished/` until the set is whole. A film that cannot be used is
  * skipped, counted and named with its reason; rank 0 prints a summary and writes a contact sheet.
  * @enc  the encoders; model, dtype and tile are those of `a`
+ * @stop, @ended  who may end it between two pictures of a film, and whether that happened: what is finished is kept, the
+ *                same call goes on; NULL: nobody. A rank that is asked alone waits for the others' round of films
  * Errors: REEL_ECONFIG arguments, or an unfinished run with others; REEL_EIO; REEL_EDATA (no film is usable,
  * captions unreadable).
  */
-reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel_encode_opts *enc);
+reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel_encode_opts *enc, struct reel_stop *stop, int *ended);
 
 #endif

@@ -45,6 +45,9 @@ struct reel_prep { /* a run */
     int useless;                /* after reel_prep_tell: there is no sample at all */
     int shown;                  /* samples of this rank that the sheet may want */
     double began, said;
+    struct reel_stop *stop;     /* who may end it early, or NULL */
+    double asked;               /* when it was last asked */
+    int left, ended;            /* this rank leaves work for the next run; all ranks know that one does */
 };
 
 /** reel_films_open - the films and captions that the arguments name; rank 0 looks, all ranks learn. Collective(c).
@@ -60,6 +63,9 @@ reel_err reel_film_clips(struct reel_prep *j, int64_t i, const struct reel_text_
 
 /** reel_prep_sample - the clip in j->rgb becomes a sample; `s` says where from. Local. */
 reel_err reel_prep_sample(struct reel_prep *j, struct reel_set_sample *s, const struct reel_text_rows *text);
+
+/** reel_prep_ends - asked where work is left: this rank has been told to end. Local. */
+int reel_prep_ends(struct reel_prep *j);
 
 /** reel_prep_skip - remember why. Local. REEL_ENOMEM. */
 reel_err reel_prep_skip(struct reel_prep *j, int64_t item, enum reel_skip kind, const char *why);

@@ -1,6 +1,6 @@
 libreel_a_SOURCES += src/train/schema.h src/train/schema.c src/train/plugin.h src/train/plugin.c src/train/run.h src/train/build.c src/train/loop.c \
   src/train/init.h src/train/init.c src/train/lora.h src/train/lora.c src/train/report.h src/train/report.c src/train/notes.h src/train/notes.c src/train/finite.c \
-  src/train/profile.h src/train/profile.c src/train/spread.h src/train/spread.c src/train/save.h src/train/save.c src/train/stop.h src/train/stop.c src/train/restarts.h src/train/restarts.c src/train/needs.h src/train/needs.c \
+  src/train/profile.h src/train/profile.c src/train/spread.h src/train/spread.c src/train/save.h src/train/save.c src/train/restarts.h src/train/restarts.c src/train/needs.h src/train/needs.c \
   src/train/generate.h src/train/generate_priv.h src/train/generate.c src/train/generate_what.c src/train/generate_out.c src/train/generate_plan.c src/train/data.h src/train/data.c src/train/device.h src/train/device.c \
   src/train/trajectories.h src/train/trajectories.c src/train/estimate.h src/train/estimate.c src/train/machine.c \
   src/train/fit.h src/train/fit.c src/train/preflight.h src/train/preflight.c

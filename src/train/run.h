@@ -8,6 +8,7 @@
 
 #include "callbacks/callback.h"
 #include "ckpt/hf.h"
+#include "comm/stop.h"
 #include "config/config.h"
 #include "data/loader.h"
 #include "methods/method.h"
@@ -17,7 +18,6 @@
 #include "train/device.h"
 #include "train/profile.h"
 #include "train/spread.h"
-#include "train/stop.h"
 
 struct reel_role_mem {
     struct reel_arena params, optim, work;

@@ -1,5 +1,5 @@
-#ifndef REEL_TRAIN_STOP_H
-#define REEL_TRAIN_STOP_H
+#ifndef REEL_COMM_STOP_H
+#define REEL_COMM_STOP_H
 
 /* Who ends a run before its last step: SIGUSR1 and SIGTERM (preemption, the end of the allocation) and the wall clock
  * ask for a checkpoint and an end, SIGUSR2 for a checkpoint alone. A wish is carried out after the running step, by
@@ -35,5 +35,8 @@ int reel_stop_poll(struct reel_stop *s, struct reel_comm *world, double step, do
 /** reel_stop_near - 1: the next poll will say END, so long work between steps should give way. Nothing is forgotten.
  * Collective(world). */
 int reel_stop_near(const struct reel_stop *s, struct reel_comm *world);
+
+/** reel_stop_asked - 1: a signal has come to this rank, or its clock says so; the ranks have yet to agree. Local. */
+int reel_stop_asked(const struct reel_stop *s);
 
 #endif

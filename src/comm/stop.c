@@ -1,10 +1,10 @@
-#include "train/stop.h"
+#include "comm/stop.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "train/profile.h"
+#include "base/clock.h"
 
 #define SAVE_RATE 2e8 /* bytes a second that a rank writes, before that is known: a share of a slow parallel file system */
 
@@ -44,11 +44,12 @@ static double margin(const struct reel_stop *s)
     return 2 * s->step + (s->save > 0 ? 1.5 * s->save : guess > bytes ? guess : bytes) + 1;
 }
 
+static int late(const struct reel_stop *s) { return s->limit > 0 && reel_now() - s->began + margin(s) > s->limit; }
+
 /* Asked of rank 0 alone: one clock. */
-static int wall(const struct reel_stop *s, const struct reel_comm *world)
-{
-    return world->rank == 0 && s->limit > 0 && reel_now() - s->began + margin(s) > s->limit;
-}
+static int wall(const struct reel_stop *s, const struct reel_comm *world) { return world->rank == 0 && late(s); }
+
+int reel_stop_asked(const struct reel_stop *s) { return asked_end || late(s); }
 
 int reel_stop_near(const struct reel_stop *s, struct reel_comm *world)
 {
