@@ -22,7 +22,7 @@ static int64_t since(double seconds, double *told)
 static int64_t arenas(struct reel_run *r)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
-    int n = reel_run_arenas(r, a);
+    int n = reel_run_memory(r, !reel_backend_on_device(r->be), a);
     int64_t peak = 0;
 
     for (int i = 0; i < n; i++) peak += (int64_t)a[i]->peak;
