@@ -126,7 +126,7 @@ ended() {
     shift 3
     "$@" --method.teacher_inference_steps 1000 > "$e_dir.out" 2>&1 &
     e_pid=$!
-    await ls "$e_dir"/$e_file > /dev/null 2>&1
+    await seen "$e_dir" "$e_file"
     kill "-$e_sig" "$(processes reel cmdline "$e_dir" | tail -n 1)"
     wait $e_pid
     e_rc=$?

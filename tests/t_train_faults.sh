@@ -104,7 +104,7 @@ lost() { # lost TEXT FILE WHICH: the first (head) or last (tail) rank, once a fi
     # shellcheck disable=SC2086
     train 2 "$TMPDIR/killed" $long > "$TMPDIR/out" 2>&1 &
     job=$!
-    await ls -d "$TMPDIR/killed"/$2 > "$TMPDIR/seen" 2>&1
+    await seen "$TMPDIR/killed" "$2"
     kill -9 "$(processes reel cmdline "$TMPDIR/killed" | $3 -n 1)"
     await gone $job
     verdict $? "$1 is killed: the job ends"
