@@ -17,35 +17,25 @@ prep() { # prep RANKS SET [argument...]
     "$REEL_BUILD/tests/mpirun.sh" -n "$p_n" "$REEL_BUILD/reel" preprocess --output "$p_out" "$@"
 }
 size() { cat "$TMPDIR"/cut.h5.unfinished/part-* 2> /dev/null | wc -c; }
-killed() { # killed RANKS BYTES [argument...]: SIGKILL to every rank once the journals have grown by BYTES
-    k_n=$1 k_from=$(size) k_by=$2
-    shift 2
-    prep "$k_n" cut.h5 "$@" > "$TMPDIR/cut.log" 2>&1 &
-    k_pid=$!
-    for _ in $(seq 1200); do
-        [ $(($(size) - k_from)) -lt "$k_by" ] || break
-        sleep 0.02
-    done
-    # shellcheck disable=SC2046 # ids
-    kill -KILL $(processes reel cmdline "$TMPDIR/cut.h5")
-    wait $k_pid
-    k_rc=$?
-    [ $k_rc != 0 ] && [ ! -e "$TMPDIR/cut.h5" ] && [ "$(size)" -gt "$k_from" ]
-    verdict $? "killed on $k_n ranks with $(size) bytes in the journals (code $k_rc)"
-}
-told() { # told SIGNAL WHOM RANKS BYTES [argument...]: SIGNAL to the ranks that WHOM filters, once the journals have grown by BYTES
+grown() { [ $(($(size) - k_from)) -ge "$1" ]; }
+struck() { # struck SIGNAL WHOM RANKS BYTES [argument...]: SIGNAL to the ranks that WHOM filters, once the journals have grown by BYTES; $k_rc
     k_sig=$1 k_whom=$2 k_n=$3 k_from=$(size) k_by=$4
     shift 4
     prep "$k_n" cut.h5 "$@" > "$TMPDIR/cut.log" 2>&1 &
     k_pid=$!
-    for _ in $(seq 1200); do
-        [ $(($(size) - k_from)) -lt "$k_by" ] || break
-        sleep 0.02
-    done
+    await grown "$k_by"
     # shellcheck disable=SC2046 # ids
     kill "-$k_sig" $(processes reel cmdline "$TMPDIR/cut.h5" | $k_whom)
     wait $k_pid
     k_rc=$?
+}
+killed() { # killed RANKS BYTES [argument...]: SIGKILL to every rank
+    struck KILL cat "$@"
+    [ $k_rc != 0 ] && [ ! -e "$TMPDIR/cut.h5" ] && [ "$(size)" -gt "$k_from" ]
+    verdict $? "killed on $k_n ranks with $(size) bytes in the journals (code $k_rc)"
+}
+told() { # told SIGNAL WHOM RANKS BYTES [argument...]
+    struck "$@"
     same "SIG$k_sig on $k_n ranks with $(size) bytes in the journals: exit code" $k_rc 75
     [ "$(grep -c '^reel: ' "$TMPDIR/cut.log")" = 1 ] && [ ! -e "$TMPDIR/cut.h5" ] &&
         grep -q '^reel: a signal or the wall clock ends this run after [1-9][0-9]* samples, .* exit code 75' "$TMPDIR/cut.log"
