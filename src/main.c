@@ -178,14 +178,14 @@ static reel_err do_preprocess(struct program *p)
     struct reel_seat seat;
     struct reel_encode_opts enc = { .model = a->model, .dtype = a->encode_dtype ? REEL_BF16 : REEL_F32, .s = &s, .comm = &p->world,
                                     .tile = (int)a->tile, .cache = a->text_cache, .hf = reel_model_source(NULL, &p->env).env };
-    struct reel_stop stop;
+    struct reel_stop stop, *may_end = a->tensors ? NULL : &stop; /* an import has nothing to keep */
     reel_err e;
 
-    if (!a->tensors) reel_stop_open(&stop, 0, reel_env_get(&p->env, REEL_ENV_SLURM_JOB_END_TIME));
-    if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc, a->tensors ? NULL : &stop, &p->requeue);
+    if (may_end) reel_stop_open(may_end, 0, reel_env_get(&p->env, REEL_ENV_SLURM_JOB_END_TIME));
+    if (reel_encode_builtin(&enc)) return reel_preprocess(a, &enc, may_end, &p->requeue);
     REEL_TRY(reel_device_open(&seat, &be, &(struct reel_device_opts){ (enum reel_device)a->device, (int)a->threads, REEL_BINDING_NEVER, a->quiet, &p->env }, &p->world));
     reel_stream_init(&s, be, 0, &scratch);
-    e = reel_preprocess(a, &enc, a->tensors ? NULL : &stop, &p->requeue);
+    e = reel_preprocess(a, &enc, may_end, &p->requeue);
     reel_device_close(&seat, be);
     return e;
 }

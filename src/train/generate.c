@@ -410,7 +410,6 @@ reel_err reel_generate(const struct reel_config *cfg, const struct reel_generati
     if (e == REEL_OK) e = reel_run_open_sampling(j->r, cfg, &j->g, env, world);
     if (e == REEL_OK) e = run(j);
     reel_codec_close(j->codec); /* its memory is the backend's, which the run closes */
-    j->codec = NULL;
     if (e == REEL_OK) e = reel_run_close(j->r);
     close_job(j);
     return e;
