@@ -1,7 +1,12 @@
 /* base: exact sums, philox known answers, error record */
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "base/clock.h"
 #include "base/err.h"
 #include "base/exact.h"
 #include "base/rng.h"
@@ -60,10 +65,48 @@ static void errors(void)
     TAP_OK(reel_fault_set("nonsense") == REEL_ECONFIG, "a malformed fault is refused");
 }
 
+static void *read_late(void *fd)
+{
+    char part[64];
+
+    usleep(50000);
+    while (read(*(int *)fd, part, sizeof part) > 0) continue;
+    return NULL;
+}
+
+static double died_at;
+
+/* 0: the message has been read, or was waited for long enough. */
+static void abort_now(int code)
+{
+    int unread = -1;
+
+    ioctl(STDERR_FILENO, FIONREAD, &unread);
+    _exit(code != 70 || (unread && reel_now() - died_at < 2));
+}
+
+/* A launcher that hears of an abort first does not read what was written before it. */
+static void last_words(void)
+{
+    int fd[2], status = -1;
+    pthread_t reader;
+    pid_t child = fork();
+
+    if (child == 0) {
+        if (pipe(fd) || dup2(fd[1], STDERR_FILENO) < 0 || pthread_create(&reader, NULL, read_late, &fd[0])) _exit(2);
+        reel_die_hook = abort_now;
+        died_at = reel_now();
+        reel_die_(__FILE__, __LINE__, "the last words");
+    }
+    waitpid(child, &status, 0);
+    TAP_OK(status == 0, "who dies waits until its message is read (status %d)", status);
+}
+
 int main(void)
 {
     exact_sums();
     philox();
     errors();
+    last_words();
     return tap_done();
 }

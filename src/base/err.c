@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static _Thread_local struct reel_errrec rec_ = { .rank = -1 };
 static int rank_, size_ = 1;
@@ -82,6 +85,17 @@ void reel_err_print(const struct reel_errrec *r)
         fprintf(stderr, "  at %s:%d %s\n", r->frame[i].file, r->frame[i].line, r->frame[i].expr);
 }
 
+/* A launcher may read of an abort before it reads the pipe with the message, and then ends the job without it: let it read.
+ * At most 2 s, for a reader that is stuck. */
+static void await_reader(int fd)
+{
+    struct stat st;
+    int unread;
+
+    if (fstat(fd, &st) || !S_ISFIFO(st.st_mode)) return;
+    for (int ms = 0; ms < 2000 && ioctl(fd, FIONREAD, &unread) == 0 && unread > 0; ms++) usleep(1000);
+}
+
 void reel_die_(const char *file, int line, const char *fmt, ...)
 {
     char msg[REEL_ERR_MSG];
@@ -93,6 +107,7 @@ void reel_die_(const char *file, int line, const char *fmt, ...)
     fprintf(stderr, "reel: rank %d died in %s (step %ld): %s\n", rank_, phase_, step_, msg);
     if (line > 0) fprintf(stderr, "  at %s:%d\n", file, line);
     fflush(stderr);
+    await_reader(STDERR_FILENO);
     if (reel_die_hook) reel_die_hook(70);
     exit(70);
 }
