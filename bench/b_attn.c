@@ -1,5 +1,6 @@
 /* Attention forward and backward, 2 and 5 products counted, of the pairs that the mask lets through.
  * usage: b_attn [threads [seconds per figure [largest S]]]; with one thread processor time is counted */
+#include "be/cores.h"
 #include "bench/bench.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/pool.h"
@@ -74,13 +75,13 @@ static void masks(int dt)
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 1 ? atoi(argv[1]) : reel_pool_cores();
+    int threads = argc > 1 ? atoi(argv[1]) : reel_cores_here();
 
     if (argc > 2) min_s = atof(argv[2]);
     if (argc > 3) largest = atol(argv[3]);
     if (threads == 1) bench_clock = CLOCK_PROCESS_CPUTIME_ID;
     stream.pool = reel_pool_open(threads);
-    reel_pool_pin(stream.pool);
+    reel_cores_pin(stream.pool);
     printf("%s, %s, %d thread(s)\n", bench_processor(), reel_cpu_isa()->name, threads);
     shape(REEL_F32, 1, 2048, 2048, 12, 128);
     if (largest >= 8192) shape(REEL_F32, 1, 8192, 8192, 12, 128);

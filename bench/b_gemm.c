@@ -2,6 +2,7 @@
  * usage: b_gemm [threads [seconds per figure]]; with one thread processor time is counted */
 #include <cblas.h>
 
+#include "be/cores.h"
 #include "be/ops.h"
 #include "bench/bench.h"
 #include "kernels/cpu/gemm.h"
@@ -22,7 +23,7 @@ static double peak_gflops(int threads)
     double flops[64], t;
     struct reel_pool *p = reel_pool_open(threads);
 
-    reel_pool_pin(p);
+    reel_cores_pin(p);
     BENCH_BEST(t, 3, min_s, reel_pool_run(p, threads, peak_task, flops));
     reel_pool_close(p);
     return flops[0] * threads / t * 1e-9;
@@ -93,14 +94,14 @@ static void shape(int64_t b, int64_t s, int64_t k, int64_t n, int threads, doubl
 
 int main(int argc, char **argv)
 {
-    int threads = argc > 1 ? atoi(argv[1]) : reel_pool_cores();
+    int threads = argc > 1 ? atoi(argv[1]) : reel_cores_here();
     double peak;
 
     if (argc > 2) min_s = atof(argv[2]);
     if (threads == 1) bench_clock = CLOCK_PROCESS_CPUTIME_ID;
     peak = peak_gflops(threads);
     stream.pool = reel_pool_open(threads);
-    reel_pool_pin(stream.pool);
+    reel_cores_pin(stream.pool);
     printf("%s, %s, %d thread(s); FMA peak %.0f GFLOP/s; all figures GFLOP/s (percent of peak)\n", bench_processor(),
            reel_cpu_isa()->name, threads, peak);
     printf("blas is %s, same product as fwd; /8: the product before it with its sum in 8 canonical pieces\n", openblas_get_config());

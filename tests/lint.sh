@@ -126,6 +126,7 @@ findings() {
     calls '(^|[^A-Za-z_0-9])P?MPI_[A-Za-z_]+ *\(' '^src/comm/' | finding "an MPI call outside src/comm"
     calls '# *include *[<"](cuda|cublas|nccl|curand|cudnn)' '^kernels/cuda/|^src/be/' |
         finding "a CUDA include outside kernels/cuda and src/be"
+    calls '# *include *[<"]hwloc' '^src/be/' | finding "hwloc outside src/be"
     calls '(^|[^A-Za-z_0-9])(secure_)?getenv *\(' '^src/config/' | finding "getenv outside src/config"
     not_public | finding "includes a header that is not installed, add it to src/public.mk"
     not_exported | finding "does not end with REEL_EXPORT(REEL_KIND_..., name)"

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "be/cores.h"
 #include "kernels/cpu/pool.h"
 #include "op.h"
 
@@ -177,7 +178,7 @@ static void pools(void)
         TAP_OK(!bad, "pool of %d: every task of 300 runs once", threads);
         reel_pool_close(p);
     }
-    TAP_OK(reel_pool_cores() >= 1, "cores of the cpuset: %d", reel_pool_cores());
+    TAP_OK(reel_cores_here() >= 1, "cores of the cpuset: %d", reel_cores_here());
 }
 
 static void backends(void)
@@ -190,7 +191,7 @@ static void backends(void)
     reel_err_clear();
     TAP_OK(reel_backend_open(&be, "cpu", -1) == REEL_ECONFIG, "a negative number of threads is refused");
     reel_err_clear();
-    TAP_OK(!reel_backend_open(&be, "cpu", 0) && reel_backend_threads(be) == reel_pool_cores(), "cpu with 0 threads: %s", be ? reel_backend_describe(be) : "");
+    TAP_OK(!reel_backend_open(&be, "cpu", 0) && reel_backend_threads(be) == reel_cores_here(), "cpu with 0 threads: %s", be ? reel_backend_describe(be) : "");
     reel_backend_close(be);
 }
 

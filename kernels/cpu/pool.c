@@ -1,6 +1,5 @@
 #include "kernels/cpu/pool.h"
 
-#include <hwloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -115,62 +114,6 @@ void reel_pool_run(struct reel_pool *p, int64_t n, reel_task_fn fn, void *arg)
             sched_yield();
 }
 
-static hwloc_topology_t cores_open(hwloc_bitmap_t set)
-{
-    hwloc_topology_t t;
-
-    if (hwloc_topology_init(&t)) return NULL;
-    hwloc_topology_set_all_types_filter(t, HWLOC_TYPE_FILTER_KEEP_NONE);
-    hwloc_topology_set_type_filter(t, HWLOC_OBJ_CORE, HWLOC_TYPE_FILTER_KEEP_ALL);
-    if (hwloc_topology_load(t) || hwloc_get_cpubind(t, set, HWLOC_CPUBIND_PROCESS)) {
-        hwloc_topology_destroy(t);
-        return NULL;
-    }
-    return t;
-}
-
-/* Core i of those that meet `set`, or NULL; with i < 0 their number. Processors, where the system knows no cores. */
-static hwloc_obj_t nth_core(hwloc_topology_t t, hwloc_const_bitmap_t set, int i, int *count)
-{
-    int depth = hwloc_get_type_or_below_depth(t, HWLOC_OBJ_CORE);
-
-    *count = 0;
-    for (hwloc_obj_t c = NULL; (c = hwloc_get_next_obj_by_depth(t, depth, c));)
-        if (hwloc_bitmap_intersects(c->cpuset, set) && (*count)++ == i) return c;
-    return NULL;
-}
-
-int reel_pool_cores(void)
-{
-    hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    hwloc_topology_t t = set ? cores_open(set) : NULL;
-    int n = 1;
-
-    if (t) {
-        nth_core(t, set, -1, &n);
-        hwloc_topology_destroy(t);
-    }
-    hwloc_bitmap_free(set);
-    return n > 0 ? n : 1;
-}
-
-void reel_pool_pin(struct reel_pool *p)
-{
-    hwloc_bitmap_t set = hwloc_bitmap_alloc(), one = hwloc_bitmap_alloc();
-    hwloc_topology_t t = p->threads > 1 && set && one ? cores_open(set) : NULL;
-    int n = 0;
-
-    if (t) nth_core(t, set, -1, &n);
-    for (int i = 1; t && n == p->threads && i < n; i++) { /* failure to pin is harmless */
-        int at;
-        hwloc_bitmap_and(one, nth_core(t, set, i, &at)->cpuset, set);
-        hwloc_set_thread_cpubind(t, p->thread[i], one, 0);
-    }
-    if (t) hwloc_topology_destroy(t);
-    hwloc_bitmap_free(set);
-    hwloc_bitmap_free(one);
-}
-
 struct reel_pool *reel_pool_open(int threads)
 {
     struct reel_pool *p = aligned_alloc(64, (sizeof *p + 63) / 64 * 64);
@@ -211,4 +154,9 @@ void reel_pool_close(struct reel_pool *p)
 int reel_pool_threads(const struct reel_pool *p)
 {
     return p->threads;
+}
+
+pthread_t reel_pool_thread(const struct reel_pool *p, int worker)
+{
+    return p->thread[worker];
 }

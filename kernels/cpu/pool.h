@@ -1,6 +1,7 @@
 #ifndef REEL_KERNELS_CPU_POOL_H
 #define REEL_KERNELS_CPU_POOL_H
 
+#include <pthread.h>
 #include <stdint.h>
 
 /* The threads of one rank. The caller of reel_pool_run is worker 0 and takes part. */
@@ -8,17 +9,11 @@ struct reel_pool;
 
 typedef void (*reel_task_fn)(void *arg, int64_t task, int worker);
 
-/** reel_pool_cores - cores in the cpuset this process may use (hwloc), at least 1. Local. */
-int reel_pool_cores(void);
 /** reel_pool_open - `threads` workers, the caller included; NULL if memory or threads are lacking. Local. */
 struct reel_pool *reel_pool_open(int threads);
-/**
- * reel_pool_pin - a core for each worker, if they are reel_pool_cores(). Local.
- * For a cpuset that no other process computes in: it would pin to the same cores.
- */
-void reel_pool_pin(struct reel_pool *p);
 void reel_pool_close(struct reel_pool *p);
 int reel_pool_threads(const struct reel_pool *p);
+pthread_t reel_pool_thread(const struct reel_pool *p, int worker); /* of a worker from 1 on; 0 is whoever calls reel_pool_run */
 /**
  * reel_pool_run - fn(arg, i, worker) for i in 0..n-1, in any order, on any workers; returns when
  * all are done. Local. Not reentrant: a task must not call it on the same pool. Tasks are canonical

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "be/cores.h"
 #include "be/device.h"
 #include "kernels/cpu/pool.h"
 
@@ -75,7 +76,7 @@ reel_err reel_backend_open_isa(struct reel_backend **be, const char *device, int
     b = calloc(1, sizeof *b);
     if (!b) return REEL_FAIL(REEL_ENOMEM, "no memory for the cpu backend");
     b->ops = *t;
-    b->threads = threads ? threads : reel_pool_cores();
+    b->threads = threads ? threads : reel_cores_here();
     b->pool = reel_pool_open(b->threads);
     if (!b->pool) {
         int n = b->threads;
@@ -113,7 +114,7 @@ reel_err reel_backend_open_device(struct reel_backend **be, const struct reel_mo
 
 void reel_backend_pin(struct reel_backend *be)
 {
-    if (be->pool) reel_pool_pin(be->pool);
+    if (be->pool) reel_cores_pin(be->pool);
 }
 
 void reel_backend_close(struct reel_backend *be)

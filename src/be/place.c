@@ -2,11 +2,12 @@
 #include "be/place.h"
 
 #include <errno.h>
-#include <hwloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "be/cores.h"
 
 /* ---- sets of processors ---- */
 
@@ -48,13 +49,6 @@ void reel_cpus_text(const struct reel_cpus *c, char *out, size_t size)
     hwloc_bitmap_free(b);
 }
 
-const char *reel_bound_name(enum reel_bound b)
-{
-    static const char *const name[] = { "not bound", "bound by the launcher", "bound by reel" };
-
-    return name[b];
-}
-
 /* ---- one node ---- */
 
 struct node {
@@ -73,20 +67,6 @@ struct node {
 };
 
 static hwloc_obj_t numa(const struct node *k, int i) { return hwloc_get_obj_by_type(k->t, HWLOC_OBJ_NUMANODE, (unsigned)i); }
-
-/* Cores, or processors where the system knows no cores. */
-static hwloc_obj_t next_core(hwloc_topology_t t, hwloc_obj_t prev)
-{
-    return hwloc_get_next_obj_by_depth(t, hwloc_get_type_or_below_depth(t, HWLOC_OBJ_CORE), prev);
-}
-
-static int count_cores(hwloc_topology_t t, hwloc_const_bitmap_t set)
-{
-    int n = 0;
-
-    for (hwloc_obj_t c = NULL; (c = next_core(t, c));) n += hwloc_bitmap_intersects(c->cpuset, set);
-    return n;
-}
 
 /* In ACPI's units, where 10 is local; without the system's matrix by the tree: another node of the package, another package. */
 static uint64_t distance(const struct node *k, hwloc_obj_t a, hwloc_obj_t b)
@@ -254,7 +234,7 @@ static int peers(const struct node *k, int r) /* with the same processors, itsel
 static void as_given(struct node *k)
 {
     for (int r = 0; r < k->n; r++) {
-        int cores = count_cores(k->t, k->set[r]) / peers(k, r), shared = k->n > 1 && peers(k, r) == k->n;
+        int cores = reel_cores_count(k->t, k->set[r]) / peers(k, r), shared = k->n > 1 && peers(k, r) == k->n;
         int part = !hwloc_bitmap_isincluded(hwloc_topology_get_topology_cpuset(k->t), k->set[r]);
         k->place[r].bound = part && !shared ? REEL_BOUND_LAUNCHER : REEL_BOUND_NOT;
         k->place[r].cores = cores > 0 ? cores : 1;
@@ -276,7 +256,7 @@ static void place_processors(struct node *k, enum reel_bind bind, int threads)
     if (k->place[0].gpu >= 0) deal_beside_gpus(k);
     else
         for (int r = 0; r < k->n; r++) deal(k, r, r, k->n, -1, k->n_cores);
-    for (int r = 0; r < k->n; r++) k->place[r].cores = count_cores(k->t, k->set[r]);
+    for (int r = 0; r < k->n; r++) k->place[r].cores = reel_cores_count(k->t, k->set[r]);
 }
 
 static int alone(const struct node *k, int r)
@@ -308,11 +288,11 @@ static void write_places(struct node *k)
 
 static reel_err node_open(struct node *k)
 {
-    size_t n = (size_t)k->n, m = (size_t)hwloc_get_nbobjs_by_type(k->t, HWLOC_OBJ_NUMANODE), c = 0;
+    size_t n = (size_t)k->n, m = (size_t)hwloc_get_nbobjs_by_type(k->t, HWLOC_OBJ_NUMANODE);
+    size_t c = (size_t)reel_cores_count(k->t, hwloc_topology_get_complete_cpuset(k->t));
     unsigned one = 1;
     int ok;
 
-    for (hwloc_obj_t o = NULL; (o = next_core(k->t, o));) c++;
     k->n_numa = (int)m;
     k->set = calloc(n, sizeof *k->set);
     k->seen = calloc(n, sizeof *k->seen);
@@ -327,8 +307,7 @@ static reel_err node_open(struct node *k)
         ok = (k->set[r] = to_bitmap(&k->rank[r].cpus)) != NULL;
     }
     if (!ok) return REEL_FAIL(REEL_ENOMEM, "no memory to place %d ranks on a node", k->n);
-    for (hwloc_obj_t o = NULL; (o = next_core(k->t, o));)
-        if (hwloc_bitmap_intersects(o->cpuset, k->set[0])) k->core[k->n_cores++] = o;
+    for (hwloc_obj_t o = NULL; (o = reel_core_next(k->t, k->set[0], o));) k->core[k->n_cores++] = o;
     if (hwloc_distances_get_by_type(k->t, HWLOC_OBJ_NUMANODE, &one, &k->latency, HWLOC_DISTANCES_KIND_MEANS_LATENCY, 0) || !one) k->latency = NULL;
     return REEL_OK;
 }
@@ -363,26 +342,14 @@ reel_err reel_place_ranks(struct reel_place *out, const struct reel_given *rank,
 
 /* ---- this process ---- */
 
-/* Processors alone are quick to find out about; binding needs no more. */
-static hwloc_topology_t open_flat(void)
-{
-    hwloc_topology_t t;
-
-    if (hwloc_topology_init(&t)) return NULL;
-    hwloc_topology_set_all_types_filter(t, HWLOC_TYPE_FILTER_KEEP_NONE);
-    if (!hwloc_topology_load(t)) return t;
-    hwloc_topology_destroy(t);
-    return NULL;
-}
-
 /* Where this process may run now; 0: hwloc does not know. */
 static int look_here(struct reel_place *p)
 {
     hwloc_bitmap_t set = hwloc_bitmap_alloc();
-    hwloc_topology_t t = set ? open_flat() : NULL;
+    hwloc_topology_t t = set ? reel_cores_open() : NULL;
 
     if (t) {
-        if (hwloc_get_cpubind(t, set, HWLOC_CPUBIND_PROCESS)) hwloc_bitmap_copy(set, hwloc_topology_get_topology_cpuset(t));
+        reel_cores_given(t, set);
         write_where(p, t, set);
         hwloc_topology_destroy(t);
     }
@@ -426,7 +393,7 @@ reel_err reel_place_node(struct reel_place *out, const struct reel_given *rank, 
 static int bind_to(const struct reel_cpus *c)
 {
     hwloc_bitmap_t set = to_bitmap(c);
-    hwloc_topology_t t = set ? open_flat() : NULL;
+    hwloc_topology_t t = set ? reel_cores_open() : NULL;
     int e = ENOMEM;
 
     if (t) e = hwloc_set_cpubind(t, set, HWLOC_CPUBIND_PROCESS) ? errno : 0;
@@ -451,12 +418,14 @@ void reel_place_leave(const struct reel_place *p, const struct reel_cpus *before
 
 void reel_host_here(struct reel_host *h, const struct reel_backend *be, const struct reel_place *place)
 {
+    static const char *const by[] = { [REEL_BOUND_NOT] = "not bound", [REEL_BOUND_LAUNCHER] = "bound by the launcher", [REEL_BOUND_REEL] = "bound by reel" };
+
     memset(h, 0, sizeof *h);
     gethostname(h->node, sizeof h->node - 1);
     reel_cpus_text(&place->cpus, h->cores, sizeof h->cores);
     snprintf(h->numa, sizeof h->numa, "%s", place->numa);
     snprintf(h->gpu, sizeof h->gpu, "%s", reel_backend_bus(be));
-    h->bound = place->bound;
+    snprintf(h->bound, sizeof h->bound, "%s", by[place->bound]);
     h->refused = place->refused;
     h->n_cores = place->cores;
     h->threads = reel_backend_threads(be);

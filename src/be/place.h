@@ -20,7 +20,6 @@ struct reel_given {
 /* Whether ranks that nobody bound are: never, where they can be kept to NUMA nodes apart, or always. */
 enum reel_bind { REEL_BIND_NEVER, REEL_BIND_NUMA, REEL_BIND_ALWAYS };
 enum reel_bound { REEL_BOUND_NOT, REEL_BOUND_LAUNCHER, REEL_BOUND_REEL };
-const char *reel_bound_name(enum reel_bound b); /* "bound by the launcher" */
 
 /* What becomes of it; plain data. */
 struct reel_place {
@@ -57,9 +56,9 @@ void reel_place_take(struct reel_place *p);
 /** reel_place_leave - back to where the process could run before reel_place_take. Local. */
 void reel_place_leave(const struct reel_place *p, const struct reel_cpus *before);
 
-/* Where a rank runs, for the table of ranks: the node's name, the processors it may use, "0-3,8", their NUMA nodes, who bound it
- * (enum reel_bound), or the errno of a system that would not; of its backend: threads, and the PCI address of its GPU, "": none. */
-struct reel_host { char node[64], cores[64], numa[32], gpu[20]; int bound, refused, n_cores, threads; };
+/* Where a rank runs, for the table of ranks: the node's name, the processors it may use, "0-3,8", their NUMA nodes, "bound by the
+ * launcher", or the errno of a system that would not bind it; of its backend: threads, and the PCI address of its GPU, "": none. */
+struct reel_host { char node[64], cores[64], numa[32], bound[24], gpu[20]; int refused, n_cores, threads; };
 void reel_host_here(struct reel_host *h, const struct reel_backend *be, const struct reel_place *place); /* Local */
 
 /** reel_cpus_text - "0-3,8"; what does not fit ends with "...". Local. */

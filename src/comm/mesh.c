@@ -257,7 +257,7 @@ enum { HEAD_ROWS = 16, TAIL_ROWS = 4 };
 
 static void print_host(const struct reel_host *h, FILE *f)
 {
-    fprintf(f, "  %s, processors %s, NUMA %s, %s, %d thread%s%s%s", h->node, h->cores, h->numa, reel_bound_name((enum reel_bound)h->bound), h->threads,
+    fprintf(f, "  %s, processors %s, NUMA %s, %s, %d thread%s%s%s", h->node, h->cores, h->numa, h->bound, h->threads,
             h->threads == 1 ? "" : "s", *h->gpu ? ", GPU " : "", h->gpu);
 }
 

@@ -82,8 +82,7 @@ void reel_note_ranks(struct reel_run *r, const struct reel_host *host)
 
     for (int i = 0; r->track && i < r->world->size; i++)
         json_array_append_new(list, json_pack("{s:o, s:s, s:s, s:s, s:i, s:s}", "node", reel_json_text(host[i].node), "cores", host[i].cores,
-                                              "numa", host[i].numa, "bound", reel_bound_name((enum reel_bound)host[i].bound), "threads",
-                                              host[i].threads, "gpu", host[i].gpu));
+                                              "numa", host[i].numa, "bound", host[i].bound, "threads", host[i].threads, "gpu", host[i].gpu));
     reel_track_note(r->track, r->first, "ranks", json_pack("{s:o}", "rank", list));
 }
 
