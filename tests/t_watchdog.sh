@@ -39,6 +39,21 @@ verdict $? "a run under watch ends well"
 [ "$(grep -cE '^ *[01] .*, processors [0-9].*, [0-9]+ thread' "$TMPDIR/out")" = 2 ]
 verdict $? "it begins with a table of ranks, nodes, processors and coordinates"
 
+# all of a job is stopped for longer than the deadline, as Slurm does when it suspends one, and goes on
+train 2 "$TMPDIR/suspended" --training.watchdog_s 2 --training.loop.max_train_steps 100000 > "$TMPDIR/out" 2>&1 &
+pid=$!
+await grep -qs '"step_time_sec"' "$TMPDIR/suspended/tracker/metrics.jsonl"
+ranks=$(processes reel cmdline "$TMPDIR/suspended")
+for _ in 1 2 3; do
+    # shellcheck disable=SC2086 # two processes
+    kill -STOP $ranks && sleep 4 && kill -CONT $ranks && sleep 1
+done
+kill -TERM "${ranks%%[!0-9]*}"
+wait $pid
+rc=$?
+same "a job that was suspended goes on" $rc 75
+[ $rc = 75 ] || show "$TMPDIR/out" | tail -n 20
+
 # a disk that takes longer than the watchdog allows, in one rank's writing, in the commit, when making room: not a stall
 save=--training.checkpoint
 slow() { # slow TEXT RANK CALL [override...]: of the act $act

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "ckpt/ckpt_priv.h"
 #include "comm/watch.h"
 
@@ -67,12 +66,13 @@ static void quiet(struct ckpt_wait *w, int64_t busy, double seconds, const struc
 int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wait *w)
 {
     int done = atomic_load(&t->done);
+    double now = reel_watch_awake(world->watch);
     int64_t v[3] = { !done, done && t->err, w->progress ? (int64_t)atomic_load(w->progress) : 0 };
 
     reel_comm_sum_i64(world, v, 3);
     w->failed = v[1] > 0;
-    if (v[2] != w->bytes || w->seen == 0) w->bytes = v[2], w->seen = reel_now();
-    if (w->progress && v[0] && world->rank == 0) quiet(w, v[0], reel_now() - w->seen, world);
+    if (v[2] != w->bytes || w->seen == 0) w->bytes = v[2], w->seen = now;
+    if (w->progress && v[0] && world->rank == 0) quiet(w, v[0], now - w->seen, world);
     return v[0] == 0;
 }
 

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "comm/comm_priv.h"
 
 #define GRACE 1.25 /* times the deadline: when a node speaks up whose own ranks have all arrived */
@@ -18,10 +19,15 @@
 /* One rank's line of the board. Only its owner writes. */
 struct seat {
     int rank;                /* in the world */
-    _Atomic int64_t beat;    /* when the owner's watcher last looked, ns: a stopped process has none */
+    _Atomic int64_t beat;    /* when the owner's watcher last looked, ns: that of a stopped process stays */
     _Atomic int64_t since;   /* when the owner began to wait, ns; 0: it does not wait */
     char in[16];             /* for which communicator */
     struct reel_doing doing; /* its phase and step */
+};
+
+/* What this rank's watcher saw of a seat: its beat, and when that changed. */
+struct seen {
+    int64_t beat, at;
 };
 
 struct reel_watch {
@@ -30,6 +36,9 @@ struct reel_watch {
         struct seat seat[];
     } *board;
     struct seat *mine;
+    struct seen *seen;
+    _Atomic int64_t awake; /* ns that this process was not stopped itself: a job that is suspended, then goes on, has not waited */
+    int64_t since, from;   /* the wait under watch, and when in awake time it began */
     int n, world; /* ranks of this node, of the job */
     double waited; /* by this rank, seconds */
     double seconds;
@@ -77,6 +86,8 @@ double reel_watch_seconds(const struct reel_watch *w) { return w ? w->seconds : 
 
 double reel_watch_waited(const struct reel_watch *w) { return w ? w->waited : 0; }
 
+double reel_watch_awake(const struct reel_watch *w) { return w ? 1e-9 * (double)atomic_load(&w->awake) : reel_now(); }
+
 /* ---- the report ---- */
 
 static double period(const struct reel_watch *w)
@@ -84,21 +95,19 @@ static double period(const struct reel_watch *w)
     return w->seconds < 4 ? w->seconds / 4 : 1;
 }
 
-static int silent(const struct reel_watch *w, const struct seat *s, int64_t now)
+/* The owner's watcher has not looked for some time, this one has. */
+static int silent(const struct reel_watch *w, int i)
 {
-    return since_s(s->beat, now) > (w->seconds < 20 ? w->seconds / 2 : 10);
+    return since_s(w->seen[i].at, w->awake) > (w->seconds < 20 ? w->seconds / 2 : 10);
 }
 
-static int absent(const struct reel_watch *w, const struct seat *s, int64_t now)
-{
-    return !s->since || silent(w, s, now);
-}
+static int absent(const struct reel_watch *w, int i) { return !w->board->seat[i].since || silent(w, i); }
 
-static int absentees(const struct reel_watch *w, int64_t now)
+static int absentees(const struct reel_watch *w)
 {
     int n = 0;
 
-    for (int i = 0; i < w->n; i++) n += absent(w, &w->board->seat[i], now);
+    for (int i = 0; i < w->n; i++) n += absent(w, i);
     return n;
 }
 
@@ -106,9 +115,9 @@ static void say_absent(const struct reel_watch *w, int64_t now)
 {
     for (int i = 0; i < w->n; i++) {
         const struct seat *s = &w->board->seat[i];
-        if (!absent(w, s, now)) continue;
+        if (!absent(w, i)) continue;
         fprintf(stderr, "reel: rank %d on %s did not arrive: in %s (step %ld)", s->rank, w->node, s->doing.phase, s->doing.step);
-        if (silent(w, s, now)) fprintf(stderr, ", and its process does not respond for %.0f s (stopped?)", since_s(s->beat, now));
+        if (silent(w, i)) fprintf(stderr, ", and its process does not respond for %.0f s (stopped?)", since_s(s->beat, now));
         fputc('\n', stderr);
     }
 }
@@ -129,16 +138,41 @@ static void end_job(const struct reel_watch *w)
     reel_die_("watchdog", 0, "a collective on %s did not end within training.watchdog_s = %g s", w->mine->in, w->seconds);
 }
 
+/* Awake time goes on by what passed since the last look, or, after a stop of this process, by what would have passed. Returns
+ * by how much. */
+static int64_t go_on(struct reel_watch *w, int64_t now)
+{
+    int64_t passed = now - w->mine->beat, most = (int64_t)(2e9 * period(w));
+
+    if (passed > most) passed = most;
+    atomic_store(&w->awake, w->awake + passed);
+    atomic_store(&w->mine->beat, now);
+    for (int i = 0; i < w->n; i++) {
+        int64_t beat = w->board->seat[i].beat;
+        if (beat != w->seen[i].beat) w->seen[i] = (struct seen){ beat, w->awake };
+    }
+    return passed;
+}
+
+/* Seconds of awake time that this rank has waited, of which the last `passed` ns are new. */
+static double waited(struct reel_watch *w, int64_t now, int64_t passed)
+{
+    int64_t since = atomic_load(&w->mine->since);
+
+    if (!since) return 0;
+    if (since != w->since) w->since = since, w->from = w->awake - (now - since < passed ? now - since : passed);
+    return since_s(w->from, w->awake);
+}
+
 static void look(struct reel_watch *w)
 {
-    int64_t now = now_ns(), since = atomic_load(&w->mine->since);
-    double waited = since ? since_s(since, now) : 0;
+    int64_t now = now_ns();
+    double s = waited(w, now, go_on(w, now));
     int missing, none = 0;
 
-    atomic_store(&w->mine->beat, now);
-    if (waited <= w->seconds) return;
-    missing = absentees(w, now);
-    if (!missing && waited <= GRACE * w->seconds + 2) return; /* another node may know who it is */
+    if (s <= w->seconds) return;
+    missing = absentees(w);
+    if (!missing && s <= GRACE * w->seconds + 2) return; /* another node may know who it is */
     if (!atomic_compare_exchange_strong(&w->board->spoken, &none, 1)) return;
     signal(SIGALRM, SIG_DFL); /* MPI, or whoever reads the messages, may be stuck too: then this ends the process, the launcher the others */
     alarm(10);
@@ -218,11 +252,26 @@ static reel_err start(struct reel_watch *w)
     return e ? REEL_FAIL(REEL_ENOMEM, "cannot start the watchdog's thread: %s", strerror(e)) : REEL_OK;
 }
 
+static reel_err make(struct reel_watch **out, int ranks, double seconds)
+{
+    struct reel_watch *w = calloc(1, sizeof *w);
+    struct seen *seen = calloc((size_t)ranks, sizeof *seen);
+
+    *out = w;
+    if (w && seen) {
+        *w = (struct reel_watch){ .seconds = seconds, .seen = seen, .lock = PTHREAD_MUTEX_INITIALIZER };
+        return REEL_OK;
+    }
+    free(w), free(seen);
+    return REEL_FAIL(REEL_ENOMEM, "no memory for the watchdog");
+}
+
 static void drop(struct reel_watch *w)
 {
     if (!w) return;
     reel_phase_show(NULL);
     if (w->board) shmdt(w->board);
+    free(w->seen);
     free(w);
 }
 
@@ -235,9 +284,7 @@ reel_err reel_watch_open(struct reel_watch **out, struct reel_comm *world, doubl
 
     *out = NULL;
     if (seconds <= 0 || world->size == 1) return REEL_OK;
-    w = calloc(1, sizeof *w);
-    REEL_TRY(reel_agree(world, w ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the watchdog")));
-    *w = (struct reel_watch){ .seconds = seconds, .lock = PTHREAD_MUTEX_INITIALIZER };
+    REEL_TRY(reel_agree(world, make(&w, world->size, seconds)));
     wake_by_monotonic_clock(w);
     reel_comm_node(&node, world);
     w->board = share(&node, sizeof *w->board + (size_t)node.size * sizeof(struct seat));
