@@ -10,8 +10,8 @@ if [ "$(id -u)" != 0 ] || ! command -v slurmctld > /dev/null || ! command -v mun
     plan
     exit 0
 fi
-if [ "$(sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' /proc/self/status)" != 0-1 ]; then
-    skip "cores under Slurm" "the lists below are of the processors 0 and 1"
+if ! two_processors; then
+    skip "cores under Slurm" "wants two cores of one NUMA node, and this process may use the processors $(may_use | tr '\n' ' ')"
     plan
     exit 0
 fi
@@ -20,22 +20,31 @@ trap slurm_down EXIT
 slurm_up "$TMPDIR/slurm"
 verdict $? "a Slurm that binds tasks"
 
-step() { # step OUT RANKS SRUN-OPTION... : run, under srun on one node
-    st_out=$1 st_n=$2
-    shift 2
-    TEST_LAUNCHER="srun --mpi=pmi2 -K1 -N1 --cpus-per-task=1 $*" run "$st_out" "$st_n"
+step() { # step OUT SRUN-OPTION... : two ranks under srun on one node; $gave: what tasks that do nothing else are given so, as $map says it
+    st_out=$1
+    shift
+    gave=$(srun -N1 -n2 --cpus-per-task=1 "$@" sh -c 'echo "$SLURM_PROCID:$(sed -n "s/^Cpus_allowed_list:[[:space:]]*//p" /proc/self/status)"' |
+        sort | tr '\n' ' ')
+    TEST_LAUNCHER="srun --mpi=pmi2 -K1 -N1 --cpus-per-task=1 $*" run "$st_out" 2
 }
-step cores 2 --cpu-bind=cores
-same "srun --cpu-bind=cores" "$map" "0:0 1:1 "
-says "the ranks stay there" cores "processors 1, NUMA 0, bound by the launcher, 1 thread"
-step swapped 2 --cpu-bind=map_cpu:1,0
-same "srun --cpu-bind=map_cpu" "$map" "0:1 1:0 "
-step none 2 --cpu-bind=none
-same "srun --cpu-bind=none" "$map" "0:0 1:1 "
-says "the ranks divide the cores" none "processors 1, NUMA 0, bound by reel, 1 thread"
-step default 2
-same "srun as it is" "$map" "0:0 1:1 "
-says "is bound by Slurm" default "processors 0, NUMA 0, bound by the launcher, 1 thread"
+of_rank() { echo "$gave" | tr ' ' '\n' | sed -n "s/^$1://p"; } # of_rank RANK: its processors in $gave
+step cores --cpu-bind=cores
+c0=$(of_rank 0) c1=$(of_rank 1)
+if [ "$c0" = "$c1" ]; then
+    skip "what Slurm binds" "this Slurm gives both tasks the processors $c0"
+else
+    same "srun --cpu-bind=cores" "$map" "$gave"
+    says "the ranks stay there" cores "processors $c1, NUMA [0-9,]*, bound by the launcher, 1 thread"
+    step swapped --cpu-bind="map_cpu:${c1%%[-,]*},${c0%%[-,]*}"
+    same "srun --cpu-bind=map_cpu" "$map" "0:${c1%%[-,]*} 1:${c0%%[-,]*} "
+    step default
+    same "srun as it is" "$map" "$gave"
+    says "is bound by Slurm" default "processors $(of_rank 0), NUMA [0-9,]*, bound by the launcher, 1 thread"
+fi
+step none --cpu-bind=none
+same "srun --cpu-bind=none" "$gave" "0:$both 1:$both "
+same "the ranks divide the cores" "$map" "0:$a 1:$b "
+says "and say so" none "processors $b, NUMA $numa, bound by reel, 1 thread"
 
 # the protocol between srun and MPI
 grep -q 'Slurm: srun --mpi=pmi2' "$REEL_BUILD/config.log"
