@@ -188,28 +188,30 @@ again() { # again WHY CODE
 pass_on() { # pass_on SIGNAL AS: to every rank
     passed=SIG$1
     say "SIG$1: SIG$2 to all ranks"
-    kill "-$2" "$step" 2> /dev/null
+    if [ -n "$step" ]; then kill "-$2" "$step" 2> /dev/null; else early=$2; fi
 }
 
 # Runs in the background and passes signals on, so that they reach every rank at once. All that mean an end become USR1, which the program
 # ends in order at and launchers pass on: told to terminate, srun kills its step.
 launch() { # launch COMMAND...
-    local step rc sig
+    local step='' early='' rc sig
     passed=''
-    set -m # a process group of its own: what a terminal sends comes here only
-    "$@" < /dev/null &
-    step=$!
-    set +m
     for sig in USR1 TERM INT HUP; do
         # shellcheck disable=SC2064 # expanded now
         trap "pass_on $sig USR1" $sig
     done
     trap 'pass_on USR2 USR2' USR2
+    set -m # a process group of its own: what a terminal sends comes here only
+    "$@" < /dev/null &
+    step=$!
+    set +m
+    [ -z "$early" ] || kill "-$early" "$step" 2> /dev/null
     while :; do
         wait "$step"
-        rc=$?
         kill -0 "$step" 2> /dev/null || break # else a signal ended the wait, not the step
     done
+    wait "$step" # or both ended at once
+    rc=$?
     trap - USR1 TERM USR2 INT HUP
     return $rc
 }

@@ -43,7 +43,11 @@ log=${LOG_DIR:-logs}
 mkdir -p "$log" || die "LOG_DIR: cannot make $log"
 log=$log/$(basename "$config" .yaml)_$(date +%Y%m%d_%H%M%S).log
 say "log: $log"
-run_ranks train --config "$config" "${args[@]}" > >(trap '' INT HUP; exec tee -a "$log") 2>&1
+exec 3> >(trap '' INT HUP; exec tee -a "$log")
+tee=$!
+run_ranks train --config "$config" "${args[@]}" >&3 2>&1 3>&-
 rc=$?
+exec 3>&-
+wait "$tee" # the log is whole
 [ $rc -ne 75 ] || say "saved and ended early; the same command with --resume latest goes on"
 exit $rc

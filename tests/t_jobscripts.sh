@@ -15,7 +15,10 @@ cd "$TMPDIR" || exit 1
 sed "s|init_from: tiny|init_from: $REEL_SRC/tests/tiny|; s|output_dir: out|output_dir: $TMPDIR/run|; s|data_path: data.h5|data_path: $TMPDIR/data.h5|" \
     "$REEL_SRC/tests/tiny.yaml" > tiny.yaml
 
-try "run.sh from another directory" "$jobs/run.sh" tiny.yaml
+mkdir late # a tee that a busy machine lets wait
+printf '#!/bin/sh\nsleep 1\nexec %s "$@"\n' "$(command -v tee)" > late/tee
+chmod +x late/tee
+PATH=$TMPDIR/late:$PATH try "run.sh from another directory" "$jobs/run.sh" tiny.yaml
 log=$(find "$TMPDIR/logs" -name 'tiny_[0-9]*_[0-9]*.log')
 grep -q "wait for ranks" "$log"
 verdict $? "its log has the closing table"
@@ -87,6 +90,10 @@ begins "by its key too" "<--training.checkpoint.resume_from_checkpoint><run/chec
 begins "and goes on from its own when it is requeued" "$named $latest" own 1 --resume run/checkpoint-8
 begins "unless there is none yet" "$named" new 1 --resume run/checkpoint-8
 begins "or it left a branch" "$named" run 1 --resume run/checkpoint-8
+# shellcheck disable=SC2016 # its own
+printf '#!/bin/sh\ntrap "" USR1\nkill -USR1 $PPID\n' > bin/srun
+SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_JOB_NODELIST=n1 try "a signal in the moment in which the step ends well" "$jobs/sft_1node.sh" tiny.yaml
+same "is passed on, and that is all" "1 1" "$(grep -c 'SIGUSR1: SIGUSR1 to all ranks' out) $(grep -c '^sft_1node.sh: done' out)"
 fails "a checkpoint that is not there" "no folder nothing" env SLURM_JOB_ID=1 SLURM_NTASKS=1 "$jobs/sft_1node.sh" tiny.yaml --resume nothing
 fails "a node's rank" "one start is enough" env NODE_RANK=1 "$jobs/run.sh" tiny.yaml
 fails "nodes without hosts" "which hosts?" env NNODES=2 "$jobs/run.sh" tiny.yaml
