@@ -14,9 +14,7 @@ apt() { # apt COMMAND [ARGUMENT...], as root; sudo would drop the environment, a
     local v e=(env DEBIAN_FRONTEND=noninteractive)
     [ "$(id -u)" -eq 0 ] || e=(sudo "${e[@]}")
     for v in http_proxy https_proxy no_proxy; do [ -z "${!v-}" ] || e+=("$v=${!v}"); done
-    "${e[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2 && return
-    say "apt-get $1 failed: without a network, or behind a proxy that http_proxy does not name? The packages above are needed"
-    exit 1
+    "${e[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
 }
 
 missing_packages() {
@@ -28,7 +26,7 @@ missing_packages() {
 }
 
 install_packages() {
-    local want
+    local want pause
     if ! command -v dpkg-query >/dev/null; then
         say "not a Debian system: what jobscripts/packages.txt names must be there by other means"
         return
@@ -41,9 +39,15 @@ install_packages() {
         say "neither root nor sudo: ask an administrator for the packages above"
         exit 1
     fi
-    apt update
-    # shellcheck disable=SC2086 # a list of names
-    apt install -y --no-install-recommends $want
+    for pause in 5 15 60 0; do
+        # shellcheck disable=SC2086 # a list of names
+        if apt update && apt install -y --no-install-recommends $want; then return; fi
+        [ $pause -ne 0 ] || break
+        say "apt-get failed; again in $pause s" # a server's bad moment, or the system's own update, whose lists apt-get does not wait for
+        sleep $pause
+    done
+    say "apt-get failed: without a network, or behind a proxy that http_proxy does not name? The packages above are needed"
+    exit 1
 }
 
 make_configure() {

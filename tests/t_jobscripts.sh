@@ -38,6 +38,26 @@ SITE_CONF=$TMPDIR/none fails "a site file that is missing" "SITE_CONF: .*none do
 echo "REEL='$TMPDIR/elsewhere'" > site
 SITE_CONF=$TMPDIR/site fails "the site's program" "elsewhere is not built" env -u REEL "$jobs/run.sh" tiny.yaml
 
+# packages, from a server that has a bad moment: commands that only do as if, and nothing to build
+mkdir -p apt/bin apt/build
+cat > apt/bin/dpkg-query << EOF
+#!/bin/sh
+[ ! -e '$TMPDIR/apt/there' ] || echo 'install ok installed'
+EOF
+cat > apt/bin/apt-get << EOF
+#!/bin/sh
+for a in "\$@"; do case \$a in update | install) echo "\$a" >> '$TMPDIR/apt/calls' ;; esac done
+case \$(grep -c . '$TMPDIR/apt/calls') in [13]) exit 100 ;; 5) : > '$TMPDIR/apt/there' ;; esac
+EOF
+# shellcheck disable=SC2016 # its own
+printf '#!/bin/sh\nexec "$@"\n' > apt/bin/sudo
+printf '#!/bin/sh\n' > apt/bin/sleep
+chmod +x apt/bin/*
+echo 'all:' > apt/build/Makefile
+echo > apt/build/setup.args
+PATH=$TMPDIR/apt/bin:$PATH try "setup.sh asks for packages again" "$jobs/setup.sh" "$TMPDIR/apt/build"
+same "from the beginning, after a while" "update update install update install 2" "$(tr '\n' ' ' < apt/calls)$(grep -c 'again in' out)"
+
 # a script that submits itself, with a batch system that only says what it was told
 mkdir bin
 # shellcheck disable=SC2016 # its own
