@@ -16,6 +16,8 @@ static const char *src(const char *name)
     return path_;
 }
 
+static const char *tmp(void) { return getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp"; }
+
 /* Read every tensor, write them back, compare with the file's bytes. */
 static void rewrite(const char *name, int n_meta)
 {
@@ -35,7 +37,7 @@ static void rewrite(const char *name, int n_meta)
         memcpy(it[i].n, t->n, sizeof it[i].n);
         e = e ? e : reel_st_read(st, t, 0, t->bytes, p);
     }
-    snprintf(out, sizeof out, "%s/reel_t_st_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    snprintf(out, sizeof out, "%s/reel_t_st_XXXXXX", tmp());
     close(mkstemp(out));
     e = e ? e : reel_st_write(out, it, n, n_meta ? NULL : &none, n_meta, NULL, NULL);
     e = e ? e : reel_file_read(out, &a, &na);
@@ -178,12 +180,14 @@ static void writer_errors(void)
 {
     struct reel_st_item it[2] = { { .name = "a", .dt = REEL_F32, .nd = 1, .n = { 1 } },
                                   { .name = "a", .dt = REEL_F32, .nd = 1, .n = { 1 } } };
-    const char *p = "/tmp/reel_t_st_none";
+    char p[4096], part[4096 + 4];
 
+    snprintf(p, sizeof p, "%s/reel_t_st_none", tmp());
+    snprintf(part, sizeof part, "%s.tmp", p);
     TAP_OK(reel_st_write(p, it, 2, NULL, 0, fill_fail, NULL) == REEL_EDATA, "two items of one name");
     reel_err_clear();
     TAP_OK(reel_st_write(p, it, 1, NULL, 0, fill_fail, NULL) == REEL_EIO && access(p, F_OK) != 0 &&
-               access("/tmp/reel_t_st_none.tmp", F_OK) != 0,
+               access(part, F_OK) != 0,
            "a failing source leaves no file");
     reel_err_clear();
     TAP_OK(reel_st_write("/nonexistent/x", it, 1, NULL, 0, fill_fail, NULL) == REEL_EIO, "a folder that is not there");
