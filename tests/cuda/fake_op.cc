@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <dirent.h>
 #include <map>
 #include <set>
 #include <stdio.h>
@@ -223,18 +224,53 @@ void wait_all()
     while (!pending.empty()) wait(pending.begin()->second);
 }
 
-/* A device goes on while its host does something else, a blocking call of MPI for instance. */
+/* Processor time of this process without the calling thread, seconds. */
+static double others_ran()
+{
+    timespec all, mine;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &all);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &mine);
+    return (double)(all.tv_sec - mine.tv_sec) + (double)(all.tv_nsec - mine.tv_nsec) * 1e-9;
+}
+
+/* Every thread but the caller sleeps: none runs, waits for a processor or for a page. */
+static bool others_sleep()
+{
+    DIR *d = opendir("/proc/self/task");
+    bool all = d != NULL;
+
+    for (dirent *e; all && (e = readdir(d));) {
+        char path[300], state = 'S';
+        if (e->d_name[0] == '.' || atoi(e->d_name) == gettid()) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%s/stat", e->d_name);
+        FILE *f = fopen(path, "r");
+        if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1) state = 'S';
+        if (f) fclose(f);
+        all = state == 'S';
+    }
+    if (d) closedir(d);
+    return all;
+}
+
+/* A device goes on while its host does something else, a blocking call of MPI for instance: sleeps, or spends processor time without
+ * a call. A host that waits for a processor is about to do something, on a busy machine for long. */
 static void watch()
 {
+    const double spent = .1; /* seconds of processor time */
     long seen = -1;
+    double ran = 0, since = 0;
 
     for (;;) {
         usleep(mode == EAGER ? 20000 : 200000);
-        if (activity == seen) {
+        double now = others_ran();
+        if (activity != seen) since = now;
+        else if (mode == EAGER || now - since >= spent || (now - ran < .001 && others_sleep())) {
             Call c("");
-            if (!pending.empty()) run_ready();
+            if (activity == seen && !pending.empty()) run_ready();
         }
         seen = activity;
+        ran = now;
     }
 }
 
