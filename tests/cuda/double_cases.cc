@@ -476,16 +476,19 @@ static void nobody_answers()
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* The other stream writes to what the collective fills; `wait`: in order. */
+/* The other stream writes to what the collective fills; `wait`: in order. Else rank 0 has written before the collective can be done:
+ * rank 1 does not begin with it. */
 static void across_streams(bool wait)
 {
     Ring r;
 
+    if (!wait && r.rank) MPI_Recv(NULL, 0, MPI_BYTE, 0, 0, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
     r.gather();
     OK(cudaEventRecord(r.made, r.s));
     if (wait) OK(cudaStreamWaitEvent(r.other, r.made, 0));
     OK(cudaMemsetAsync(r.all, 0, N * sizeof(float), r.other));
     OK(cudaStreamSynchronize(r.other));
+    if (!wait && !r.rank) MPI_Send(NULL, 0, MPI_BYTE, 1, 0, MPI_COMM_WORLD);
     OK(cudaStreamSynchronize(r.s));
     r.expect(r.get(r.all, 2)[1] == 0.f, "the memset came last");
 }
