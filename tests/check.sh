@@ -29,13 +29,12 @@ if [ $rc -eq 0 ]; then
     make -s -C "$build" -j2 check
     rc=$?
     # the evidence, for whoever reads only this output
-    [ $rc -eq 0 ] || grep -hE '^(not ok|Bail out|ERROR|reel:)' "$build"/tests/*.log 2>/dev/null | sort -u | head -n 100
+    [ $rc -eq 0 ] || grep -hE '^(not ok|Bail out|ERROR|reel:)' "$build"/tests/*.log "$build"/tests/cuda/*.log 2>/dev/null | sort -u | head -n 100
 fi
 # the CUDA backend on its double
 if [ $rc -eq 0 ]; then
-    out=$(make -s -C "$build" check-cuda 2>&1)
+    make -s -C "$build" check-cuda 2>&1 | tee "$build/check-cuda.log"
     rc=$?
-    echo "$out"
-    read -r cuda_passed cuda_failed <<< "$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' <<< "$out" | tail -n 1)"
+    read -r cuda_passed cuda_failed <<< "$(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$build/check-cuda.log" | tail -n 1)"
 fi
 report "$rc"
