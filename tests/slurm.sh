@@ -3,6 +3,8 @@
 # and the packages of tests/packages.txt. slurm_up DIR, then SLURM_CONF is set; slurm_down ends what slurm_up began.
 # slurm_task: its TaskPlugin (task/none); slurm_cpus: processors of a node (16).
 
+# What has a limit of time has one that no machine reaches that is only busy, or that stood still for minutes: nodes that do not answer,
+# jobs whose processes do not end. cred_expire is how long a start may take, and a requeued job waits.
 slurm_conf() { # slurm_conf HOST PORT
     cat << EOF
 ClusterName=reel
@@ -12,7 +14,7 @@ SlurmdPort=$(($2 + 1))
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 AuthType=auth/munge
 CredType=cred/munge
-AuthInfo=socket=$slurm_dir/run/munge.sock,cred_expire=5
+AuthInfo=socket=$slurm_dir/run/munge.sock,cred_expire=15
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation=$slurm_dir/state
@@ -34,19 +36,34 @@ GresTypes=gpu
 MpiDefault=pmi2
 ReturnToService=2
 JobRequeue=1
-KillWait=2
 KillOnBadExit=1
-MinJobAge=600
-SlurmctldTimeout=30
-SlurmdTimeout=10
+MinJobAge=36000
 InactiveLimit=0
-Waittime=10
+KillWait=60
+WaitTime=0
+SlurmctldTimeout=3600
+SlurmdTimeout=3600
+BatchStartTimeout=3600
+UnkillableStepTimeout=3600
+MessageTimeout=60
+TCPTimeout=30
 PropagateResourceLimitsExcept=MEMLOCK,CORE
 NodeName=n1 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 2)) CPUs=${slurm_cpus-16} RealMemory=8000 Gres=gpu:8 State=UNKNOWN
 NodeName=n2 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 3)) CPUs=${slurm_cpus-16} RealMemory=8000 Gres=gpu:8 State=UNKNOWN
 PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 EOF
 }
+
+# used STATES PORT...: one of the ports is, in a state of those (two hexadecimal digits, a pattern; 0A listens)
+used() {
+    us_states=$1
+    shift
+    for us_p in "$@"; do
+        grep -qsiE ":$(printf %04X "$us_p") [0-9A-F]+:[0-9A-F]+ $us_states " /proc/net/tcp /proc/net/tcp6 && return 0
+    done
+    return 1
+}
+unused() { ! used "$@"; }
 
 slurmd_up() { # slurmd_up NODE
     mkdir -p "$slurm_dir/run/spool-$1"
@@ -62,7 +79,9 @@ slurm_up() { # slurm_up DIR
         --log-file="$slurm_dir/log/munged.log" --seed-file="$slurm_dir/run/munge.seed" --num-threads=2 || return 1
     SLURM_CONF=$slurm_dir/etc/slurm.conf
     export SLURM_CONF
-    slurm_conf "$(hostname -s)" $((20000 + $$ % 10000)) > "$SLURM_CONF"
+    slurm_port=$((20000 + $$ % 2500 * 4)) # of four in a row, which no other process of this machine begins with
+    while used .. $slurm_port $((slurm_port + 1)) $((slurm_port + 2)) $((slurm_port + 3)); do slurm_port=$((slurm_port + 4)); done
+    slurm_conf "$(hostname -s)" "$slurm_port" > "$SLURM_CONF"
     for s_k in 0 1 2 3 4 5 6 7; do ln -sfn /dev/null "$slurm_dir/dev/gpu$s_k"; done
     echo "Name=gpu File=$slurm_dir/dev/gpu[0-7]" > "$slurm_dir/etc/gres.conf"
     slurmctld -f "$SLURM_CONF" -c || return 1
@@ -76,7 +95,7 @@ slurm_pid() { cat "$slurm_dir/run/$1.pid" 2> /dev/null; }
 
 slurm_down() {
     scancel -f -u root > /dev/null 2>&1
-    for _ in $(seq 60); do
+    for _ in $(seq 100); do
         [ -n "$(squeue -h 2> /dev/null)" ] || break
         sleep 0.1
     done

@@ -12,7 +12,7 @@ if [ "$(id -u)" != 0 ] || ! command -v slurmctld > /dev/null || ! command -v mun
 fi
 hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
 jobs=$REEL_SRC/jobscripts
-steps=600
+steps=100
 d=--training.distributed
 REEL=$REEL_BUILD/reel HOME=$TMPDIR
 export REEL HOME
@@ -35,20 +35,13 @@ submit() {
 tiny_args() { # tiny_args RANKS OUT: of tests/tiny.yaml, the global batch is 8
     echo --models.student.init_from "$REEL_SRC/tests/tiny" --training.data.data_path "$TMPDIR/data.h5" \
         $d.num_gpus "$1" $d.hsdp_shard_dim "$1" --training.data.train_batch_size $((8 / $1)) --training.threads 1 \
-        --training.loop.max_train_steps $steps --training.checkpoint.training_state_checkpointing_steps 100 \
+        --training.loop.max_train_steps $steps --training.checkpoint.training_state_checkpointing_steps 50 --training.checkpoint.save sync \
         --override-output-dir "$TMPDIR/$2"
 }
 ended() { # ended TEXT STATE
-    job_wait "$job" 300
+    job_wait "$job" 900
     e_state=$(job_state "$job")
     if [ "$e_state" = "$2" ]; then ok "$1"; else not_ok "$1: $e_state"; show "$TMPDIR/$out.log" | tail -n 30; fi
-}
-logged() { if [ -f "$TMPDIR/$1/tracker/metrics.jsonl" ]; then grep -c '"step_time_sec"' "$TMPDIR/$1/tracker/metrics.jsonl"; else echo 0; fi; }
-enough() { [ "$(logged "$1")" -ge "$2" ]; }
-reached() {
-    await enough "$1" "$2" && return 0
-    not_ok "$1 has $2 steps"
-    show "$TMPDIR/$1.log" | tail -n 20
 }
 said() { # said TEXT OUT PATTERN
     grep -q -e "$3" "$TMPDIR/$2.log"
@@ -62,30 +55,59 @@ submit whole sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/te
 ended "sft_1node.sh" COMPLETED
 want=$(hash "$TMPDIR/whole/checkpoint-$steps")
 
+# A run stands still when its rank 1 has stopped itself (REEL_FAULT=stall:1:N, in step N): nothing ends it before what is to happen to
+# it. What goes on from the last checkpoint makes fewer steps than N.
+stands() { # stands OUT: $held is that rank
+    for held in $(processes reel cmdline "$TMPDIR/$1"); do
+        if grep -qs '^State:.T' "/proc/$held/status"; then return 0; fi
+    done
+    return 1
+}
+held() {
+    await stands "$1" && return 0
+    not_ok "$1 stands still"
+    show "$TMPDIR/$1.log" | tail -n 20
+}
+goes_on() { kill -CONT "$held" 2> /dev/null; }
+has_signal() { grep -qs "^ShdPnd:.*$1\$" "/proc/$held/status"; }
+# tell SIGNAL JOB PENDING: the batch script, which tells its ranks; the stopped one will see PENDING, the end of a set of signals
+tell() {
+    scancel --batch --signal="$1" "$2"
+    await has_signal "$3"
+    goes_on
+}
+USR1=2.. USR2=8..
+
 # What happens to a job after some steps; it starts again and ends as if nothing had.
-cut_job() { # cut_job NAME RESTARTS TEXT WHAT [sbatch option...]
+cut_job() { # cut_job NAME RESTARTS TEXT WHAT [training override...]
     c_name=$1 c_n=$2 c_text=$3 c_what=$4
     shift 4
     # shellcheck disable=SC2046 # words
-    submit "$c_name" self_forcing_multinode.sh --nodes=2 --ntasks-per-node=1 --gpus-per-node=1 "$@" -- \
-        "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 "$c_name") --training.watchdog_s 6
-    reached "$c_name" 130
-    $c_what "$c_name"
+    REEL_FAULT=stall:1:60 submit "$c_name" self_forcing_multinode.sh --nodes=2 --ntasks-per-node=1 --gpus-per-node=1 -- \
+        "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 "$c_name") "$@"
+    held "$c_name"
+    $c_what
     ended "$c_text: the job ends well" COMPLETED
     [ "$(restarts)" -ge "$c_n" ] # a lost node may cost one start more
     verdict $? "$c_text: the job was restarted"
     same "$c_text: the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/$c_name/checkpoint-$steps")"
 }
-a_rank() { processes reel cmdline "$TMPDIR/$1" | tail -n 1; } # of a run
-usr1() { scancel --batch --signal=USR1 "$job"; }
-term() { scancel --batch --signal=TERM "$job"; }
-requeue() { scontrol requeue "$job"; }
-kill_rank() { kill -KILL "$(a_rank "$1")"; }
-stop_rank() { kill -STOP "$(a_rank "$1")"; }
-kill_node() { # the second node: its daemon, the step there and its rank
+usr1() { tell USR1 "$job" $USR1; }
+term() { tell TERM "$job" $USR1; } # as USR1: srun told to terminate would kill
+requeue() { scontrol requeue "$job" && goes_on; }
+kill_rank() { kill -KILL "$held"; }
+stop_rank() { :; }
+on_n2() { # on_n2 NAME: processes of that name on the second node
+    for o_p in $(processes "$1" environ "SLURM_CONF=$SLURM_CONF"); do
+        if grep -qszxF -e SLURMD_NODENAME=n2 "/proc/$o_p/environ"; then echo "$o_p"; fi
+    done
+}
+kill_node() { # the second one: its daemon, the step there and its rank
     # shellcheck disable=SC2046 # a list
-    kill -KILL $(slurm_pid slurmd-n2) $(processes slurmstepd environ SLURMD_NODENAME=n2) "$(a_rank "$1")"
+    kill -KILL $(slurm_pid slurmd-n2) $(on_n2 slurmstepd) $(on_n2 reel)
+    goes_on
     scontrol update nodename=n2 state=down reason=lost
+    await unused 0A $((slurm_port + 3)) # the daemon is gone
     slurmd_up n2
     scontrol update nodename=n2 state=resume
 }
@@ -98,7 +120,7 @@ cut_job rank 1 "a killed rank" kill_rank
 said "the job says why" rank "a lost rank or node"
 ! grep -q backtrace "$TMPDIR/rank.log"
 verdict $? "and MPI says no more than it must"
-cut_job stop 1 "a stopped rank" stop_rank
+cut_job stop 1 "a stopped rank" stop_rank --training.watchdog_s 6
 said "the log names it" stop "did not arrive: .*, and its process does not respond\|all ranks on .* wait; who is missing runs on another node"
 cut_job node 1 "a lost node" kill_node
 
@@ -111,18 +133,19 @@ said "and says why" vain "job $job was started 3 times from step 0 and never rea
 
 # a checkpoint on demand
 # shellcheck disable=SC2046 # words
-submit usr2 sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 usr2) \
+REEL_FAULT=stall:1:50 submit usr2 sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 usr2) \
     --training.checkpoint.training_state_checkpointing_steps 0
-reached usr2 50
-scancel --batch --signal=USR2 "$job"
+held usr2
+tell USR2 "$job" $USR2
 ended "SIGUSR2: the job goes on to its end" COMPLETED
 same "and saved once more on the way" "$(find "$TMPDIR/usr2" -maxdepth 1 -name 'checkpoint-*' | wc -l)" 2
 
 # cancelled is not preempted
 # shellcheck disable=SC2046 # words
-submit ended sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 ended)
-reached ended 30
+REEL_FAULT=stall:1:30 submit ended sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 ended)
+held ended
 scancel "$job"
+goes_on
 ended "scancel: the job ends" CANCELLED
 said "with a checkpoint" ended "saved before the end of the time or a preemption; the batch system has ended the job"
 
@@ -203,14 +226,14 @@ said "says the cure" alone "srun --mpi=pmi2"
 
 # jobs that may not requeue themselves, in a chain
 # shellcheck disable=SC2046 # words
-chain=$(cd "$TMPDIR" && SBATCH_OPTS="--ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 --output=$TMPDIR/chain.log" \
+chain=$(cd "$TMPDIR" && REEL_FAULT=stall:1:60 SBATCH_OPTS="--ntasks-per-node=2 --gpus-per-node=2 --cpus-per-task=1 --output=$TMPDIR/chain.log" \
     "$jobs/chain.sh" -n 4 sft_1node.sh "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 chain) 2>&1)
 verdict $? "a chain of four jobs"
 # shellcheck disable=SC2046 # job numbers
 set -- $(echo "$chain" | sed -n 's/^chain.sh: job \([0-9]*\),.*/\1/p')
-reached chain 130
-scancel --batch --signal=USR1 "$1"
-for job in "$@"; do job_wait "$job" 300; done
+held chain
+tell USR1 "$1" $USR1
+for job in "$@"; do job_wait "$job" 900; done
 same "the first is ended, the second finishes the run, the others are cancelled" "FAILED COMPLETED CANCELLED CANCELLED" \
     "$(job_state "$1") $(job_state "$2") $(job_state "$3") $(job_state "$4")"
 same "the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/chain/checkpoint-$steps")"
