@@ -36,6 +36,7 @@ await() {
         "$@" && return 0
         sleep 0.05
     done
+    echo "# waited in vain: $*"
     return 1
 }
 

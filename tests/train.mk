@@ -17,6 +17,12 @@ tests_t_validation_levels_SOURCES = tests/t_validation_levels.c
 tests_t_stop_asked_SOURCES = tests/t_stop_asked.c
 tests_t_lr_SOURCES = tests/t_lr.c
 tests_t_sampler_SOURCES = tests/t_sampler.c
+# t_stop.sh: fast_clock.so is preloaded
+noinst_PROGRAMS += tests/fast_clock.so
+tests_fast_clock_so_SOURCES = tests/fast_clock.c
+tests_fast_clock_so_CFLAGS = $(AM_CFLAGS) -fPIC
+tests_fast_clock_so_LDFLAGS = $(REEL_LDFLAGS) -shared
+tests_fast_clock_so_LDADD =
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/where.sh tests/tiny.yaml tests/tiny/transformer/config.json
 noinst_PROGRAMS += tests/ckpt_tool
 tests_ckpt_tool_SOURCES = tests/ckpt_tool.c

@@ -15,6 +15,15 @@ train() {
         --override-output-dir "$tr_out" "$@"
 }
 
+# halted OUT: a rank of the run into OUT has stopped itself, as REEL_FAULT=stall:RANK:N makes it at the begin of its N-th step; its
+# id is in $halted. The other ranks get no further than the gradients of that step: what is done to them now comes in it.
+halted() {
+    for halted in $(processes reel cmdline "$1"); do
+        if grep -qs '^State:.*T (stopped)' "/proc/$halted/status"; then return 0; fi
+    done
+    return 1
+}
+
 # newest DIR: the step of its last checkpoint
 newest() { find "$1" -maxdepth 1 -name 'checkpoint-*[0-9]' 2> /dev/null | sed 's/.*-//' | sort -n | tail -n 1; }
 
