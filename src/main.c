@@ -161,10 +161,10 @@ static reel_err do_trajectories(struct program *p)
 static reel_err do_check(struct program *p)
 {
     const char *path = p->cli.args[0];
-    int is_checkpoint = reel_ckpt_any_in(path);
+    int of_run = reel_ckpt_of_run(path);
 
-    reel_comm_bcast(&p->world, &is_checkpoint, sizeof is_checkpoint, 0);
-    if (!is_checkpoint) return reel_set_check(path, &p->world);
+    reel_comm_bcast(&p->world, &of_run, sizeof of_run, 0);
+    if (!of_run) return reel_set_check(path, &p->world);
     REEL_TRY(reel_ckpt_named(path, p->from, sizeof p->from, &p->world));
     return reel_ckpt_check(p->from, stdout, &p->world);
 }

@@ -108,7 +108,7 @@ fails "a folder of nothing to export" "none is no checkpoint" reel export "$TMPD
 fails "nothing to export" "neither a checkpoint-N nor a folder that holds one" reel export "$TMPDIR/nowhere" "$TMPDIR/no"
 fails "a role that the run has not" "no role teacher in the configuration, but student" reel export "$run" "$TMPDIR/no" --role teacher
 fails "an export within the checkpoint" "lies in .*checkpoint-2, which it is made of" reel export "$run" "$run/a/b"
-fails "a checkpoint is no model" "is a checkpoint of a run: reel export" reel import "$run" "$TMPDIR/no"
+fails "a checkpoint is no model" "is a run or a checkpoint of one: reel export" reel import "$run" "$TMPDIR/no"
 fails "a role that no run has" "roles are student, teacher and critic" reel import "$TMPDIR/x" "$TMPDIR/no" --role foo
 fails "a step that is none" "must end in a step" reel import "$TMPDIR/x" "$TMPDIR/no/checkpoint-07"
 mkdir "$TMPDIR/late.tmp" && touch "$TMPDIR/late.tmp/rest"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What goes wrong in a run ends it on every rank, in time, with one message, exit code 1, and leaves
 # the last good checkpoint to resume from.
+# timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 
@@ -18,6 +19,10 @@ want=$(state "$TMPDIR/good/checkpoint-6")
 fault data_read:1:5 "one rank cannot read its data" "rank 1: .*(1 of 2 ranks failed)" train 2 "$TMPDIR/f1"
 fault ckpt_write:1:1 "one rank cannot write its shard" "(1 of 2 ranks failed)" train 2 "$TMPDIR/f2"
 if [ -z "$(ls -d "$TMPDIR"/f2/checkpoint-* 2> /dev/null)" ]; then ok "nothing half-written is left"; else not_ok "nothing half-written is left"; fi
+none="f1 is a run that holds no complete checkpoint yet: it saves checkpoint-N "
+fails "a check of a run before its first checkpoint" "$none" "$REEL_BUILD/reel" check "$TMPDIR/f1"
+fails "an export" "$none" "$REEL_BUILD/reel" export "$TMPDIR/f1" "$TMPDIR/export"
+fails "a film" "$none" "$REEL_BUILD/reel" generate --checkpoint "$TMPDIR/f1" --prompt word --out "$TMPDIR/word.mp4"
 fault ckpt_commit:0:2 "the commit of the second checkpoint fails" "cannot commit" train 2 "$TMPDIR/f3"
 try "the first checkpoint is whole" "$REEL_BUILD/reel" check "$TMPDIR/f3/checkpoint-3"
 try "resume after the failure" train 2 "$TMPDIR/f3" --resume-from-checkpoint latest

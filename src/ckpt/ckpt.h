@@ -151,8 +151,8 @@ reel_err reel_ckpt_sweep(const char *output_dir, struct reel_comm *world);
  * newest complete one of an output folder, which is said. Collective(world). @dir out, `size` bytes. REEL_ECONFIG, REEL_EDATA, agreed. */
 reel_err reel_ckpt_named(const char *path, char *dir, size_t size, struct reel_comm *world);
 
-/** reel_ckpt_any_in - 1 if the path is a checkpoint, whole or not, or a folder with such. Local. */
-int reel_ckpt_any_in(const char *path);
+/** reel_ckpt_of_run - 1 if the path is a checkpoint, whole or not, a folder with such, or a run's output folder, which may have none yet. Local. */
+int reel_ckpt_of_run(const char *path);
 
 /** reel_ckpt_step_in_name - N of a path that ends in checkpoint-N, else -1. Local. */
 long reel_ckpt_step_in_name(const char *path);

@@ -175,6 +175,14 @@ void ckpt_strip(char *path)
     if (n > 4 && strcmp(path + n - 4, "/dcp") == 0) path[n - 4] = 0;
 }
 
+/* The output folder of a run, which has a log before it has a checkpoint. */
+static int is_run(const char *dir)
+{
+    char log[PATH_MAX];
+
+    return snprintf(log, sizeof log, "%s/tracker", dir) < (int)sizeof log && reel_is_dir(log);
+}
+
 static reel_err resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step)
 {
     while (isspace((unsigned char)*what)) what++;
@@ -188,7 +196,11 @@ static reel_err resolve(const char *output_dir, const char *what, char *dir, siz
     char parent[PATH_MAX];
     snprintf(parent, sizeof parent, "%s", dir);
     REEL_TRY(newest(parent, dir, size, step));
-    return *step >= 0 ? REEL_OK : REEL_FAIL(REEL_ECONFIG, "%s is no checkpoint, and no complete one is in it", what);
+    if (*step >= 0) return REEL_OK;
+    if (is_run(parent))
+        return REEL_FAIL(REEL_ECONFIG, "%s is a run that holds no complete checkpoint yet: it saves checkpoint-N every "
+                         "training_state_checkpointing_steps steps and when it ends; reel report %s says how far it is", what, what);
+    return REEL_FAIL(REEL_ECONFIG, "%s is no checkpoint, and no complete one is in it", what);
 }
 
 reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step,
@@ -226,7 +238,7 @@ reel_err reel_ckpt_named(const char *path, char *dir, size_t size, struct reel_c
     return REEL_OK;
 }
 
-int reel_ckpt_any_in(const char *path)
+int reel_ckpt_of_run(const char *path)
 {
     char **name, dir[PATH_MAX];
     size_t n;
@@ -234,7 +246,7 @@ int reel_ckpt_any_in(const char *path)
 
     if (snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir || !reel_is_dir(dir)) return 0;
     ckpt_strip(dir);
-    any = reel_ckpt_is_dir(dir) || reel_ckpt_step_in_name(dir) >= 0;
+    any = reel_ckpt_is_dir(dir) || reel_ckpt_step_in_name(dir) >= 0 || is_run(dir);
     if (any || reel_list_dir(dir, &name, &n)) return reel_err_clear(), any;
     for (size_t i = 0; i < n; i++) any |= reel_ckpt_step_in_name(name[i]) >= 0;
     reel_list_free(name, n);

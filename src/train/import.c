@@ -125,7 +125,7 @@ static reel_err look(struct what *w, const struct reel_import_flags *f, const ch
     }
     if (f->base) return use_base(w, f->base, env);
     if (*dir) return read_config(w, dir);
-    if (reel_ckpt_any_in(from)) return REEL_FAIL(REEL_ECONFIG, "import: %s is a checkpoint of a run: reel export makes a Diffusers folder of it", from);
+    if (reel_ckpt_of_run(from)) return REEL_FAIL(REEL_ECONFIG, "import: %s is a run or a checkpoint of one: reel export makes a Diffusers folder of it", from);
     return REEL_FAIL(REEL_ECONFIG, "import: %s has no config.json that says which model this is: give --base, a Diffusers folder or a repository id "
                      "as Wan-AI/Wan2.1-T2V-1.3B-Diffusers", from);
 }
