@@ -28,8 +28,7 @@ rc=$?
 if [ $rc -eq 0 ]; then
     make -s -C "$build" -j2 check
     rc=$?
-    # the evidence, for whoever reads only this output
-    [ $rc -eq 0 ] || grep -hE '^(not ok|Bail out|ERROR|reel:)' "$build"/tests/*.log "$build"/tests/cuda/*.log 2>/dev/null | sort -u | head -n 100
+    [ $rc -eq 0 ] || "$src/tests/failures.sh" "$build"
 fi
 # the CUDA backend on its double
 if [ $rc -eq 0 ]; then

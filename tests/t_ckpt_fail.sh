@@ -9,13 +9,15 @@ latest() { ckpt latest "$d" 2>/dev/null | grep '^latest'; }
 
 mkdir "$d"
 try "a rank is killed while it saves" dies ckpt kill "$d"
-[ ! -e "$d/checkpoint-9" ] && ok "no committed folder" || not_ok "no committed folder"
+[ ! -e "$d/checkpoint-9" ]
+verdict $? "no committed folder"
 same "nothing to resume" "$(latest)" "latest -1"
 ckpt sweep "$d" > "$TMPDIR/out" 2>&1
 grep -q "^reel: removed $d/checkpoint-9.tmp" "$TMPDIR/out"
 verdict $? "what it left is removed with a line"
 try "then a good one" ckpt write "$d"
-[ -z "$(ls -d "$d"/*.tmp 2>/dev/null)" ] && ok "it cleaned up" || not_ok "it cleaned up"
+[ -z "$(ls -d "$d"/*.tmp 2>/dev/null)" ]
+verdict $? "it cleaned up"
 try "and again a kill" dies ckpt kill "$d"
 same "the good one is resumed" "$(latest)" "latest 3"
 try "reel_ckpt_check agrees" ckpt check "$d/checkpoint-3"
@@ -43,9 +45,11 @@ same "leaves the save before" "$(newest "$TMPDIR/late") $(ls -d "$TMPDIR"/late/*
 small=$TMPDIR/small
 mkdir "$small"
 if mount -t tmpfs -o size=1m tmpfs "$small" 2>/dev/null; then
-    if ckpt write "$small/run" > "$TMPDIR/out" 2>&1; then not_ok "a full disk is an error"; else ok "a full disk is an error"; fi
+    ! ckpt write "$small/run" > "$TMPDIR/out" 2>&1
+    verdict $? "a full disk is an error"
     same "said once, with the reason" "$(grep -c 'No space left' "$TMPDIR/out")" 1
-    [ -z "$(ls "$small/run" 2>/dev/null)" ] && ok "nothing is left of it" || not_ok "nothing is left of it"
+    [ -z "$(ls "$small/run" 2>/dev/null)" ]
+    verdict $? "nothing is left of it"
     umount "$small"
 else
     skip "a full disk" "mount is not permitted"

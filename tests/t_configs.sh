@@ -20,7 +20,7 @@ for f in configs/*.yaml $(find tests/golden/configs/examples -name '*.yaml' | so
     esac
     later && continue
     grep -q ' MiB per rank$' "$TMPDIR/out"
-    verdict $? "$f is planned without weights" || show "$TMPDIR/out"
+    verdict $? "$f is planned without weights" "$TMPDIR/out"
 done
 "$reel" plan --config configs/kd_1.3b.yaml > "$TMPDIR/out" 2>&1
 same "a plan with and without the teacher, and whose shapes are built in" "$(sed -n 's/^ *\(params[^ ]*\|teacher:\|student:\) .*/\1/p' "$TMPDIR/out" | tr '\n' ' ')" \

@@ -74,7 +74,8 @@ case $(grep '"warning"' "$TMPDIR/other/tracker/metrics.jsonl") in
 *"resumed with another callbacks.grad_clip"*) ok "where a report finds it" ;;
 *) not_ok "where a report finds it" ;;
 esac
-if [ "$(bits other)" != "$want" ]; then ok "other bits indeed"; else not_ok "other bits indeed"; fi
+[ "$(bits other)" != "$want" ]
+verdict $? "other bits indeed"
 try "a longer cosine" again 2 longer $t.loop.max_train_steps 8
 says "its horizon counts" "another training.loop.max_train_steps: it was 6, is 8"
 try "a layout without the promise of equal bits" again 1 promise $t.reproducibility resume

@@ -108,13 +108,14 @@ same "the leftovers are gone" "$(find "$TMPDIR/f" -name '*.tmp' -o -name '*.spoo
 
 "$REEL_BUILD/reel" trajectories --config "$tiny" --models.student.init_from "$TMPDIR/teacher" \
     --models.teacher.init_from "$TMPDIR/teacher" --training.data.data_path "$TMPDIR/data.h5" --output "$TMPDIR/killed" \
-    --samples-per-file 1 --training.threads 1 --method.teacher_inference_steps 1000 > "$TMPDIR/killed.out" 2>&1 &
+    --samples-per-file 1 --training.threads 1 --method.teacher_inference_steps 1000 > "$TMPDIR/killed.log" 2>&1 &
 victim=$!
 await [ -f "$TMPDIR/killed/part-00001.h5" ]
 kill -9 $victim
 wait $victim 2> /dev/null
 left=$(find "$TMPDIR/killed" -name 'part-*.h5' | wc -l)
-if [ "$left" -gt 0 ] && [ "$left" -lt 22 ]; then ok "killed after $left of 22 files"; else not_ok "killed after $left of 22 files"; fi
+[ "$left" -gt 0 ] && [ "$left" -lt 22 ]
+verdict $? "killed after $left of 22 files" "$TMPDIR/killed.log"
 try "the run after the kill" walk 2 "$TMPDIR/killed" --samples-per-file 1 --method.teacher_inference_steps 1000
 try "a run that was never killed" walk 1 "$TMPDIR/whole" --samples-per-file 1 --method.teacher_inference_steps 1000
 same "the same bytes" "$(parts "$TMPDIR/killed")" "$(parts "$TMPDIR/whole")"

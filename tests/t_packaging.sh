@@ -17,8 +17,7 @@ for page in man1/reel.1 man7/reel-plugin.7; do
     command -v groff > /dev/null || { skip "$page" "groff is not installed"; continue; }
     groff -man -Tutf8 -ww -z "$top/share/man/$page" > "$TMPDIR/err" 2>&1
     [ ! -s "$TMPDIR/err" ]
-    verdict $? "$page: no warning"
-    show "$TMPDIR/err"
+    verdict $? "$page: no warning" "$TMPDIR/err"
 done
 lmod=/usr/share/lmod/lmod/init/bash
 if [ -r "$lmod" ]; then
@@ -27,8 +26,7 @@ if [ -r "$lmod" ]; then
     # shellcheck source=/dev/null
     . "$lmod" > "$TMPDIR/lmod" 2>&1
     module use "$TMPDIR/modules" && module load reel/1.0 2> "$TMPDIR/err"
-    verdict $? "module load"
-    show "$TMPDIR/err"
+    verdict $? "module load" "$TMPDIR/err"
     same "PATH" "$top/bin/reel" "$(command -v reel)"
     same "REEL, for the job scripts" "$top/bin/reel" "$REEL"
     same "the program starts" "$("$REEL_BUILD/reel" --version)" "$(reel --version)"
@@ -37,7 +35,7 @@ if [ -r "$lmod" ]; then
     case :$XDG_DATA_DIRS: in *":$top/share:"*) ok "completion" ;; *) not_ok "XDG_DATA_DIRS: $XDG_DATA_DIRS" ;; esac
     module help reel > "$TMPDIR/help" 2>&1
     grep -q "man reel" "$TMPDIR/help"
-    verdict $? "module help"
+    verdict $? "module help" "$TMPDIR/help"
     module unload reel
     case $PATH in *"$top"*) not_ok "module unload: $PATH" ;; *) same "module unload" unset "${REEL-unset}" ;; esac
 else

@@ -15,16 +15,16 @@ layout() {
     shift
     for l_steps in 2 6; do
         train "$l_n" "$TMPDIR/out$l_steps" --training.checkpoint.training_state_checkpointing_steps 0 \
-            --training.loop.max_train_steps $l_steps "$@" > "$TMPDIR/run$l_steps" 2>&1 || show "$TMPDIR/run$l_steps"
+            --training.loop.max_train_steps $l_steps "$@" > "$TMPDIR/run$l_steps.log" 2>&1 || show "$TMPDIR/run$l_steps.log"
         rm -rf "$TMPDIR/out$l_steps"
     done
     "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu $d.num_gpus "$l_n" \
-        $d.hsdp_shard_dim "$l_n" --training.data.train_batch_size $((4 / l_n)) "$@" > "$TMPDIR/plan" 2>&1
+        $d.hsdp_shard_dim "$l_n" --training.data.train_batch_size $((4 / l_n)) "$@" > "$TMPDIR/plan.log" 2>&1
     l_seen=0 l_bad=
     for l_axis in replicate shard sp tp; do
         for l_kind in allgather alltoall; do
-            l_want=$(awk -v a=$l_axis -v k=$l_kind '$1 == a && $2 == k && /bytes received a step/ { print $3 }' "$TMPDIR/plan")
-            l_two=$(bytes_of "$TMPDIR/run2" $l_axis $l_kind) l_six=$(bytes_of "$TMPDIR/run6" $l_axis $l_kind)
+            l_want=$(awk -v a=$l_axis -v k=$l_kind '$1 == a && $2 == k && /bytes received a step/ { print $3 }' "$TMPDIR/plan.log")
+            l_two=$(bytes_of "$TMPDIR/run2.log" $l_axis $l_kind) l_six=$(bytes_of "$TMPDIR/run6.log" $l_axis $l_kind)
             [ -n "$l_want$l_six" ] || continue
             l_seen=$((l_seen + 1))
             awk -v w="${l_want:-0}" -v a="${l_two:-0}" -v b="${l_six:-0}" 'BEGIN { g = (b - a) / 4; exit !(g > 0.99 * w - 600 && g < 1.01 * w + 600 && w > 0) }' \
@@ -41,22 +41,22 @@ layout 4 $d.sp_size 2 --training.data.train_batch_size 1
 # The host's copy that a save writes is planned, is what a run uses, and is not there where nothing is saved.
 ema="--callbacks.ema.decay 0.9"
 # shellcheck disable=SC2086 # words
-"$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu $d.num_gpus 2 $d.hsdp_shard_dim 2 $ema > "$TMPDIR/plan" 2>&1
+"$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu $d.num_gpus 2 $d.hsdp_shard_dim 2 $ema > "$TMPDIR/plan.log" 2>&1
 # shellcheck disable=SC2086
-train 2 "$TMPDIR/copy" $ema > "$TMPDIR/run" 2>&1
-want=$(awk '$1 == "save" && $3 == "MiB" { print $2 }' "$TMPDIR/plan")
-same "the copy of a save: planned" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $3 }' "$TMPDIR/run")"
-same "and no more is taken" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $6 }' "$TMPDIR/run")"
+train 2 "$TMPDIR/copy" $ema > "$TMPDIR/run.log" 2>&1
+want=$(awk '$1 == "save" && $3 == "MiB" { print $2 }' "$TMPDIR/plan.log")
+same "the copy of a save: planned" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $3 }' "$TMPDIR/run.log")"
+same "and no more is taken" "$want" "$(awk '$1 == "arena" && $2 == "save" { print $6 }' "$TMPDIR/run.log")"
 
 # On CPU ranks it counts: what the arenas alone would fit into is refused, and the copy is among the largest terms.
 judged() { # judged GIB: the plan of a rank with so much, saving
     # shellcheck disable=SC2086
     "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu $ema --memory-gib "$1"
 }
-judged 100 > "$TMPDIR/plan" 2>&1
-all=$(awk '$1 == "total" { print $2 / 1024 }' "$TMPDIR/plan") copy=$(awk '$1 == "save" { print $2 / 1024 }' "$TMPDIR/plan")
-judged "$(awk "BEGIN { print $all + 0.001 }")" > "$TMPDIR/plan" 2>&1
-verdict $? "a rank with all that is planned: $all GiB, of them the copy $copy" || show "$TMPDIR/plan"
+judged 100 > "$TMPDIR/plan.log" 2>&1
+all=$(awk '$1 == "total" { print $2 / 1024 }' "$TMPDIR/plan.log") copy=$(awk '$1 == "save" { print $2 / 1024 }' "$TMPDIR/plan.log")
+judged "$(awk "BEGIN { print $all + 0.001 }")" > "$TMPDIR/plan.log" 2>&1
+verdict $? "a rank with all that is planned: $all GiB, of them the copy $copy" "$TMPDIR/plan.log"
 fails "is refused without room for the copy" 'rank needs .* the largest: .*save' judged "$(awk "BEGIN { print $all - $copy / 2 }")"
 
 # The large ones: 80 GB a rank, from 8 to 512 ranks.
@@ -65,7 +65,7 @@ plan_of() { # plan_of MODEL RANKS HEIGHT WIDTH [override...]
     shift 4
     "$reel" plan --config "$REEL_SRC/configs/sft_$p_model.yaml" --training.device cpu --training.compute_dtype bf16 --machine h100 \
         $d.num_gpus "$p_n" $d.hsdp_replicate_dim 1 $d.hsdp_shard_dim "$p_n" --training.data.num_height "$p_h" --training.data.num_width "$p_w" \
-        "$@" > "$TMPDIR/plan" 2>&1
+        "$@" > "$TMPDIR/plan.log" 2>&1
 }
 for model in 1.3b 14b; do
     for size in "448 832" "720 1280"; do
@@ -74,21 +74,21 @@ for model in 1.3b 14b; do
             plan_of $model $n $size
             rc=$?
             if [ $rc = 0 ]; then
-                grep -q '^time on h100: .* s a step' "$TMPDIR/plan"
-                verdict $? "$model at $size on $n ranks fits: $(sed -n 's/^ *total *//p' "$TMPDIR/plan" | head -1)"
+                grep -q '^time on h100: .* s a step' "$TMPDIR/plan.log"
+                verdict $? "$model at $size on $n ranks fits: $(sed -n 's/^ *total *//p' "$TMPDIR/plan.log" | head -1)"
             else
-                [ $rc = 1 ] && grep -q 'GiB and has 74.5; the largest: ' "$TMPDIR/plan"
-                verdict $? "$model at $size on $n ranks is refused: $(grep -o 'needs.*fit.*' "$TMPDIR/plan" | head -1)"
+                [ $rc = 1 ] && grep -q 'GiB and has 74.5; the largest: ' "$TMPDIR/plan.log"
+                verdict $? "$model at $size on $n ranks is refused: $(grep -o 'needs.*fit.*' "$TMPDIR/plan.log" | head -1)"
                 # a proposal is one: it fits
-                set -- $(sed -n '/fit with/,$s/^  hsdp_replicate_dim \([0-9]*\), hsdp_shard_dim \([0-9]*\), sp_size \([0-9]*\), tp_size \([0-9]*\), train_batch_size 1 x \([0-9]*\) rounds\(.*\): .*/\1 \2 \3 \4 \5 \6/p' "$TMPDIR/plan" | head -1)
-                grep -q ' fit with$' "$TMPDIR/plan" || continue
+                set -- $(sed -n '/fit with/,$s/^  hsdp_replicate_dim \([0-9]*\), hsdp_shard_dim \([0-9]*\), sp_size \([0-9]*\), tp_size \([0-9]*\), train_batch_size 1 x \([0-9]*\) rounds\(.*\): .*/\1 \2 \3 \4 \5 \6/p' "$TMPDIR/plan.log" | head -1)
+                grep -q ' fit with$' "$TMPDIR/plan.log" || continue
                 set -- "$1" "$2" "$3" "$4" "$5" $(case "$*" in *full*) echo --training.model.enable_gradient_checkpointing_type full ;; esac)
                 r=$1 s=$2 p=$3 t=$4 k=$5
                 shift 5
                 # shellcheck disable=SC2086
                 plan_of $model $n $size $d.hsdp_replicate_dim "$r" $d.hsdp_shard_dim "$s" $d.sp_size "$p" $d.tp_size "$t" \
                     --training.data.train_batch_size 1 --training.loop.gradient_accumulation_steps "$k" "$@"
-                verdict $? "and its first proposal fits: replicate $r shard $s sp $p tp $t, $k rounds" || show "$TMPDIR/plan"
+                verdict $? "and its first proposal fits: replicate $r shard $s sp $p tp $t, $k rounds" "$TMPDIR/plan.log"
             fi
         done
     done
@@ -107,23 +107,23 @@ same "the plan asks the VAE for its memory, without reading its weights" "$small
 rm -r "$TMPDIR/pipeline/vae"
 without=$(beside --training.data.num_height 256 --training.data.num_width 256)
 grep -q 'beside them validation .* without a codec: .*pipeline has no vae/' "$TMPDIR/out"
-verdict $? "where there is none the plan says so" || show "$TMPDIR/out"
+verdict $? "where there is none the plan says so" "$TMPDIR/out"
 awk -v a="$small" -v b="$large" -v c="$without" 'BEGIN { exit !(b > 20 * a && b > 10 * c && c > 0) }'
 verdict $? "a VAE's memory grows with the picture: $small MiB, $large MiB, without it $without MiB"
 
 fails "a machine that nobody knows" 'no machine "h900"; h100, a100 and files of' "$reel" plan --config "$REEL_SRC/configs/sft_1.3b.yaml" --machine h900
 
 "$REEL_BUILD/tests/mpirun.sh" -n 2 "$reel" plan --config "$tiny" --training.device cpu --training.threads 1 --measure "$TMPDIR/here" > "$TMPDIR/out" 2>&1
-verdict $? "a machine is measured" || show "$TMPDIR/out"
+verdict $? "a machine is measured" "$TMPDIR/out"
 [ "$(grep -c '^[a-z_]*: [0-9.e+-]*' "$TMPDIR/here")" = 8 ] && ! grep -q '^node_bandwidth: 0' "$TMPDIR/here"
 verdict $? "all rates are in the file"
 "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" --training.device cpu --machine "$TMPDIR/here" > "$TMPDIR/out" 2>&1
 grep -q "^time on $TMPDIR/here: compute" "$TMPDIR/out"
-verdict $? "and a plan reads it" || show "$TMPDIR/out"
+verdict $? "and a plan reads it" "$TMPDIR/out"
 double=$REEL_BUILD/reel_cuda_double.so
 if [ -e "$double" ]; then
     REEL_CUDA_MODULE=$double "$REEL_BUILD/tests/mpirun.sh" -n 2 "$reel" plan --config "$tiny" --training.device cuda --measure "$TMPDIR/cards" > "$TMPDIR/out" 2>&1
-    verdict $? "two GPUs are measured" || show "$TMPDIR/out"
+    verdict $? "two GPUs are measured" "$TMPDIR/out"
     same "in the type of the run" "$(sed -n 's/.*, \([a-z0-9]*\)$/\1/p' "$TMPDIR/cards")" bf16
     awk '/^node_bandwidth: / && $2 > 0 { ok = 1 } END { exit !ok }' "$TMPDIR/cards"
     verdict $? "what they move between them too"

@@ -39,7 +39,7 @@ told() { # told SIGNAL WHOM RANKS BYTES [argument...]
     same "SIG$k_sig on $k_n ranks with $(size) bytes in the journals: exit code" $k_rc 75
     [ "$(grep -c '^reel: ' "$TMPDIR/cut.log")" = 1 ] && [ ! -e "$TMPDIR/cut.h5" ] &&
         grep -q '^reel: a signal or the wall clock ends this run after [1-9][0-9]* samples, .* exit code 75' "$TMPDIR/cut.log"
-    verdict $? "one message says so" || show "$TMPDIR/cut.log"
+    verdict $? "one message says so" "$TMPDIR/cut.log"
 }
 hash() { sha256sum < "$1"; }
 

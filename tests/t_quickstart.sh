@@ -23,10 +23,10 @@ try "2000 steps" run train
 within "the first loss" "$(mean 1 1)" 1.36145 1.36155
 within "the mean loss of steps 2 to 50" "$(mean 2 50)" 1.0376 1.0416
 within "the mean loss of steps 1951 to 2000" "$(mean 1951 2000)" 0.145 0.165
-run generate --checkpoint latest --clips 64 --sampler euler --steps 50 --guidance 2 --out "$out/clips.png" > "$TMPDIR/measures" 2>&1
+run generate --checkpoint latest --clips 64 --sampler euler --steps 50 --guidance 2 --out "$out/clips.png" > "$TMPDIR/measures.log" 2>&1
 verdict $? "64 clips of held-out captions"
-show "$TMPDIR/measures" | grep measures
-measured() { sed -n "s/.* $1 \\([0-9.]*\\).*/\\1/p" "$TMPDIR/measures"; }
+show "$TMPDIR/measures.log" | grep measures
+measured() { sed -n "s/.* $1 \\([0-9.]*\\).*/\\1/p" "$TMPDIR/measures.log"; }
 within "colour" "$(measured colour)" 0.98 1
 within "ground" "$(measured ground)" 0.98 1
 within "direction" "$(measured direction)" 0.85 1

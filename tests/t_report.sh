@@ -17,7 +17,7 @@ page() { # page FILE: a parser takes all of it, and nothing is fetched
 
 # ---- a real run: two ranks, then on from its checkpoint, then one that fails
 out=$TMPDIR/run
-train 2 "$out" > "$TMPDIR/log" 2>&1
+train 2 "$out" > "$TMPDIR/run.log" 2>&1
 try "a run" report "$out"
 cp "$TMPDIR/out" "$TMPDIR/first"
 log=$out/tracker/metrics.jsonl
@@ -43,14 +43,14 @@ if have_xml; then
     same "the configuration" 1 "$(xml "$out/report.html" "count(//pre[contains(., 'max_train_steps: 6')])")"
 fi
 
-train 2 "$out" --training.loop.max_train_steps 9 --training.optimizer.learning_rate 2e-3 --resume-from-checkpoint "$out/checkpoint-3" > "$TMPDIR/log" 2>&1
+train 2 "$out" --training.loop.max_train_steps 9 --training.optimizer.learning_rate 2e-3 --resume-from-checkpoint "$out/checkpoint-3" > "$TMPDIR/run.log" 2>&1
 try "resumed at step 3" report "$out"
 says "two starts" "6 steps from step 3: done, after step 9"
 says "what changed" "drift: training.optimizer.learning_rate was .*, is .*"
 have_xml && same "steps that were done again count once" 9 "$(cell "$out/report.html" total_loss 2)"
 REEL_FAULT=data_read:1:8
 export REEL_FAULT
-train 2 "$out" --training.loop.max_train_steps 12 --resume-from-checkpoint latest > "$TMPDIR/log" 2>&1
+train 2 "$out" --training.loop.max_train_steps 12 --resume-from-checkpoint latest > "$TMPDIR/run.log" 2>&1
 unset REEL_FAULT
 try "and one that failed" report "$out"
 says "why it ended" "failed after step [0-9]*: rank 1: .*injected fault"

@@ -45,7 +45,7 @@ ended() { # ended TEXT STATE
 }
 said() { # said TEXT OUT PATTERN
     grep -q -e "$3" "$TMPDIR/$2.log"
-    verdict $? "$1"
+    verdict $? "$1" "$TMPDIR/$2.log"
 }
 restarts() { scontrol show job -o "$job" | sed -n 's/.* Restarts=\([0-9]*\).*/\1/p'; }
 

@@ -21,14 +21,14 @@ lines() { awk '$2 > 2 && $2 < 12 && ($6 ~ /^MPI_/ || $5 !~ /^lib(mpich?|open-[a-
 none() {
     lines "$2" > "$mem.sum"
     [ "$(grep -c ' end$' "$mem")" = "$ranks" ] && [ ! -s "$mem.sum" ]
-    verdict $? "$1" || show "$mem.sum" | head -n 20
+    verdict $? "$1" "$mem.sum"
 }
 
 # same_again TEXT PATTERN FROM TO THEN: what the steps of [TO, THEN) take is at most what those of [FROM, TO) did, and 2% for names and numbers
 same_again() {
     lines "$2" | awk -v a="$3" -v b="$4" -v c="$5" '{ if ($2 >= a && $2 < b) first += $8; if ($2 >= b && $2 < c) second += $8 }
         END { print first + 0, second + 0; exit !(first > 0 && second > 0 && second <= 1.02 * first) }' > "$mem.sum"
-    verdict $? "$1: $(cat "$mem.sum") bytes" || show "$mem.sum"
+    verdict $? "$1: $(cat "$mem.sum") bytes" "$mem.sum"
 }
 
 echo '{"data": [{"caption": "a red circle moves up on a white background"}, {"caption": "a blue square moves left on a black background"}]}' > "$TMPDIR/p.json"

@@ -10,7 +10,7 @@ if [ -z "$py" ]; then
 fi
 "$REEL_BUILD/tests/t_track" "$TMPDIR/run" || exit 1
 . "$REEL_SRC/tests/train.sh"
-run() { train 2 "$TMPDIR/$1" --training.tracker.trackers '[tensorboard, wandb]' "${@:2}" > "$TMPDIR/log" 2>&1 || { cat "$TMPDIR/log"; exit 1; }; }
+run() { train 2 "$TMPDIR/$1" --training.tracker.trackers '[tensorboard, wandb]' "${@:2}" > "$TMPDIR/run.log" 2>&1 || { cat "$TMPDIR/run.log"; exit 1; }; }
 run real
 run again --training.loop.max_train_steps 3
 run again --resume-from-checkpoint latest

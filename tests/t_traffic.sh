@@ -24,8 +24,8 @@ layout() {
         train $l_n "$TMPDIR/out" --models.student.init_from "$TMPDIR/wide" $d.hsdp_replicate_dim "$l_r" $d.hsdp_shard_dim "$l_s" $d.sp_size "$l_p" \
             $d.tp_size "$l_t" --training.data.train_batch_size 1 --training.data.num_height 128 --training.data.num_width 128 \
             --training.loop.gradient_accumulation_steps 1 --training.loop.max_train_steps $l_steps \
-            --training.checkpoint.training_state_checkpointing_steps 0 "$@" > "$TMPDIR/run" 2>&1 || show "$TMPDIR/run"
-        received "$TMPDIR/run" > "$TMPDIR/received$l_steps"
+            --training.checkpoint.training_state_checkpointing_steps 0 "$@" > "$TMPDIR/run.log" 2>&1 || show "$TMPDIR/run.log"
+        received "$TMPDIR/run.log" > "$TMPDIR/received$l_steps"
     done
     awk -v r="$l_r" -v s="$l_s" -v p="$l_p" -v t="$l_t" -v w="$l_w" '
         function cut(n) { return (n - 1) / n }
@@ -49,7 +49,7 @@ layout() {
             for (k in got) { n++; printf "%s %d of at least %d, %.3f; ", k, got[k], least[k], got[k] / least[k]; bad += !(got[k] < 1.02 * least[k] + 600 && got[k] > 0.98 * least[k] - 600) } # the table shows thousandths of a MiB
             exit bad || !n
         }' "$TMPDIR/received1" "$TMPDIR/received3" > "$TMPDIR/least"
-    verdict $? "replicate $l_r shard $l_s sp $l_p tp $l_t $*: $(cat "$TMPDIR/least")" || show "$TMPDIR/run"
+    verdict $? "replicate $l_r shard $l_s sp $l_p tp $l_t $*: $(cat "$TMPDIR/least")" "$TMPDIR/run.log"
 }
 layout 1 2 1 1
 layout 1 4 1 1

@@ -18,7 +18,8 @@ want=$(state "$TMPDIR/good/checkpoint-6")
 
 fault data_read:1:5 "one rank cannot read its data" "rank 1: .*(1 of 2 ranks failed)" train 2 "$TMPDIR/f1"
 fault ckpt_write:1:1 "one rank cannot write its shard" "(1 of 2 ranks failed)" train 2 "$TMPDIR/f2"
-if [ -z "$(ls -d "$TMPDIR"/f2/checkpoint-* 2> /dev/null)" ]; then ok "nothing half-written is left"; else not_ok "nothing half-written is left"; fi
+[ -z "$(ls -d "$TMPDIR"/f2/checkpoint-* 2> /dev/null)" ]
+verdict $? "nothing half-written is left"
 none="f1 is a run that holds no complete checkpoint yet: it saves checkpoint-N "
 fails "a check of a run before its first checkpoint" "$none" "$REEL_BUILD/reel" check "$TMPDIR/f1"
 fails "an export" "$none" "$REEL_BUILD/reel" export "$TMPDIR/f1" "$TMPDIR/export"
@@ -134,7 +135,8 @@ fi
 mkdir -p "$TMPDIR/small"
 if mount -t tmpfs -o size=2m none "$TMPDIR/small" 2> /dev/null; then
     fails "a full disk" "No space left\|full" train 2 "$TMPDIR/small/run" --training.checkpoint.training_state_checkpointing_steps 1
-    if ls -d "$TMPDIR"/small/run/*.tmp > /dev/null 2>&1; then not_ok "no temporary folder is left"; else ok "no temporary folder is left"; fi
+    [ -z "$(ls -d "$TMPDIR"/small/run/*.tmp 2> /dev/null)" ]
+    verdict $? "no temporary folder is left"
     umount "$TMPDIR/small"
 else
     skip "a full disk" "mount is not permitted here"

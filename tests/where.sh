@@ -53,9 +53,7 @@ run() {
 }
 says() { # says TEXT OUT PATTERN: in the log, and the lines of the ranks
     grep -q -e "$3" "$TMPDIR/$2.log"
-    s_rc=$?
-    verdict $s_rc "$1"
-    [ $s_rc = 0 ] || show "$TMPDIR/$2.log" | head -n 20
+    verdict $? "$1" "$TMPDIR/$2.log"
 }
 noted() { # noted TEXT OUT PATTERN: in the record of the run
     grep -q -e "$3" "$TMPDIR/$2/tracker/metrics.jsonl"
