@@ -1,9 +1,11 @@
 /* commit.json: which files a checkpoint has, how long they are, and what their bytes sum up to. */
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/crc.h"
 #include "base/file.h"
@@ -129,21 +131,23 @@ reel_err ckpt_marker_sizes(const struct ckpt_marker *m, const char *dir)
     return REEL_OK;
 }
 
-static reel_err sum_file(int version, const char *path, uint64_t size, char crc[16])
+reel_err ckpt_sum(int version, const char *path, uint64_t at, uint64_t bytes, uint32_t *crc)
 {
     char *buf = malloc(BLOCK);
-    FILE *f = fopen(path, "rb");
-    uint32_t all = 0;
-    size_t k;
+    int fd = buf ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    reel_err e = REEL_OK;
 
-    if (f) setvbuf(f, NULL, _IONBF, 0);
-    while (f && buf && (k = fread(buf, 1, BLOCK, f)) > 0) all = sum(version, all, buf, k), size -= k;
-    if (f) fclose(f);
+    *crc = 0;
+    if (!buf) e = REEL_FAIL(REEL_ENOMEM, "%s: no memory to read it", path);
+    else if (fd < 0) e = REEL_FAIL(REEL_EIO, "%s: cannot open: %m", path);
+    for (uint64_t done = 0, k; done < bytes && !e; done += k) {
+        k = bytes - done < BLOCK ? bytes - done : BLOCK;
+        e = reel_pread(fd, buf, k, at + done, path);
+        if (!e) *crc = sum(version, *crc, buf, k);
+    }
+    if (fd >= 0) close(fd);
     free(buf);
-    if (!buf) return REEL_FAIL(REEL_ENOMEM, "%s: no memory to read it", path);
-    if (!f || size) return REEL_FAIL(REEL_EIO, "%s: cannot be read whole", path);
-    snprintf(crc, 16, "%08x", all);
-    return REEL_OK;
+    return e;
 }
 
 static const char *want_of(const struct ckpt_marker *m, const char *name)
@@ -195,10 +199,12 @@ reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const
 static reel_err check_crc(const struct ckpt_marker *m, const char *dir, const char *name, const json_t *v)
 {
     char path[PATH_MAX], have[16];
+    uint32_t crc;
 
     REEL_TRY(check_size(dir, name, v));
     REEL_TRY(reel_join(path, sizeof path, dir, name));
-    REEL_TRY(sum_file(m->version, path, (uint64_t)json_integer_value(json_object_get(v, "size")), have));
+    REEL_TRY(ckpt_sum(m->version, path, 0, (uint64_t)json_integer_value(json_object_get(v, "size")), &crc));
+    snprintf(have, sizeof have, "%08x", crc);
     return ckpt_marker_compare(m, dir, name, have);
 }
 

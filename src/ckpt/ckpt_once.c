@@ -1,10 +1,8 @@
 /* Every byte of a checkpoint's files against its marker, of which a load has read most already: a file's checksum is put together from
  * those of the archives that ranks have read; the rest is read now, shared out over them. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/crc.h"
 #include "base/file.h"
@@ -161,36 +159,18 @@ static void share_out(struct whole *w)
 
 /* ---- the rest ---- */
 
-static reel_err read_run(struct whole *w, struct piece *p, char *buf, size_t block)
-{
-    char path[PATH_MAX];
-    reel_err e = REEL_OK;
-    int fd;
-
-    REEL_TRY(reel_join(path, sizeof path, w->k->dir, w->file[p->file]));
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return REEL_FAIL(REEL_EIO, "%s: cannot open: %m", path);
-    for (uint64_t done = 0; done < p->len && !e;) {
-        size_t k = p->len - done < block ? (size_t)(p->len - done) : block;
-        e = reel_pread(fd, buf, k, p->at + done, path);
-        if (!e) p->crc = reel_crc32(p->crc, buf, k);
-        done += k;
-    }
-    close(fd);
-    return e;
-}
-
 static reel_err read_runs(void *ctx)
 {
     struct whole *w = ctx;
-    size_t block = (size_t)1 << 20;
-    char *buf = malloc(block);
-    reel_err e = buf ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "%s: no memory to read it", w->k->dir);
+    char path[PATH_MAX];
 
-    for (int i = 0; i < w->n && !e; i++)
-        if (w->p[i].rank == w->k->world->rank) e = read_run(w, &w->p[i], buf, block);
-    free(buf);
-    return e;
+    for (int i = 0; i < w->n; i++) {
+        struct piece *p = &w->p[i];
+        if (p->rank != w->k->world->rank) continue;
+        REEL_TRY(reel_join(path, sizeof path, w->k->dir, w->file[p->file]));
+        REEL_TRY(ckpt_sum(w->k->m.version, path, p->at, p->len, &p->crc));
+    }
+    return REEL_OK;
 }
 
 /* ---- the verdict ---- */

@@ -82,6 +82,8 @@ void ckpt_marker_free(struct ckpt_marker *m);
 reel_err ckpt_marker_sizes(const struct ckpt_marker *m, const char *dir);
 /** ckpt_marker_compare - the checksum `have` of a file, as 8 hexadecimal digits. REEL_EDATA as for sums. */
 reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const char *name, const char *have);
+/** ckpt_sum - checksum of bytes [at, at+bytes) of a file, of the kind of markers of this version. REEL_EIO, REEL_ENOMEM. */
+reel_err ckpt_sum(int version, const char *path, uint64_t at, uint64_t bytes, uint32_t *crc);
 int ckpt_is_shard(const char *name); /* 1 if a file of a marker holds tensors and values, not text. Local. */
 /** ckpt_marker_sums - sizes and checksums of every size-th file, beginning with the rank-th; texts: of those that hold no
  * tensors. REEL_EIO; REEL_EDATA with the file and the record that is damaged. */
