@@ -26,7 +26,7 @@ tests_fast_clock_so_LDADD =
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/where.sh tests/tiny.yaml tests/tiny/transformer/config.json
 noinst_PROGRAMS += tests/ckpt_tool
 tests_ckpt_tool_SOURCES = tests/ckpt_tool.c
-dist_check_SCRIPTS += tests/t_plan.sh tests/t_ema.sh tests/t_validation.sh tests/t_validation_kinds.sh tests/t_lora_run.sh tests/t_vsa.sh tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_sp.sh tests/t_layouts.sh tests/t_resume_sft.sh tests/t_drift.sh tests/t_train_faults.sh tests/t_stop.sh tests/t_bind.sh \
+dist_check_SCRIPTS += tests/t_plan.sh tests/t_ema.sh tests/t_validation.sh tests/t_validation_kinds.sh tests/t_lora_run.sh tests/t_vsa.sh tests/t_golden_all.sh tests/t_golden_sft.sh tests/t_bits.sh tests/t_sp.sh tests/t_layouts.sh tests/t_resume_sft.sh tests/t_drift.sh tests/t_drift_weights.sh tests/t_train_faults.sh tests/t_stop.sh tests/t_bind.sh \
   tests/t_report.sh tests/t_film.sh tests/t_generate.sh tests/t_generate_torch.sh tests/t_quickstart.sh
 # knowledge distillation
 check_PROGRAMS += tests/t_kd

@@ -46,6 +46,8 @@ struct reel_cb_run {
     int plan, quiet;          /* nothing is wanted but a plan; nothing is printed */
 };
 
+#define REEL_CB_READS 2
+
 struct reel_cb {
     const struct reel_callback_ops *ops;
     const char *name; /* key in the configuration */
@@ -55,6 +57,8 @@ struct reel_cb {
     const struct reel_cb_run *run;
     size_t beside; /* bytes beside the arenas, the host's or a codec's, which layout counts for the plan */
     const char *beside_lacks; /* what that does not count, or NULL */
+    struct { const char *what, *is; } reads[REEL_CB_READS]; /* files that a resumed run reads again, by init: a name and what tells their contents
+                                                               apart; the first NULL ends them */
 };
 
 /* The registry, generated from CALLBACKS of local.mk; NULL-terminated. */

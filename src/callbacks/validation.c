@@ -250,6 +250,7 @@ static reel_err encode(struct reel_cb *c)
     for (int64_t i = 0; e == REEL_OK && i < v->per_group; i++) p[i] = v->prompts.text[(first + i) % v->n];
     if (e == REEL_OK) p[v->per_group] = negative_prompt(c);
     if (e == REEL_OK) e = reel_text_encode(t, p, (int)v->per_group + 1, rows);
+    if (e == REEL_OK) snprintf(v->text_id, sizeof v->text_id, "%s", reel_text_id(t));
     reel_text_close(t);
     free(p);
     v->text = rows;
@@ -293,7 +294,11 @@ static reel_err open_encoders(struct reel_cb *c)
         e = reel_mkdirs(v->output_dir ? v->output_dir : c->method->cfg->training.checkpoint.output_dir);
     REEL_TRY(reel_agree(c->run->world, e));
     REEL_TRY(encode(c));
-    return reel_agree(c->run->world, reel_val_films_codec(c));
+    REEL_TRY(reel_agree(c->run->world, reel_val_films_codec(c)));
+    snprintf(v->codec_id, sizeof v->codec_id, "%s", reel_codec_id(v->film.codec));
+    c->reads[0].what = "text_encoder", c->reads[0].is = v->text_id;
+    c->reads[1].what = "vae", c->reads[1].is = v->codec_id;
+    return REEL_OK;
 }
 
 static reel_err validation_init(struct reel_cb *c)

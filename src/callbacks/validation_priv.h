@@ -56,6 +56,7 @@ struct reel_validation {
     struct reel_arena scratch;
     char lacks[REEL_ERR_MSG + 16]; /* why a plan does without the codec */
     struct reel_encode_opts encoders;
+    char text_id[64], codec_id[64]; /* of their weights */
     int64_t n, per_group, batch;   /* prompts, those of a group (the last are padding), those sampled at once */
     struct reel_val_film film;
     struct reel_held_out held_out;

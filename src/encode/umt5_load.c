@@ -115,27 +115,6 @@ reel_err reel_umt5_table(struct reel_umt5 *u)
     return REEL_OK;
 }
 
-/* ---- hash ---- */
-
-/* Element i of a tensor, as a random-looking number; those of all elements are added up, so the sum does not depend on who
- * holds which. (splitmix64's finaliser; Steele, Lea and Flood 2014) */
-static uint64_t mixed(uint64_t key, uint64_t i, uint32_t bits)
-{
-    uint64_t z = key + i * 0x9e3779b97f4a7c15u;
-
-    z = (z ^ z >> 30 ^ bits) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
-static uint64_t hash_rows(const char *name, int64_t first, const float *x, int64_t n)
-{
-    uint64_t key = reel_fnv(REEL_FNV, name, strlen(name)), sum = 0;
-
-    for (int64_t i = 0; i < n; i++) sum += mixed(key, (uint64_t)(first + i), reel_f32_bits(x[i]));
-    return sum;
-}
-
 /* ---- weights ---- */
 
 struct source { const struct reel_st_entry *e; struct reel_st *file; };
@@ -196,6 +175,8 @@ static reel_err judge_all(const struct reel_umt5 *u, const struct reel_weights *
                      f.n_shape ? " mis-shaped " : "", f.n_shape > 0, f.n_shape, f.n_shape ? ": " : "", f.shape);
 }
 
+static uint64_t key_of(const char *name) { return reel_fnv(REEL_FNV, name, strlen(name)); }
+
 static reel_err load_shards(struct reel_umt5 *u, const struct source *src, uint64_t *hash)
 {
     float *buf = NULL;
@@ -214,7 +195,7 @@ static reel_err load_shards(struct reel_umt5 *u, const struct source *src, uint6
         if (!sh.rows) continue;
         e = reel_weights_read(src[i].file, src[i].e, sh.row0, sh.rows, 0, 0, buf);
         if (e) break;
-        *hash += hash_rows(u->def[i].name, sh.row0 * row, buf, sh.rows * row);
+        *hash += reel_hash_f32(key_of(u->def[i].name), (uint64_t)(sh.row0 * row), buf, sh.rows * row);
         reel_put(&u->s, sh.w, buf);
     }
     free(buf);
@@ -251,7 +232,7 @@ static reel_err load_table(struct reel_umt5 *u, struct source src, uint64_t *has
         int64_t first = at + u->comm->rank * u->chunk, n = u->dims.vocab - first;
         n = n < 0 || e ? 0 : n < u->chunk ? n : u->chunk;
         if (n) e = reel_weights_read(src.file, src.e, first, n, 0, 0, rows);
-        if (n && !e) *hash += hash_rows(table_name[0], first * d, rows, n * d);
+        if (n && !e) *hash += reel_hash_f32(key_of(table_name[0]), (uint64_t)(first * d), rows, n * d);
         deal_out(u, dealt, rows, e ? 0 : n);
         reel_put(&u->s, send, dealt);
         reel_comm_alltoall_start(u->comm, &u->s, reel_slice(u->table, at, at + per), send, &req);

@@ -8,45 +8,25 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "config/drift.h"
-#include "train/device.h"
 #include "train/notes.h"
 #include "train/save.h"
-#include "train/trajectories.h"
 
 /* ---- what a configuration does not say ---- */
 
-/* A plugin's bytes: its path may hold another program by now. */
-static void add_plugin(json_t *j, const struct reel_kind *k, const char *section, const char *name)
+/* What a callback that only observes reads is no part of the training. */
+static enum reel_drift_kind kind_of(const struct reel_run *r, const char *key)
 {
-    char key[160], hash[32];
+    char section[160];
 
-    if (!k || !k->plugin || k->observes) return;
-    snprintf(key, sizeof key, "%s%s%s._target_", section, *name ? "." : "", name);
-    snprintf(hash, sizeof hash, "a file of hash %016llx", (unsigned long long)k->hash);
-    json_object_set_new(j, key, json_string(hash));
-}
-
-char *reel_drift_found(const struct reel_run *r)
-{
-    const struct reel_method *m = &r->method;
-    int latents = !(m->ops->makes_latents && m->ops->makes_latents(m->priv));
-    char data[64], *text;
-    json_t *j;
-
-    snprintf(data, sizeof data, "%lld samples, CRC-32C %08x", (long long)reel_set_info(r->set)->n, reel_set_crc(r->set, latents));
-    j = json_pack("{s:s, s:s, s:s}", "training.device", reel_backend_on_device(r->be) ? "cuda" : "cpu", "training.compute_dtype",
-                  reel_dtype_name(reel_compute_dtype(r->cfg, r->be)),
-                  reel_trajectories_of(r->cfg) ? "method.teacher_path_cache" : "training.data.data_path", data);
-    add_plugin(j, r->cfg->method.kind, "method", "");
-    for (int i = 0; i < r->cfg->n_roles; i++) add_plugin(j, r->cfg->role[i].kind, "models", r->cfg->role[i].name);
-    for (int i = 0; i < r->cfg->n_callbacks; i++) add_plugin(j, r->cfg->callback[i].kind, "callbacks", r->cfg->callback[i].name);
-    text = json_dumps(j, 0);
-    json_decref(j);
-    return text;
+    for (int i = 0; i < r->n_cb; i++) {
+        snprintf(section, sizeof section, "callbacks.%s.", r->cb[i].name);
+        if (r->cb[i].ops->observes && !strncmp(key, section, strlen(section))) return REEL_DRIFT_FREE;
+    }
+    return REEL_DRIFT_RESULTS;
 }
 
 /* A key that means what it meant leaves results alone, whatever it says; one that means another thing does not. `d` has room for each. */
-static int add_found(struct reel_drift *d, int n, json_t *was, json_t *is)
+static int add_found(const struct reel_run *r, struct reel_drift *d, int n, json_t *was, json_t *is)
 {
     const char *key;
     json_t *v;
@@ -57,7 +37,7 @@ static int add_found(struct reel_drift *d, int n, json_t *was, json_t *is)
         while (i < n && strcmp(d[i].key, key) != 0) i++;
         if (!a) continue; /* an older checkpoint, or another program's */
         if (!strcmp(a, b) && i < n) d[i].kind = REEL_DRIFT_FREE;
-        if (strcmp(a, b) != 0 && i == n) d[n++] = (struct reel_drift){ .key = key, .was = a, .is = b, .kind = REEL_DRIFT_RESULTS };
+        if (strcmp(a, b) != 0 && i == n) d[n++] = (struct reel_drift){ .key = key, .was = a, .is = b, .kind = kind_of(r, key) };
     }
     return n;
 }
@@ -116,7 +96,7 @@ static reel_err keep(struct reel_run *r, const struct reel_drift *list, int n, j
 
     if (!d || !is) return free(d), json_decref(is), REEL_FAIL(REEL_ENOMEM, "no memory for the list of changes");
     if (n) memcpy(d, list, (size_t)n * sizeof *d);
-    n = add_found(d, n, found, is);
+    n = add_found(r, d, n, found, is);
     if (n) r->drift = as_json(d, n);
     free(d);
     json_decref(is);

@@ -3,10 +3,6 @@
 
 #include "train/run.h"
 
-/** reel_drift_found - what keys came to mean here that a configuration does not say: the device, the contents of the data. JSON
- * {key: text}, malloc'ed; NULL: no memory. The same text means the same results. Local. */
-char *reel_drift_found(const struct reel_run *r);
-
 /**
  * reel_drift_judge - compare the run's configuration, and what it came to mean, with those of the checkpoint `dir`. Collective(world).
  * A checkpoint without a configuration, or with one that does not parse here, is a warning.

@@ -4,7 +4,7 @@ libreel_a_SOURCES += src/train/schema.h src/train/schema.c src/train/plugin.h sr
   src/train/generate.h src/train/generate_priv.h src/train/generate.c src/train/generate_what.c src/train/generate_out.c src/train/generate_plan.c src/train/data.h src/train/data.c src/train/device.h src/train/device.c \
   src/train/trajectories.h src/train/trajectories.c src/train/estimate.h src/train/estimate.c src/train/machine.c \
   src/train/fit.h src/train/fit.c src/train/preflight.h src/train/preflight.c
-libreel_a_SOURCES += src/train/drift.h src/train/drift.c src/train/import.h src/train/import.c
+libreel_a_SOURCES += src/train/found.h src/train/found.c src/train/drift.h src/train/drift.c src/train/import.h src/train/import.c
 libreel_a_SOURCES += src/train/cli.h src/train/cli.c src/train/commands.h src/train/commands.c
 
 # config.json of the well-known models as C strings: their text stands once, in configs/

@@ -10,6 +10,7 @@
 #include "ckpt/io.h"
 #include "ckpt/tree.h"
 #include "train/drift.h"
+#include "train/found.h"
 #include "train/init.h"
 #include "train/lora.h"
 #include "train/notes.h"
@@ -177,8 +178,7 @@ static reel_err take_memory(struct reel_run *r)
     if (!a->base) return REEL_FAIL(REEL_ENOMEM, "no memory for the host's copy of what is saved, %.2f GiB", (double)a->cap / (1 << 30));
     REEL_TRY(reel_save_plan(r));
     r->saver->config = reel_config_json(r);
-    r->saver->found = reel_drift_found(r);
-    if (!r->saver->config || !r->saver->found) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
+    if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
     return list(r, 0);
 }
 
@@ -187,6 +187,7 @@ reel_err reel_save_open(struct reel_run *r)
     if (!reel_save_wanted(r)) return REEL_OK;
     reel_save_unplan(r);
     REEL_TRY(reel_agree(r->world, take_memory(r)));
+    REEL_TRY(reel_found(r, &r->saver->found));
     return reel_ckpt_pool_open(&r->saver->pool, &r->saver->tree.set, r->world);
 }
 

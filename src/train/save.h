@@ -43,7 +43,7 @@ reel_err reel_load_student(struct reel_run *r, const char *from, int ema);
 /** reel_save_close - wait for what is being written and release the saver. Collective(world). */
 reel_err reel_save_close(struct reel_run *r);
 
-/** reel_save_found - reel_drift_found's text, from then on, too. Local. */
+/** reel_save_found - reel_found's text, from then on, too. Local. */
 const char *reel_save_found(const struct reel_run *r);
 
 /** reel_config_json - the configuration as JSON, malloc'ed; NULL: no memory. Local. */
