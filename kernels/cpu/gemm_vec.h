@@ -1,10 +1,12 @@
 /* One vector of W floats for whichever instruction set the including file was written for. The
- * includer defines W (4, 8 or 16), and sets the target by pragma before anything is included.
+ * includer defines W (4, 8 or 16), and sets the target (REEL_TARGET) before anything is included.
  * W 4 is plain C for every processor: GCC vectors, a product and a sum where others fuse; so is
  * any W with VEC_PLAIN, which lets a test run 16 lanes where the processor has 8.
  * DOT2 1: there is an instruction that multiplies pairs of bfloat16 (dot2_). */
 #include <stdint.h>
 #include <string.h>
+
+#include "kernels/cpu/target.h"
 #if W == 4 || defined(VEC_PLAIN)
 #define VEC 0
 #else
@@ -165,15 +167,15 @@ INLINE void st4(float *p, v4 v)
 /* rows <-> columns of a 4 x 4 block */
 INLINE void transpose4(v4 r[4])
 {
-    v4 a = __builtin_shuffle(r[0], r[1], (v4i){ 0, 4, 1, 5 });
-    v4 b = __builtin_shuffle(r[0], r[1], (v4i){ 2, 6, 3, 7 });
-    v4 c = __builtin_shuffle(r[2], r[3], (v4i){ 0, 4, 1, 5 });
-    v4 d = __builtin_shuffle(r[2], r[3], (v4i){ 2, 6, 3, 7 });
+    v4 a = REEL_SHUFFLE(v4i, r[0], r[1], 0, 4, 1, 5);
+    v4 b = REEL_SHUFFLE(v4i, r[0], r[1], 2, 6, 3, 7);
+    v4 c = REEL_SHUFFLE(v4i, r[2], r[3], 0, 4, 1, 5);
+    v4 d = REEL_SHUFFLE(v4i, r[2], r[3], 2, 6, 3, 7);
 
-    r[0] = __builtin_shuffle(a, c, (v4i){ 0, 1, 4, 5 });
-    r[1] = __builtin_shuffle(a, c, (v4i){ 2, 3, 6, 7 });
-    r[2] = __builtin_shuffle(b, d, (v4i){ 0, 1, 4, 5 });
-    r[3] = __builtin_shuffle(b, d, (v4i){ 2, 3, 6, 7 });
+    r[0] = REEL_SHUFFLE(v4i, a, c, 0, 1, 4, 5);
+    r[1] = REEL_SHUFFLE(v4i, a, c, 2, 3, 6, 7);
+    r[2] = REEL_SHUFFLE(v4i, b, d, 0, 1, 4, 5);
+    r[3] = REEL_SHUFFLE(v4i, b, d, 2, 3, 6, 7);
 }
 
 INLINE void sth4(uint16_t *p, v4 v)

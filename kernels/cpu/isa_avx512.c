@@ -1,9 +1,13 @@
 /* The loops for x86-64 processors with avx512; empty elsewhere. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
-#pragma GCC target("avx2,fma,f16c,avx512f,avx512vl,avx512bw,avx512dq,prefer-vector-width=512")
+#if defined(__x86_64__) && defined(__GNUC__)
+#include "kernels/cpu/target.h"
+
+REEL_LOOPS_512
+REEL_TARGET("avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")
 #define REEL_ISA avx512
 #include "kernels/cpu/loops.inc"
+
+REEL_TARGET_END
 #else
 #include "kernels/kernels.h"
 const struct reel_backend_ops reel_cpu_ops_avx512;

@@ -1,4 +1,6 @@
 /* The loops for any processor. */
-#pragma GCC optimize("O3", "no-math-errno", "no-trapping-math")
+#include "kernels/cpu/target.h"
+
+REEL_LOOPS
 #define REEL_ISA portable
 #include "kernels/cpu/loops.inc"
