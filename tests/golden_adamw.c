@@ -152,7 +152,7 @@ static double clip(struct adamw_case *c)
 /* The average number k of the settings: from its first step on, d shadow + (1 - d) weights. */
 static void average(struct adamw_case *c, const json_t *ema, const char *name, int k, int64_t step, struct golden_diff *sum)
 {
-    double d = golden_get(ema, "decay", NAN);
+    double d = golden_get(ema, "decay", (double)NAN);
     int64_t first = (int64_t)golden_get(ema, "start_iter", 0);
     char key[200];
 
@@ -262,12 +262,12 @@ static reel_err run_set(struct adamw_case *c)
     char key[200];
     struct reel_optim o = {
         .model = &c->m,
-        .lr = { .name = (enum reel_lr_name)(name ? reel_lr_find(name) : -1), .lr0 = golden_get(s, "learning_rate", NAN),
+        .lr = { .name = (enum reel_lr_name)(name ? reel_lr_find(name) : -1), .lr0 = golden_get(s, "learning_rate", (double)NAN),
                 .warmup = (long)golden_get(s, "lr_warmup_steps", 0), .horizon = (long)golden_get(s, "max_train_steps", 0),
                 .cycles = golden_get(s, "lr_num_cycles", 1), .power = golden_get(s, "lr_power", 1),
                 .min_ratio = golden_get(s, "min_lr_ratio", 0.5) },
         .beta1 = json_number_value(json_array_get(betas, 0)), .beta2 = json_number_value(json_array_get(betas, 1)),
-        .eps = golden_get(s, "eps", NAN), .weight_decay = golden_get(s, "weight_decay", NAN),
+        .eps = golden_get(s, "eps", (double)NAN), .weight_decay = golden_get(s, "weight_decay", (double)NAN),
     };
 
     if (!name || reel_lr_find(name) < 0) return REEL_FAIL(REEL_EDATA, "run %s: no schedule named %s", c->run, name ? name : "at all");

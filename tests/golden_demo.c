@@ -59,7 +59,7 @@ static void check_path(struct demo_case *c)
 {
     struct reel_clip_path p = reel_clip_path(&c->clip);
     double *centre = want(c, "centres", "F64", 2 * c->clip.frames), *xy = calloc((size_t)c->clip.frames * 2, sizeof *xy);
-    double radius = golden_get(c->j, "radius", NAN);
+    double radius = golden_get(c->j, "radius", (double)NAN);
 
     for (int f = 0; f < c->clip.frames; f++) reel_clip_centre(&c->clip, &p, f, xy + 2 * f);
     if (centre) golden_equal(c->g, key(c, "centres"), xy, centre, sizeof *xy, 2 * c->clip.frames);
@@ -142,7 +142,7 @@ static void check_detector(struct demo_case *c)
 {
     const json_t *d = json_object_get(c->j, "detected");
     uint8_t *decoded = want(c, "decoded", "U8", pixels(&c->clip));
-    double residual = golden_get(d, "residual", NAN);
+    double residual = golden_get(d, "residual", (double)NAN);
     struct reel_seen s;
 
     if (!decoded) return;
@@ -192,7 +192,7 @@ static void check_distances(struct golden *g, const json_t *j, int n)
     size_t all = 2 * (size_t)n * (size_t)dim;
     float *z = malloc(all * sizeof *z), *p = malloc(all * sizeof *p);
     uint8_t *rgb = malloc((size_t)pixels(&c));
-    double got[2] = { NAN, NAN }, ref[2] = { golden_get(j, "swd", NAN), golden_get(j, "swd_patch", NAN) };
+    double got[2] = { (double)NAN, (double)NAN }, ref[2] = { golden_get(j, "swd", (double)NAN), golden_get(j, "swd_patch", (double)NAN) };
 
     for (int i = 0; i < 2 * n; i++) {
         c.index = REEL_CLIP_HELD_OUT + i % n, c.variant = i < n ? 2 : 1;

@@ -35,7 +35,7 @@ static int wants(const void *ctx, const char *layer)
 
 static double scale_of(const struct lora_case *c)
 {
-    return golden_get(c->settings, "alpha", NAN) / golden_get(c->settings, "rank", NAN);
+    return golden_get(c->settings, "alpha", (double)NAN) / golden_get(c->settings, "rank", (double)NAN);
 }
 
 static float *whole(const struct reel_st *st, const char *name, const struct reel_st_entry **e)

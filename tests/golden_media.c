@@ -74,7 +74,7 @@ static void check_frames(struct golden *g, struct reel_st *st, const char *name,
 
 static void check_indices(struct golden *g, const char *name, const json_t *j)
 {
-    double fps = golden_get(j, "fps", NAN), train = golden_get(j, "train_fps", NAN);
+    double fps = golden_get(j, "fps", (double)NAN), train = golden_get(j, "train_fps", (double)NAN);
     const json_t *list = json_object_get(j, "indices");
     int64_t n = reel_frame_count(get(j, "num_frames"), fps, train), wanted = get(j, "wanted");
     int ok = n == get(j, "available") && (n < wanted) == json_is_true(json_object_get(j, "short")) &&

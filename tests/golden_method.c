@@ -205,7 +205,7 @@ static void put_series(struct method_case *c, const char *name, long step, doubl
     if (i == MAX_SERIES) return;
     if (i == c->n_series) {
         snprintf(c->series_name[c->n_series++], 96, "%s", name);
-        for (long k = 0; k < c->steps; k++) c->series[i * c->steps + k] = NAN;
+        for (long k = 0; k < c->steps; k++) c->series[i * c->steps + k] = (double)NAN;
     }
     c->series[i * c->steps + step - 1] = v;
 }

@@ -151,7 +151,7 @@ static void rate_entry(struct sched_case *c, const struct reel_st_entry *e)
         unknown(c, e);
         return;
     }
-    lr = (struct reel_lr){ .lr0 = golden_get(s, "learning_rate", NAN), .horizon = (long)golden_get(s, "max_train_steps", 0),
+    lr = (struct reel_lr){ .lr0 = golden_get(s, "learning_rate", (double)NAN), .horizon = (long)golden_get(s, "max_train_steps", 0),
                            .warmup = (long)golden_get(s, "lr_warmup_steps", 0), .cycles = golden_get(s, "lr_num_cycles", 0),
                            .power = golden_get(s, "lr_power", 0), .min_ratio = golden_get(s, "min_lr_ratio", 0) };
     check_rates(c, e, lr, slash + 1, 1);

@@ -159,7 +159,7 @@ static double widen(const char *dtype, const void *p, int64_t i)
     if (!strcmp(dtype, "I32")) return ((const int32_t *)p)[i];
     if (!strcmp(dtype, "U32")) return ((const uint32_t *)p)[i];
     if (!strcmp(dtype, "U8") || !strcmp(dtype, "BOOL")) return ((const uint8_t *)p)[i];
-    return NAN;
+    return (double)NAN;
 }
 
 double *golden_doubles(const struct reel_st *st, const char *name, const struct reel_st_entry **out)

@@ -86,7 +86,7 @@ static void ref_row(const struct att *a, struct ref *r, int64_t b, int64_t h, in
 
     for (int64_t j = 0; j < a->sk; j++) {
         if (!sees(a, i, j)) {
-            p[j] = -INFINITY;
+            p[j] = -(double)INFINITY;
             continue;
         }
         for (int64_t c = 0; c < a->hd; c++) p[j] += scale * t_get(a->q, q + c) * t_get(a->k, k + j * ld + c);
@@ -273,7 +273,7 @@ static void not_a_number(void)
 {
     struct att a = att_new(REEL_F32, 1, 30, 150, 1, 16);
 
-    t_set(a.k, 3 * 16 + 5, NAN);
+    t_set(a.k, 3 * 16 + 5, (double)NAN);
     att_run(one, &a);
     TAP_OK(isnan(t_get(a.o, 0)) && isnan(t_get(a.dq, 17)) && isnan(t_get(a.dv, 149 * 16)), "a NaN among the keys shows in every row");
 }
@@ -323,7 +323,7 @@ static void poison(struct att *a)
     for (int64_t j = 0; j < a->b * a->sk; j++) {
         int seen = 0;
         for (int64_t i = 0; i < a->sq; i++) seen |= sees(a, i, j % a->sk);
-        for (int64_t c = 0; c < d && !seen; c++) t_set(a->k, j * d + c, NAN), t_set(a->v, j * d + c, NAN);
+        for (int64_t c = 0; c < d && !seen; c++) t_set(a->k, j * d + c, (double)NAN), t_set(a->v, j * d + c, (double)NAN);
     }
 }
 

@@ -385,7 +385,7 @@ static void not_a_number(void)
 {
     struct lin l = lin_new(REEL_F32, 1, 40, 30, 50);
 
-    t_set(l.x, 7 * 30 + 3, NAN);
+    t_set(l.x, 7 * 30 + 3, (double)NAN);
     lin_run(one, &l, REEL_EPI_GELU);
     TAP_OK(isnan(t_get(l.y, 7 * 50 + 49)) && !isnan(t_get(l.y, 6 * 50)), "a row with a NaN gives NaN, others do not");
 }

@@ -11,7 +11,7 @@ struct rel {
 static void ref_row(const struct rel *a, int64_t h, int64_t i)
 {
     int64_t d = a->heads * a->hd, w = 2 * a->most - 1;
-    double *p = calloc((size_t)a->n, sizeof *p), m = -INFINITY, l = 0;
+    double *p = calloc((size_t)a->n, sizeof *p), m = -(double)INFINITY, l = 0;
 
     for (int64_t j = 0; j < a->n; j++) {
         p[j] = a->rel[h * w + a->most - 1 + i - j];

@@ -110,7 +110,7 @@ static double attend(double *o, const double *q, const double *k, const double *
 
     for (int64_t j = 0; j < n; j++) {
         for (int64_t e = 0; e < hd; e++) p[j] += scale * q[e] * k[j * hd + e], dp[j] += g ? g[e] * v[j * hd + e] : 0;
-        if (mask && !mask[j]) p[j] = -INFINITY;
+        if (mask && !mask[j]) p[j] = -(double)INFINITY;
         m = fmax(m, p[j]);
     }
     for (int64_t j = 0; j < n; j++) l += p[j] = isfinite(m) ? exp(p[j] - m) : 0;
@@ -453,7 +453,7 @@ static void not_a_number(void)
 {
     struct sparse x = sparse_new(REEL_F32, 1, (int64_t[]){ 5, 6, 7 }, 1, 16, 4);
 
-    t_set(x.k, 3 * 16 + 5, NAN);
+    t_set(x.k, 3 * 16 + 5, (double)NAN);
     run(one, &x);
     TAP_OK(isnan(t_get(x.o, 0)) && isnan(t_get(x.dq, 17)) && isnan(t_get(x.dv, 209 * 16)), "a NaN among the keys shows in every row");
 }

@@ -101,7 +101,7 @@ static double metric(const struct reel_step *st, const char *name)
 {
     for (int i = 0; i < st->n_metric; i++)
         if (!strcmp(st->metric[i].name, name)) return st->metric[i].scale * reel_exact_value(st->metric[i].sum);
-    return NAN;
+    return (double)NAN;
 }
 
 /* One micro-batch of a step: the loss that the trained role lowers. */
@@ -162,7 +162,7 @@ static double scalar(const struct reel_step *st, const char *name)
 {
     for (int i = 0; i < st->n_scalar; i++)
         if (!strcmp(st->scalar[i].name, name)) return st->scalar[i].value;
-    return NAN;
+    return (double)NAN;
 }
 
 static void steps(void)

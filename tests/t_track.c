@@ -67,7 +67,7 @@ static void numbers(void)
                json_is(0.0001, "0.0001") && json_is(1.0 / 3, "0.3333333333333333") &&
                json_is(5e-324, "5e-324"),
            "a number has the fewest digits that read back");
-    TAP_OK(json_is(NAN, "NaN") && json_is(-INFINITY, "-Infinity"),
+    TAP_OK(json_is((double)NAN, "NaN") && json_is(-(double)INFINITY, "-Infinity"),
            "non-finite numbers are bare words");
     track_json_string(&b, "a\"\\\n\x01\xc3\xa4");
     TAP_OK(b.n == 17 && !memcmp(b.p, "\"a\\\"\\\\\\n\\u0001\xc3\xa4\"", b.n),

@@ -15,7 +15,7 @@ double reel_exact_value(const int64_t limb[REEL_EXACT_LIMBS])
     int neg, top;
     double v = 0;
 
-    if (limb[REEL_EXACT_LIMBS - 1]) return NAN;
+    if (limb[REEL_EXACT_LIMBS - 1]) return (double)NAN;
     for (int i = 0; i < REEL_EXACT_LIMBS - 1; i++) {
         int64_t t = limb[i] + carry;
         carry = t >> 32;

@@ -94,7 +94,7 @@ static reel_err check_meta_file(const struct reel_set_part *p)
 static void summary(const char *path, const struct reel_set *s, const struct tally *y)
 {
     const struct reel_set_info *f = &s->info;
-    double lo = INFINITY, hi = 0, off = 0;
+    double lo = (double)INFINITY, hi = 0, off = 0;
 
     for (int c = 0; c < f->channels; c++) {
         double m = y->sum[c] / y->n, d = sqrt(fmax(y->sq[c] / y->n - m * m, 0));

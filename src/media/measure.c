@@ -78,7 +78,7 @@ static reel_err find_colour(struct look *k) /* mean of the 2% farthest from the 
 static int nearest(const double rgb[3])
 {
     int best = 0;
-    double least = INFINITY;
+    double least = (double)INFINITY;
 
     for (int i = 0; i < REEL_CLIP_COLOURS; i++) {
         double d = 0;
@@ -138,7 +138,7 @@ static double shape_error(const struct look *k, int shape, double r, int pixels)
 
 static void find_shape(struct look *k, struct reel_seen *seen)
 {
-    double size, least = INFINITY, best_r = 0;
+    double size, least = (double)INFINITY, best_r = 0;
     int best = 0;
 
     qsort(k->area, (size_t)k->F, sizeof *k->area, by_value); /* the order of frames is not needed any more */

@@ -190,7 +190,7 @@ struct reel_unipc_correct reel_unipc_correct(const float *sigma, int n, int i)
 /* w = exp(-2 ((x - 500)/1000)^2), less its minimum, scaled to mean 1; x is in w on entry */
 static void bell(double w[REEL_SCHED_N])
 {
-    double min = INFINITY, sum = 0;
+    double min = (double)INFINITY, sum = 0;
 
     for (int i = 0; i < REEL_SCHED_N; i++) {
         double z = (w[i] - 500) / 1000;

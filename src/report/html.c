@@ -192,7 +192,7 @@ static void events(const struct run *r, FILE *f)
 /* Series that a common axis would flatten get plots of their own. */
 static int flattens(const struct plot *p)
 {
-    double lo = INFINITY, least = INFINITY, most = 0;
+    double lo = (double)INFINITY, least = (double)INFINITY, most = 0;
 
     for (int k = 0; k < p->n; k++) {
         struct extent e = series_extent(p->series[k]);

@@ -32,9 +32,9 @@ static double middle(const struct bucket *b) { return 0.5 * ((double)b->first + 
 
 static void frame_of(struct axes *a, const struct plot *p)
 {
-    double lo = INFINITY, hi = -INFINITY;
+    double lo = (double)INFINITY, hi = -(double)INFINITY;
 
-    *a = (struct axes){ .x0 = INFINITY, .x1 = -INFINITY };
+    *a = (struct axes){ .x0 = (double)INFINITY, .x1 = -(double)INFINITY };
     for (int k = 0; k < p->n; k++) {
         struct extent e = series_extent(p->series[k]);
         if (!e.count) continue;

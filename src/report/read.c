@@ -187,9 +187,9 @@ static int number(const json_t *j, double *v)
     const char *s = json_string_value(j);
 
     if (json_is_number(j)) *v = json_number_value(j);
-    else if (s && !strcmp(s, "NaN")) *v = NAN;
-    else if (s && !strcmp(s, "Infinity")) *v = INFINITY;
-    else if (s && !strcmp(s, "-Infinity")) *v = -INFINITY;
+    else if (s && !strcmp(s, "NaN")) *v = (double)NAN;
+    else if (s && !strcmp(s, "Infinity")) *v = (double)INFINITY;
+    else if (s && !strcmp(s, "-Infinity")) *v = -(double)INFINITY;
     else return 0;
     return 1;
 }

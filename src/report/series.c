@@ -89,7 +89,7 @@ double series_median(const struct series *s)
 {
     struct weighed *w = s && s->n ? malloc((size_t)s->n * sizeof *w) : NULL;
     long all = 0, below = 0;
-    double median = NAN;
+    double median = (double)NAN;
     int n = 0;
 
     for (int i = 0; w && i < s->n; i++)

@@ -31,7 +31,7 @@ static void print_starts(const struct run *r, FILE *f)
 static void print_curve(const struct series *s, FILE *f)
 {
     struct extent e = series_extent(s);
-    double column[COLUMNS], lo = INFINITY, hi = -INFINITY;
+    double column[COLUMNS], lo = (double)INFINITY, hi = -(double)INFINITY;
     int n = s->n < COLUMNS ? s->n : COLUMNS, row[COLUMNS];
 
     for (int c = 0; c < n; c++) {

@@ -161,7 +161,7 @@ static reel_err scheduler_shift(const char *model, double *shift, const struct r
     json_t *j;
     size_t n;
 
-    *shift = NAN;
+    *shift = (double)NAN;
     REEL_TRY(reel_agree(world, world->rank ? REEL_OK : reel_hf_resolve(&src, dir, sizeof dir)));
     snprintf(path, sizeof path, "%s/scheduler/scheduler_config.json", dir);
     REEL_TRY(read_shared(path, 1, &text, &n, world));
@@ -212,7 +212,7 @@ static reel_err make_run(struct reel_generation *g, const struct reel_env *env, 
 {
     const char *model = g->f->model;
     json_t *transformer, *vae;
-    double shift = NAN;
+    double shift = (double)NAN;
     reel_err e;
 
     REEL_TRY(read_json(model, NULL, &transformer, env, world));
