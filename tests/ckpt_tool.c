@@ -95,7 +95,7 @@ struct average { char key[300]; double *ema; int64_t n; };
 /* Step s of one parameter: moves the recurrence on and returns the largest difference over the largest value. */
 static double follow(struct average *a, struct reel_dcp *d, long s, double decay, long start)
 {
-    char key[300];
+    char key[sizeof WEIGHTS + sizeof a->key];
     const struct reel_dcp_entry *e;
     double diff = 0, max = 1e-300;
     int64_t n;

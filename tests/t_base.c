@@ -1,16 +1,50 @@
-/* base: exact sums, philox known answers, error record */
+/* base: arenas, exact sums, philox known answers, error record */
 #include <math.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/exact.h"
 #include "base/rng.h"
 #include "tap.h"
+
+#if defined(REEL_POISON) && defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+static int usable(const void *p) { return !__asan_address_is_poisoned(p); }
+#else
+#define usable(p) 1
+#endif
+
+static void arenas(void)
+{
+    struct reel_arena plan = { .name = "planned" }, a = { .name = "real" };
+    size_t mark;
+    char *p, *q;
+
+    TAP_OK(!reel_arena_push(&plan, 100) && !reel_arena_push(&plan, 512), "planning takes no memory");
+    a.base = malloc(plan.peak), a.cap = plan.peak;
+    if (!a.base) return;
+    p = reel_arena_push(&a, 100), mark = a.used;
+    q = reel_arena_push(&a, 512);
+    TAP_OK(a.used == plan.used && p == a.base && q >= p + 256 && (q - p) % 256 == 0 && q + 512 <= a.base + a.cap, "what was planned fits");
+    memset(p, 1, 100), memset(q, 2, 512);
+    if (usable(p + 100)) {
+        TAP_OK(1, "between two pieces # SKIP no address sanitizer");
+    } else {
+        TAP_OK(usable(p + 99) && !usable(q - 1) && usable(q) && usable(q + 511) && !usable(q + 512), "what is beside a piece is out of bounds");
+        reel_arena_reset(&a, mark);
+        TAP_OK(usable(p + 99) && !usable(q) && !usable(q + 511), "so is what was given back");
+    }
+    reel_arena_reset(&a, mark);
+    TAP_OK(reel_arena_push(&a, 512) == q, "what was given back is given again");
+    free(a.base);
+}
 
 static void exact_sums(void)
 {
@@ -35,7 +69,7 @@ static void exact_sums(void)
     memset(a, 0, sizeof a);
     reel_exact_add(a, 0x1p-1074), reel_exact_add(a, 0x1.8p-1022);
     TAP_OK(reel_exact_value(a) == 0x1.8p-1022 + 0x1p-1074, "subnormals");
-    reel_exact_add(a, INFINITY);
+    reel_exact_add(a, (double)INFINITY);
     TAP_OK(isnan(reel_exact_value(a)), "a non-finite term makes NaN");
 }
 
@@ -104,6 +138,7 @@ static void last_words(void)
 
 int main(void)
 {
+    arenas();
     exact_sums();
     philox();
     errors();
