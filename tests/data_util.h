@@ -20,7 +20,7 @@ __attribute__((unused)) static const char *golden(const char *name)
     return path;
 }
 
-/* A file of this process alone. Four names live at a time. */
+/* A file of this run of the test, of all its ranks; mpirun.sh gives it a TMPDIR of its own. Four names live at a time. */
 __attribute__((unused)) static const char *scratch(const char *test, const char *name)
 {
     static char path[4][1024];
@@ -29,7 +29,7 @@ __attribute__((unused)) static const char *scratch(const char *test, const char 
     int n;
 
     k = (k + 1) % 4;
-    n = snprintf(dir, sizeof dir, "%s/%s.%d", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", test, (int)getpid());
+    n = snprintf(dir, sizeof dir, "%s/%s", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp", test);
     if (n >= (int)sizeof dir || reel_mkdirs(dir)) exit(99);
     snprintf(path[k], sizeof path[k], "%s/%s", dir, name);
     return path[k];
