@@ -2,9 +2,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/rng.h"
 #include "comm/comm.h"
+#include "comm/pulse.h"
+#include "comm/watch.h"
 #include "tap.h"
 
 static struct reel_comm W;
@@ -173,6 +176,32 @@ static void mesh_axes(int replicate, int shard, int sp, int tp)
     reel_mesh_close(&m);
 }
 
+/* Rank `works` works until three beats have gone by, while the others wait for it in them. */
+static int stretch(int works)
+{
+    int64_t n = reel_pulse_beats(&W) + 3, beats, all[64];
+    int same = 1;
+
+    while (W.rank == works && W.pulse && reel_pulse_beats(&W) < n) reel_pulse(&W), usleep(1000);
+    reel_pulse_rest(&W);
+    beats = reel_pulse_beats(&W);
+    reel_comm_allgather(&W, &beats, sizeof beats, all);
+    for (int r = 0; r < W.size; r++) same &= all[r] == beats;
+    return same && (!W.pulse || beats > n);
+}
+
+static void pulse(void)
+{
+    struct reel_watch *w;
+    int ok = !reel_watch_open(&w, &W, 600, "a test") && !reel_pulse_open(&W);
+
+    TAP_OK(everyone(ok && !W.pulse == (W.size == 1)), "several ranks have a pulse");
+    TAP_OK(everyone(stretch(0)), "who is done waits from beat to beat, until the last is");
+    TAP_OK(everyone(stretch(W.size - 1)), "and so after the next stretch of work");
+    reel_pulse_close(&W);
+    reel_watch_close(w, &W);
+}
+
 int main(int argc, char **argv)
 {
     if (reel_comm_start(&W, &argc, &argv)) return 1;
@@ -183,6 +212,7 @@ int main(int argc, char **argv)
     agree();
     same();
     launch();
+    pulse();
     mesh_axes(1, W.size, 1, 1);
     if (W.size % 2 == 0) mesh_axes(2, W.size / 2, 2, 1), mesh_axes(1, W.size / 2, 1, 2);
     if (W.size == 8) mesh_axes(2, 2, 4, 2);

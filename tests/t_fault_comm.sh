@@ -26,5 +26,12 @@ ok $? "and says who, where and when"
 
 $run kill:1:1 >"$out" 2>&1; rc=$?
 [ $rc != 0 ] && [ $rc != 124 ]; ok $? "rank 1 is killed: the launcher ends the others' wait (got $rc)"
+
+$run still:1:1 >"$out" 2>&1; rc=$?
+[ $rc != 0 ] && [ $rc != 124 ]; ok $? "rank 1 stands still: the job ends (got $rc)"
+[ "$(grep 'did not arrive' "$out")" = "reel: rank 1 on $(hostname) did not arrive: in work on 1, a very long film" ]
+ok $? "and it alone is named, with what it was at; not the one at work"
+grep -q "^reel: rank [03] died in work on [03], a very long film: a collective on world did not end within a test's watch = 10 s" "$out"
+ok $? "and what ended the job"
 echo "1..$n"
 exit $bad

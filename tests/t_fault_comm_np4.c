@@ -4,8 +4,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "comm/comm.h"
+#include "comm/pulse.h"
+#include "comm/watch.h"
 #include "tap.h"
 
 /* What a program does: several collective steps, each of which may fail on one rank. */
@@ -39,12 +42,25 @@ static void collide(struct reel_comm *c)
     reel_comm_barrier(c);
 }
 
+/* Two wait for the others, of which one is at work for ever and rank 1 does nothing any more. */
+static void stand_still(struct reel_comm *c)
+{
+    struct reel_watch *w;
+
+    if (reel_watch_open(&w, c, 10, "a test's watch") || reel_pulse_open(c)) return;
+    reel_phase_of("work on", c->rank, "a very long film");
+    while (c->rank == 1) pause();
+    while (c->rank == 2) reel_pulse(c), usleep(1000);
+    reel_pulse_rest(c);
+}
+
 static int as_program(struct reel_comm *c, const char *fault)
 {
     reel_err e;
 
     if (reel_fault_set(fault)) return 2;
     e = work(c);
+    if (!strncmp(fault, "still", 5)) stand_still(c);
     if (!e) collide(c);
     if (e && c->rank == 0) reel_err_print(reel_errrec());
     reel_comm_stop();

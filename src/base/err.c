@@ -10,7 +10,7 @@
 
 static _Thread_local struct reel_errrec rec_ = { .rank = -1 };
 static int rank_, size_ = 1;
-static const char *phase_ = "start";
+static const char *phase_ = "start", *of_;
 static long step_ = -1;
 static struct reel_doing *shown_;
 static struct { char site[64]; int rank; long nth, seen; } fault_;
@@ -28,19 +28,38 @@ void reel_set_rank(int rank, int size)
 
 int reel_rank(void) { return rank_; }
 
-void reel_phase(const char *phase, long step)
+static void describe(struct reel_doing *d)
+{
+    size_t n = of_ ? strlen(of_) : 0;
+    int long_ = n >= sizeof d->of; /* the end of a path tells more than its begin */
+
+    d->step = step_;
+    snprintf(d->phase, sizeof d->phase, "%s", phase_);
+    snprintf(d->of, sizeof d->of, "%s%s", long_ ? "..." : "", !of_ ? "" : long_ ? of_ + n - sizeof d->of + 4 : of_);
+}
+
+void reel_phase_of(const char *phase, long number, const char *of)
 {
     phase_ = phase;
-    step_ = step;
-    if (!shown_) return;
-    shown_->step = step;
-    snprintf(shown_->phase, sizeof shown_->phase, "%s", phase);
+    step_ = number;
+    of_ = of;
+    if (shown_) describe(shown_);
 }
+
+void reel_phase(const char *phase, long step) { reel_phase_of(phase, step, NULL); }
 
 void reel_phase_show(struct reel_doing *w)
 {
     shown_ = w;
-    reel_phase(phase_, step_);
+    if (w) describe(w);
+}
+
+const char *reel_doing_text(const struct reel_doing *d, char buf[REEL_DOING_TEXT])
+{
+    if (d->of[0]) snprintf(buf, REEL_DOING_TEXT, "%s %ld, %s", d->phase, d->step, d->of);
+    else if (d->step < 0) snprintf(buf, REEL_DOING_TEXT, "%s", d->phase);
+    else snprintf(buf, REEL_DOING_TEXT, "%s (step %ld)", d->phase, d->step);
+    return buf;
 }
 
 static void add_frame(const char *file, int line, const char *expr)
@@ -98,13 +117,15 @@ static void await_reader(int fd)
 
 void reel_die_(const char *file, int line, const char *fmt, ...)
 {
-    char msg[REEL_ERR_MSG];
+    char msg[REEL_ERR_MSG], doing[REEL_DOING_TEXT];
+    struct reel_doing d;
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(msg, sizeof msg, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "reel: rank %d died in %s (step %ld): %s\n", rank_, phase_, step_, msg);
+    describe(&d);
+    fprintf(stderr, "reel: rank %d died in %s: %s\n", rank_, reel_doing_text(&d, doing), msg);
     if (line > 0) fprintf(stderr, "  at %s:%d\n", file, line);
     fflush(stderr);
     await_reader(STDERR_FILENO);

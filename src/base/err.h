@@ -65,9 +65,14 @@ extern void (*reel_die_hook)(int exit_code);
 void reel_set_rank(int rank, int size);
 int reel_rank(void);
 void reel_phase(const char *phase, long step);
+/** reel_phase_of - a phase that is about a file of the user's, with its number. The string is the caller's until the next phase. Local. */
+void reel_phase_of(const char *phase, long number, const char *of);
 /** reel_phase_show - keep a copy of phase and step in *w, where others can read it; NULL: no longer. Local. */
-struct reel_doing { char phase[32]; long step; };
+struct reel_doing { char phase[32], of[160]; long step; };
 void reel_phase_show(struct reel_doing *w);
+/** reel_doing_text - "forward/backward (step 3)", "decoding film 17, clips/a.mp4", "start"; returns buf. Local. */
+#define REEL_DOING_TEXT 256
+const char *reel_doing_text(const struct reel_doing *d, char buf[REEL_DOING_TEXT]);
 
 /* Test hook: REEL_FAULT=site:rank:nth makes the nth pass of that rank through that site fail.
  * Returns 1 when it is time. reel_fault_set parses the variable (config reads the environment). */

@@ -22,6 +22,7 @@ struct reel_comm {
     const char *name; /* "world", "shard", ... */
     double *bytes;    /* [REEL_NCOLL] bytes this rank received from others; may be NULL */
     struct reel_watch *watch; /* watch.h; NULL: nobody watches */
+    struct reel_pulse *pulse; /* pulse.h; NULL: none */
     struct reel_accel_comm *coll; /* for memory of a device (reel_mesh_attach); NULL: memory is the host's, or one rank */
 };
 

@@ -21,13 +21,14 @@ struct seat {
     int rank;                /* in the world */
     _Atomic int64_t beat;    /* when the owner's watcher last looked, ns: that of a stopped process stays */
     _Atomic int64_t since;   /* when the owner began to wait, ns; 0: it does not wait */
+    _Atomic int64_t moves;   /* how often the owner has said that it works */
     char in[16];             /* for which communicator */
     struct reel_doing doing; /* its phase and step */
 };
 
-/* What this rank's watcher saw of a seat: its beat, and when that changed. */
+/* What this rank's watcher saw of a seat: its beat and its moves, and when they changed. */
 struct seen {
-    int64_t beat, at;
+    int64_t beat, at, moves, moved;
 };
 
 struct reel_watch {
@@ -42,6 +43,7 @@ struct reel_watch {
     int n, world; /* ranks of this node, of the job */
     double waited; /* by this rank, seconds */
     double seconds;
+    const char *knob;
     char node[64];
     pthread_t thread;
     pthread_mutex_t lock;
@@ -82,6 +84,11 @@ void reel_watch_leave(const struct reel_comm *c, int64_t before)
     atomic_store(&w->mine->since, before);
 }
 
+void reel_watch_moved(const struct reel_comm *c)
+{
+    if (c->watch) atomic_fetch_add(&c->watch->mine->moves, 1);
+}
+
 double reel_watch_seconds(const struct reel_watch *w) { return w ? w->seconds : 0; }
 
 double reel_watch_waited(const struct reel_watch *w) { return w ? w->waited : 0; }
@@ -101,22 +108,31 @@ static int silent(const struct reel_watch *w, int i)
     return since_s(w->seen[i].at, w->awake) > (w->seconds < 20 ? w->seconds / 2 : 10);
 }
 
-static int absent(const struct reel_watch *w, int i) { return !w->board->seat[i].since || silent(w, i); }
+/* It is at work, and says so now and then. */
+static int works(const struct reel_watch *w, int i)
+{
+    return !w->board->seat[i].since && w->seen[i].moves && since_s(w->seen[i].moved, w->awake) <= w->seconds;
+}
 
-static int absentees(const struct reel_watch *w)
+static int absent(const struct reel_watch *w, int i) { return silent(w, i) || (!w->board->seat[i].since && !works(w, i)); }
+
+/* How many ranks of the node are so. */
+static int count(const struct reel_watch *w, int (*so)(const struct reel_watch *w, int i))
 {
     int n = 0;
 
-    for (int i = 0; i < w->n; i++) n += absent(w, i);
+    for (int i = 0; i < w->n; i++) n += so(w, i);
     return n;
 }
 
 static void say_absent(const struct reel_watch *w, int64_t now)
 {
+    char doing[REEL_DOING_TEXT];
+
     for (int i = 0; i < w->n; i++) {
         const struct seat *s = &w->board->seat[i];
         if (!absent(w, i)) continue;
-        fprintf(stderr, "reel: rank %d on %s did not arrive: in %s (step %ld)", s->rank, w->node, s->doing.phase, s->doing.step);
+        fprintf(stderr, "reel: rank %d on %s did not arrive: in %s", s->rank, w->node, reel_doing_text(&s->doing, doing));
         if (silent(w, i)) fprintf(stderr, ", and its process does not respond for %.0f s (stopped?)", since_s(s->beat, now));
         fputc('\n', stderr);
     }
@@ -125,17 +141,19 @@ static void say_absent(const struct reel_watch *w, int64_t now)
 /* Everyone here waits: who is missing runs on another node, or the ranks wait for different things. */
 static void say_present(const struct reel_watch *w, int64_t now)
 {
+    char doing[REEL_DOING_TEXT];
+
     fprintf(stderr, "reel: all ranks on %s wait%s:\n", w->node, w->n < w->world ? "; who is missing runs on another node" : ", for different collectives");
     for (int i = 0; i < w->n; i++) {
         const struct seat *s = &w->board->seat[i];
-        fprintf(stderr, "reel: rank %d on %s waits in %s (step %ld) for %s, for %.0f s\n", s->rank, w->node, s->doing.phase,
-                s->doing.step, s->in, since_s(s->since, now));
+        fprintf(stderr, "reel: rank %d on %s waits in %s for %s, for %.0f s\n", s->rank, w->node, reel_doing_text(&s->doing, doing), s->in,
+                since_s(s->since, now));
     }
 }
 
 static void end_job(const struct reel_watch *w)
 {
-    reel_die_("watchdog", 0, "a collective on %s did not end within training.watchdog_s = %g s", w->mine->in, w->seconds);
+    reel_die_("watchdog", 0, "a collective on %s did not end within %s = %g s", w->mine->in, w->knob, w->seconds);
 }
 
 /* Awake time goes on by what passed since the last look, or, after a stop of this process, by what would have passed. Returns
@@ -148,8 +166,11 @@ static int64_t go_on(struct reel_watch *w, int64_t now)
     atomic_store(&w->awake, w->awake + passed);
     atomic_store(&w->mine->beat, now);
     for (int i = 0; i < w->n; i++) {
-        int64_t beat = w->board->seat[i].beat;
-        if (beat != w->seen[i].beat) w->seen[i] = (struct seen){ beat, w->awake };
+        const struct seat *s = &w->board->seat[i];
+        struct seen *v = &w->seen[i];
+        int64_t beat = s->beat, moves = s->moves;
+        if (beat != v->beat) v->beat = beat, v->at = w->awake;
+        if (moves != v->moves) v->moves = moves, v->moved = w->awake;
     }
     return passed;
 }
@@ -171,8 +192,8 @@ static void look(struct reel_watch *w)
     int missing, none = 0;
 
     if (s <= w->seconds) return;
-    missing = absentees(w);
-    if (!missing && s <= GRACE * w->seconds + 2) return; /* another node may know who it is */
+    missing = count(w, absent);
+    if (!missing && (count(w, works) || s <= GRACE * w->seconds + 2)) return; /* another node may know who it is */
     if (!atomic_compare_exchange_strong(&w->board->spoken, &none, 1)) return;
     signal(SIGALRM, SIG_DFL); /* MPI, or whoever reads the messages, may be stuck too: then this ends the process, the launcher the others */
     alarm(10);
@@ -252,14 +273,14 @@ static reel_err start(struct reel_watch *w)
     return e ? REEL_FAIL(REEL_ENOMEM, "cannot start the watchdog's thread: %s", strerror(e)) : REEL_OK;
 }
 
-static reel_err make(struct reel_watch **out, int ranks, double seconds)
+static reel_err make(struct reel_watch **out, int ranks, double seconds, const char *knob)
 {
     struct reel_watch *w = calloc(1, sizeof *w);
     struct seen *seen = calloc((size_t)ranks, sizeof *seen);
 
     *out = w;
     if (w && seen) {
-        *w = (struct reel_watch){ .seconds = seconds, .seen = seen, .lock = PTHREAD_MUTEX_INITIALIZER };
+        *w = (struct reel_watch){ .seconds = seconds, .knob = knob, .seen = seen, .lock = PTHREAD_MUTEX_INITIALIZER };
         return REEL_OK;
     }
     free(w), free(seen);
@@ -275,7 +296,7 @@ static void drop(struct reel_watch *w)
     free(w);
 }
 
-reel_err reel_watch_open(struct reel_watch **out, struct reel_comm *world, double seconds)
+reel_err reel_watch_open(struct reel_watch **out, struct reel_comm *world, double seconds, const char *knob)
 {
     struct reel_watch *w;
     struct reel_comm node;
@@ -284,7 +305,7 @@ reel_err reel_watch_open(struct reel_watch **out, struct reel_comm *world, doubl
 
     *out = NULL;
     if (seconds <= 0 || world->size == 1) return REEL_OK;
-    REEL_TRY(reel_agree(world, make(&w, world->size, seconds)));
+    REEL_TRY(reel_agree(world, make(&w, world->size, seconds, knob)));
     wake_by_monotonic_clock(w);
     reel_comm_node(&node, world);
     w->board = share(&node, sizeof *w->board + (size_t)node.size * sizeof(struct seat));

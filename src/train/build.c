@@ -494,7 +494,7 @@ static reel_err open_mesh(struct reel_run *r)
                                 "%d ranks are configured and %d are running; start %d ranks, or set num_gpus to %d "
                                 "and replicate x shard x tp to match",
                                 d.world, r->world->size, d.world, r->world->size);
-    REEL_TRY(reel_watch_open(&r->watch, r->world, r->cfg->training.watchdog_s));
+    REEL_TRY(reel_watch_open(&r->watch, r->world, r->cfg->training.watchdog_s, "training.watchdog_s"));
     return reel_mesh_open(&r->mesh, r->world, &d);
 }
 
