@@ -30,4 +30,4 @@ tests_t_prep_rules_SOURCES = tests/t_prep_rules.c
 tests_t_prep_rules_np2_SOURCES = tests/t_prep_rules.c
 tests_t_prep_rules_np3_SOURCES = tests/t_prep_rules.c
 EXTRA_DIST += tests/oracle/h5.py tests/oracle/parquet.py
-dist_check_SCRIPTS += tests/t_h5_reader.sh tests/t_prep_kill.sh tests/t_prep_wan.sh tests/t_parquet.sh
+dist_check_SCRIPTS += tests/t_h5_reader.sh tests/t_prep_kill.sh tests/t_prep_watch.sh tests/t_prep_wan.sh tests/t_parquet.sh

@@ -248,7 +248,7 @@ static enum act turn(enum op op)
 
     if (I.act == UNSEEN) return PASS;
     n = atomic_fetch_add(&I.n, 1) + 1;
-    if (I.at && n == I.at && I.act == SLOW) return sleep(5), PASS;
+    if (I.at && I.act == SLOW && (n == I.at || (I.sticky && n > I.at))) return sleep(5), PASS;
     if (I.at && n == I.at && I.act == STUCK) for (;;) pause();
     if (I.at && n == I.at) return I.act;
     if (!I.at || n < I.at || !I.sticky) return PASS;

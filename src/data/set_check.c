@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/crc.h"
+#include "comm/pulse.h"
 #include "data/set_priv.h"
 
 /* sums over this rank's samples, per channel, of normalised values */
@@ -48,7 +49,9 @@ static reel_err check_mine(struct tally *y, struct reel_set *s, const struct ree
 
     for (int p = 0; p < s->n_parts && x && text; p++) /* repeats are the same bytes: once */
         for (int64_t i = c->rank; i < s->part[p].info.n; i += c->size) {
-            reel_err one = check_sample(y, s, s->part[p].first + i, x, text);
+            reel_err one;
+            reel_pulse(c);
+            one = check_sample(y, s, s->part[p].first + i, x, text);
             y->samples++;
             y->damaged += one != REEL_OK;
             if (one && !e) e = one;
@@ -121,6 +124,7 @@ reel_err reel_set_check(const char *data_path, struct reel_comm *c)
     e = check_mine(&y, s, c);
     for (int p = c->rank; p < s->n_parts && !e; p += c->size) e = check_meta_file(&s->part[p]);
     damaged = y.damaged;
+    reel_pulse_rest(c);
     reel_comm_sum_i64(c, &damaged, 1);
     reel_comm_sum(c, &y.n, 1 + 2 * REEL_SET_CHANNELS);
     e = reel_agree(c, e);

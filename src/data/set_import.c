@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "comm/pulse.h"
 #include "data/set.h"
 #include "media/family.h"
 #include "tensor/safetensors.h"
@@ -127,7 +128,10 @@ reel_err reel_set_from_safetensors(const char *path, const char *out, struct ree
         e = reel_set_create(&w, out, &d, c);
     }
     if (!e) {
-        for (int64_t i = c->rank; i < m.n && !e; i += c->size) e = import_one(&m, w, &d, i);
+        for (int64_t i = c->rank; i < m.n && !e; i += c->size) {
+            reel_pulse(c);
+            e = import_one(&m, w, &d, i);
+        }
         e = reel_set_commit(w, e, NULL);
     }
     reel_st_close(m.st);

@@ -12,6 +12,7 @@
 
 #include "base/crc.h"
 #include "base/file.h"
+#include "comm/pulse.h"
 #include "tensor/half.h"
 
 enum { SAMPLE = 0x504d5352, ITEM = 0x4d455452 }; /* "RSMP", "RTEM" in a file */
@@ -151,6 +152,7 @@ static int whole(const struct reel_set_writer *w, const struct head *h)
 /* The frame at `at` into *h and w->raw; 0: there is none that is right. */
 static int next_frame(struct reel_set_writer *w, const struct reel_spool *s, int64_t at, int64_t end, struct head *h)
 {
+    reel_pulse(w->c);
     if (end - at < (int64_t)sizeof *h || pread(s->fd, h, sizeof *h, at) != (ssize_t)sizeof *h) return 0;
     if (head_crc(h) != h->crc || h->bytes < 0 || h->bytes > end - at - (int64_t)sizeof *h) return 0;
     if (h->kind != ITEM && (h->kind != SAMPLE || h->bytes != sample_bytes(w, &h->r))) return 0;
@@ -210,6 +212,7 @@ static reel_err start(struct reel_set_writer **out, const char *path, const stru
     if (w) w->kept = dir != NULL;
     snprintf(spool, sizeof spool, "%s.spool.%d", path, c->rank);
     if (!e) e = dir ? take_over(w, dir, found, ctx) : spool_open(w, spool, O_CREAT | O_TRUNC);
+    reel_pulse_rest(c);
     e = reel_agree(c, e);
     if (e) reel_set_writer_free_(w);
     *out = e ? NULL : w;

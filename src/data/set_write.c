@@ -5,6 +5,7 @@
 #include "data/set_priv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <hdf5.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "base/crc.h"
 #include "base/file.h"
+#include "comm/pulse.h"
 
 static const char *const str_name[REEL_SET_STRINGS] = { "/meta/id", "/meta/caption", "/meta/file_name" };
 
@@ -291,7 +293,10 @@ static reel_err put_samples(struct reel_set_writer *w, struct out *o, const stru
     const struct reel_record *r = w->r; /* sorted like p->all, so this rank's come in order */
 
     for (int64_t i = 0; i < p->n && !o->bad; i++)
-        if (p->all[i].rank == w->c->rank) REEL_TRY(put_sample(w, o, p, k, r++, i, type));
+        if (p->all[i].rank == w->c->rank) {
+            reel_pulse(w->c);
+            REEL_TRY(put_sample(w, o, p, k, r++, i, type));
+        }
     return REEL_OK;
 }
 
@@ -321,6 +326,7 @@ static reel_err write_file(struct reel_set_writer *w, struct out *o, const struc
     if (first) put(o, k.offset, H5T_STD_I64LE, 0, p->n + 1, p->offset);
     if (first) put(o, k.crc, H5T_STD_U32LE, 0, p->n, p->crc);
     e = put_samples(w, o, p, &k, type);
+    reel_pulse_rest(w->c);
     if (k.latent >= 0) H5Dclose(k.latent);
     H5Dclose(k.text), H5Dclose(k.offset), H5Dclose(k.crc);
     for (int i = 0; i < REEL_SET_STRINGS; i++) H5Dclose(k.str[i]), H5Tclose(k.str_type[i]);
@@ -371,18 +377,40 @@ static reel_err write_tmp(struct reel_set_writer *w, const struct plan *p)
     return o.file < 0 || o.bad ? REEL_FAIL(REEL_EIO, "%s: cannot write the data set (no space, no permission?)", w->tmp) : REEL_OK;
 }
 
+/* What memory holds of the file goes to the disk in pieces, with a sign of life after each: all at once may take very long. */
+static reel_err flush(const struct reel_set_writer *w)
+{
+    enum { PIECE = 256 << 20, ALL = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER };
+    int fd = open(w->tmp, O_WRONLY | O_CLOEXEC), bad = 0;
+    off_t end = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+
+    for (off_t at = 0; at < end && !bad; at += PIECE) {
+        reel_pulse(w->c);
+        bad = sync_file_range(fd, at, PIECE, ALL) && errno != ENOSYS && errno != EINVAL; /* a file system that cannot */
+    }
+    if (bad) REEL_FAIL(REEL_EIO, "%s: cannot sync: %m", w->tmp);
+    if (fd >= 0) close(fd);
+    return bad ? REEL_EIO : REEL_OK;
+}
+
 /* Rank 0: durable, then under its name. */
 static reel_err publish(const struct reel_set_writer *w)
 {
-    return w->c->rank ? REEL_OK : reel_publish(w->tmp, w->path);
+    reel_err e = w->c->rank ? REEL_OK : flush(w);
+
+    if (!e && !w->c->rank) e = reel_publish(w->tmp, w->path);
+    reel_pulse_rest(w->c);
+    return e;
 }
 
 reel_err reel_set_commit(struct reel_set_writer *w, reel_err mine, int64_t *n)
 {
     struct reel_comm *c = w->c;
     struct plan p = { 0 };
-    reel_err e = reel_agree(c, mine ? mine : w->health);
+    reel_err e;
 
+    reel_pulse_rest(c);
+    e = reel_agree(c, mine ? mine : w->health);
     if (!e) e = exchange(w, &p);
     if (!e) e = reel_agree(c, make_plan(w, &p));
     if (!e) {

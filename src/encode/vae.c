@@ -36,6 +36,7 @@ reel_err reel_vae_open(struct reel_vae **out, const struct reel_encode_opts *o)
     if (!v) return REEL_FAIL(REEL_ENOMEM, "no memory for a VAE");
     v->dt = (reel_dtype)o->dtype;
     v->tile = o->tile;
+    v->comm = o->comm;
     e = open_folder(v, o);
     if (e) return reel_vae_close(v), e;
     *out = v;

@@ -1,6 +1,7 @@
 /* One chunk of one tile through a network. */
 #include <string.h>
 
+#include "comm/pulse.h"
 #include "encode/vae_priv.h"
 
 struct run {
@@ -204,7 +205,10 @@ int vae_run(const struct reel_vae *v, struct vae_film *f, struct vae_tile *tile,
     r.x = buffer(&r, 0, REEL_F32, REEL_DIMS(t, tile->h, tile->w, vae_in(v, f->way)));
     reel_put(&f->s, r.x, x);
     become(&r, v->dt);
-    for (int i = 0; i < net->n; i++) run_step(&r, &net->step[i]);
+    for (int i = 0; i < net->n; i++) {
+        if (!f->s.planning) reel_pulse(v->comm);
+        run_step(&r, &net->step[i]);
+    }
     become(&r, REEL_F32);
     reel_get(&f->s, out, r.x);
     return (int)r.x.n[0];

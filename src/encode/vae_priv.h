@@ -73,6 +73,7 @@ struct reel_vae {
     struct vae_net net[2]; /* by enum vae_way */
     struct vae_film film[2];
     struct reel_stream s;
+    const struct reel_comm *comm; /* whose ranks may wait for this one */
     struct reel_arena weights;
     size_t weight_bytes;
     reel_dtype dt;

@@ -1,6 +1,7 @@
 /* One film: is it fit, which clips it gives, and their pictures. Memory: one source frame and one clip. */
 #include <inttypes.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,8 @@ static reel_err cut_clip(struct reel_prep *j, struct source *s, int64_t first)
         int64_t at = pick(s, first + f);
         if (at != last) REEL_TRY(reel_video_frame(s->v, at, s->raw));
         last = at;
+        if (reel_fault("stall")) raise(SIGSTOP);
+        if (reel_fault("told")) raise(SIGUSR1);
         reel_fit(s->fit, j->rgb + (size_t)f * j->frame, s->raw);
     }
     return REEL_OK;
@@ -125,9 +128,11 @@ static reel_err take_clips(struct reel_prep *j, int64_t i, struct source *s, con
     for (; k < s->clips; k++) {
         struct reel_set_sample x = { .key = i << WINDOW_BITS | k, .id = id, .caption = reel_film_caption(j, i), .file_name = path, .width = f->width,
                                      .height = f->height, .frames = (int)s->frames, .fps = s->fps, .duration = s->duration };
+        reel_phase_of("decoding film", i + 1, path);
         if ((e = cut_clip(j, s, s->first + k * j->F))) break;
         if (j->left) return REEL_OK; /* what is closed stays; the next run takes up this clip */
         snprintf(id, sizeof id, "%s#%" PRId64, base, k);
+        reel_phase_of("encoding film", i + 1, path);
         REEL_TRY(reel_prep_sample(j, &x, text));
         if (k + 1 < s->clips) REEL_TRY(reel_set_done(j->w, i, REEL_PREP_MORE));
     }
@@ -163,6 +168,7 @@ reel_err reel_film_clips(struct reel_prep *j, int64_t i, const struct reel_text_
         snprintf(why, sizeof why, "%s: %s", film->path, film->odd ? film->odd : "the caption is empty");
         return reel_prep_skip(j, i, *film->caption ? REEL_SKIP_METADATA : REEL_SKIP_CAPTION, why);
     }
+    reel_phase_of("opening film", i + 1, film->path);
     e = reel_video_open(&s.v, film->path);
     if (e) return skip_error(j, i, e, NULL);
     e = open_film(j, i, &s, why, &kind);

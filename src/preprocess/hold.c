@@ -10,7 +10,7 @@
 #include "config/config.h"
 #include "preprocess/preprocess_priv.h"
 
-static const char *const free_to_change[] = { "output", "threads", "sheet", "overwrite", "from-scratch", "quiet" };
+static const char *const free_to_change[] = { "output", "threads", "sheet", "overwrite", "from-scratch", "watchdog-s", "quiet" };
 
 static int may_change(const char *name)
 {

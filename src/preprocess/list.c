@@ -14,9 +14,10 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "comm/pulse.h"
 #include "preprocess/preprocess_priv.h"
 
-struct text { char *p; size_t n, room; int64_t films; }; /* path NUL caption NUL facts NUL ... */
+struct text { char *p; size_t n, room; int64_t films; const struct reel_comm *c; }; /* path NUL caption NUL facts NUL ... */
 
 static reel_err read_text(const char *path, char **text, size_t *bytes)
 {
@@ -52,6 +53,7 @@ static reel_err put_film(struct text *t, const char *path, const char *caption, 
 
     if (f && !f->odd && (f->fps > 0 || f->frames)) snprintf(facts, sizeof facts, "%.17g %" PRId64, f->fps, f->frames);
     t->films++;
+    reel_pulse(t->c);
     REEL_TRY(put(t, path));
     REEL_TRY(put(t, caption));
     if (!f || !f->odd) return put(t, facts);
@@ -373,11 +375,13 @@ static reel_err index_strings(struct reel_films *l, size_t bytes)
 
 reel_err reel_films_open(struct reel_films *l, const struct reel_preprocess_args *a, struct reel_comm *c)
 {
-    struct text t = { 0 };
+    struct text t = { .c = c };
     void *blob;
     size_t bytes;
-    reel_err e = reel_agree(c, c->rank == 0 ? look(&t, a) : REEL_OK);
+    reel_err e = c->rank == 0 ? look(&t, a) : REEL_OK;
 
+    reel_pulse_rest(c);
+    e = reel_agree(c, e);
     *l = (struct reel_films){ 0 };
     blob = t.p, bytes = t.n;
     if (!e) e = reel_comm_bcast_blob(c, &blob, &bytes, 0);

@@ -50,6 +50,8 @@ const struct reel_opt reel_preprocess_opts[] = {
     { "sheet", REEL_OPT_STR, AT(sheet), .unit = "FILE", .help = "contact sheet, originals above decoded; default: the output's name with .png; none" },
     { "overwrite", REEL_OPT_BOOL, AT(overwrite), .help = "replace a set that exists" },
     { "from-scratch", REEL_OPT_BOOL, AT(from_scratch), .help = "forget what a run that did not end has finished" },
+    { "watchdog-s", REEL_OPT_F64, AT(watchdog_s), .dflt = 600, .min = 0, .max = 1e9, .unit = "seconds",
+      .help = "several ranks: one that gives no sign of life for longer ends the job, and is named; long films do not count. 0: off" },
     { "quiet", REEL_OPT_BOOL, AT(quiet), .help = "no progress line" },
     { .type = REEL_OPT_END },
 };

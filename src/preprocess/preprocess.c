@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "comm/pulse.h"
+#include "comm/watch.h"
 #include "config/config.h"
 #include "data/demo_set.h"
 #include "media/clips.h"
@@ -61,6 +63,7 @@ static reel_err prompt(struct reel_prep *j, int64_t i, const struct reel_text_ro
 static reel_err item(struct reel_prep *j, int64_t i, const struct reel_text_rows *text)
 {
     if (reel_fault("preprocess")) return REEL_FAIL(REEL_EIO, "item %" PRId64 ": injected fault", i);
+    if (j->a.demo_clips || j->a.prompts) reel_phase(j->a.prompts ? "prompt" : "built-in clip", (long)i);
     if (j->a.demo_clips) return demo_clip(j, i, text);
     return j->a.prompts ? prompt(j, i, text) : reel_film_clips(j, i, text);
 }
@@ -71,6 +74,7 @@ int reel_prep_ends(struct reel_prep *j)
 {
     double now = reel_now();
 
+    reel_pulse(j->c);
     if (!j->stop || j->left) return j->left;
     if (j->asked > 0 && now - j->asked > j->stop->step) j->stop->step = now - j->asked; /* the longest that nobody could end */
     j->asked = now;
@@ -82,6 +86,7 @@ static int all_end(struct reel_prep *j, int more)
 {
     int64_t wish = j->left || (more && reel_prep_ends(j));
 
+    reel_phase("a round", -1);
     reel_comm_sum_i64(j->c, &wish, 1);
     return j->ended = wish > 0;
 }
@@ -125,6 +130,7 @@ static reel_err one_round(struct reel_prep *j, const int64_t *todo, int64_t n_to
     reel_err e;
 
     for (int64_t at = base + j->c->rank; n < ROUND && at < n_todo; at += j->c->size) mine[n++] = todo[at];
+    reel_phase("texts of a round", -1);
     e = round_texts(j, mine, n, rows, of, &n_rows);
     for (int k = 0; k < n && !e && !reel_prep_ends(j); k++) {
         int64_t now = base + (int64_t)(k + 1) * j->c->size;
@@ -132,6 +138,8 @@ static reel_err one_round(struct reel_prep *j, const int64_t *todo, int64_t n_to
         if (!e && !j->left) progress(j, now < n_todo ? now : n_todo);
     }
     for (int k = 0; k < n_rows; k++) free(rows[k].rows);
+    reel_phase("the end of a round", -1);
+    reel_pulse_rest(j->c);
     return reel_agree(j->c, e);
 }
 
@@ -345,9 +353,12 @@ static reel_err make(struct reel_prep *j)
 {
     reel_err e = all_items(j);
 
+    reel_phase("the list of skipped films", -1);
     if (!e) e = reel_prep_tell(j);
+    reel_phase("writing the set", -1);
     e = reel_set_commit(j->w, e, NULL);
     if (j->ended) return say_ended(j);
+    reel_phase("the contact sheet", -1);
     if (!e && *j->sheet) e = reel_agree(j->c, j->c->rank == 0 ? reel_prep_sheet(j) : REEL_OK);
     if (j->c->rank == 0 && (!e || j->useless)) {
         if (reel_rmtree(j->dir)) reel_err_clear(); /* a file system that hides files in use; the set is whole */
@@ -362,13 +373,17 @@ static reel_err work(struct reel_prep *j, const struct reel_encode_opts *enc)
     reel_err e;
 
     REEL_TRY(may_write(j));
+    reel_phase("the list of films", -1);
     REEL_TRY(find_items(j));
     REEL_TRY(reel_parent_folders(j->a.output, j->c));
     REEL_TRY(reel_agree(j->c, j->c->rank == 0 && *j->sheet ? reel_file_probe(j->sheet) : REEL_OK));
+    reel_phase("opening the encoders", -1);
     REEL_TRY(open_encoders(j, enc));
     REEL_TRY(reel_agree(j->c, allocate(j)));
     REEL_TRY(reel_prep_hold(j));
+    reel_phase("texts for guidance", -1);
     e = prompts(j, rows);
+    reel_phase("what an earlier run finished", -1);
     if (!e) e = take_over(j);
     free(rows[0].rows), free(rows[1].rows); /* the writer has its own */
     if (e) return e;
@@ -379,10 +394,25 @@ static reel_err work(struct reel_prep *j, const struct reel_encode_opts *enc)
 
 static reel_err import(const struct reel_prep *j)
 {
+    reel_phase("the import", -1);
     REEL_TRY(may_write(j));
     REEL_TRY(reel_parent_folders(j->a.output, j->c));
     REEL_TRY(reel_set_from_safetensors(j->a.tensors, j->a.output, j->c));
     return reel_set_check(j->a.output, j->c);
+}
+
+static reel_err watched(struct reel_prep *j, const struct reel_encode_opts *enc)
+{
+    struct reel_watch *w;
+    reel_err e;
+
+    REEL_TRY(reel_watch_open(&w, j->c, j->a.watchdog_s, "--watchdog-s"));
+    e = reel_pulse_open(j->c);
+    if (!e) e = j->a.tensors ? import(j) : work(j, enc);
+    reel_phase("the end", -1); /* names of films go */
+    reel_pulse_close(j->c);
+    reel_watch_close(w, j->c);
+    return e;
 }
 
 reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel_encode_opts *enc, struct reel_stop *stop, int *ended)
@@ -394,9 +424,8 @@ reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel
     note_idle(&j, enc);
     fill_in(&j.a, enc);
     if (!e) e = names(&j);
-    if (!e && a->tensors) return import(&j);
-    if (!e) e = describe(&j, reel_encode_builtin(enc) ? &reel_family_dct : &reel_family_wan, source, sizeof source);
-    if (!e) e = work(&j, enc);
+    if (!e && !a->tensors) e = describe(&j, reel_encode_builtin(enc) ? &reel_family_dct : &reel_family_wan, source, sizeof source);
+    if (!e) e = watched(&j, enc);
     if (stop) *ended = j.ended;
     reel_films_close(&j.films);
     reel_codec_close(j.codec);

@@ -12,6 +12,7 @@ struct reel_preprocess_args { /* filled from reel_preprocess_opts; strings are t
     int64_t demo_clips, demo_seed, seed, threads, tile;
     int64_t height, width, num_frames; /* REEL_INT_UNSET: what suits the encoders */
     double train_fps;                  /* NAN: the same */
+    double watchdog_s;                 /* 0: off */
     double tolerance, speed_factor, aspect_tolerance, drop_short_ratio, training_cfg_rate;
     int windows, temporal_sample, overwrite, from_scratch, quiet;
     int dtype, encode_dtype; /* stored, computed in: 0 f32, 1 bf16 */
