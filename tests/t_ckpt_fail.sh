@@ -21,17 +21,28 @@ verdict $? "it cleaned up"
 try "and again a kill" dies ckpt kill "$d"
 same "the good one is resumed" "$(latest)" "latest 3"
 try "reel_ckpt_check agrees" ckpt check "$d/checkpoint-3"
-blind() { LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$d INTERPOSE_ACT=unseen INTERPOSE_RANK=0 INTERPOSE_AT=$1 ckpt latest "$d" 2>&1; }
-seen=0 bad=0
-for k in 1 2 3 4 5 6 7 8 9 10; do
-    case $(blind $k) in
-        *"Stale file handle"*) seen=$((seen + 1)) ;;
-        *"latest 3"*) ;;
-        *) bad=$((bad + 1)) ;;
-    esac
-done
-[ $seen -gt 4 ] && [ $bad = 0 ]
-verdict $? "a file system that does not answer is an error, not an incomplete checkpoint ($seen calls)"
+blind() { # blind K COMMAND...: from the k-th look at anything there on, nobody answers
+    b_at=$1
+    shift
+    LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$d INTERPOSE_ACT=unseen INTERPOSE_RANK=0 INTERPOSE_AT="$b_at" "$@" 2>&1
+}
+unanswered() { # unanswered GOOD TEXT COMMAND...: GOOD is what it says where all looks are answered
+    u_good=$1 u_text=$2
+    shift 2
+    seen=0 bad=0
+    for k in 2 3 4 5 6 7 8 9 10; do # the first asks what kind of thing it is
+        case $(blind $k "$@") in
+            *"Stale file handle"*) seen=$((seen + 1)) ;;
+            *"$u_good"*) ;;
+            *) bad=$((bad + 1)) ;;
+        esac
+    done
+    [ $seen -gt 2 ] && [ $bad = 0 ]
+    verdict $? "a file system that does not answer is an error, not $u_text ($seen calls)"
+}
+unanswered "latest 3" "an incomplete checkpoint" ckpt latest "$d"
+unanswered "all checksums agree" "one that is not there" "$REEL_BUILD/tests/mpirun.sh" "$REEL_BUILD/reel" check "$d/checkpoint-3"
+unanswered "all checksums agree" "none in a run's folder" "$REEL_BUILD/tests/mpirun.sh" "$REEL_BUILD/reel" check "$d"
 
 # what the last save of a run meets is told at its end
 . "$REEL_SRC/tests/train.sh"

@@ -183,16 +183,40 @@ static int is_run(const char *dir)
     return snprintf(log, sizeof log, "%s/tracker", dir) < (int)sizeof log && reel_is_dir(log);
 }
 
+/* Whether there is such a folder; a file system that does not say is an error. */
+static reel_err folder(const char *path, int *there)
+{
+    struct stat st;
+
+    REEL_TRY(reel_stat(path, &st, there));
+    *there = *there && S_ISDIR(st.st_mode);
+    return REEL_OK;
+}
+
+/* A folder with the name of a checkpoint that holds none. */
+static reel_err incomplete(const char *dir)
+{
+    char dcp[PATH_MAX];
+    reel_err e = ckpt_dcp_dir(dir, dcp, sizeof dcp);
+
+    if (e == REEL_EIO) return e; /* it may hold one, and we may not look */
+    reel_err_clear();
+    return REEL_FAIL(REEL_ECONFIG, "%s is incomplete: no dcp/ in it", dir);
+}
+
 static reel_err resolve(const char *output_dir, const char *what, char *dir, size_t size, long *step)
 {
+    int there;
+
     while (isspace((unsigned char)*what)) what++;
     if (output_dir && strncasecmp(what, "latest", 6) == 0 && strspn(what + 6, " \t\n") == strlen(what + 6))
         return newest(output_dir, dir, size, step);
     if (snprintf(dir, size, "%s", what) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", what);
     ckpt_strip(dir);
-    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "no folder %s, so no checkpoint to go on from", what);
+    REEL_TRY(folder(dir, &there));
+    if (!there) return REEL_FAIL(REEL_ECONFIG, "no folder %s, so no checkpoint to go on from", what);
     if (reel_ckpt_is_dir(dir)) return judge(dir, 0, step);
-    if (reel_ckpt_step_in_name(dir) >= 0) return REEL_FAIL(REEL_ECONFIG, "%s is incomplete: no dcp/ in it", dir);
+    if (reel_ckpt_step_in_name(dir) >= 0) return incomplete(dir);
     char parent[PATH_MAX];
     snprintf(parent, sizeof parent, "%s", dir);
     REEL_TRY(newest(parent, dir, size, step));
@@ -221,11 +245,13 @@ reel_err reel_ckpt_resolve(const char *output_dir, const char *what, char *dir, 
 static reel_err named(const char *path, char *dir, size_t size)
 {
     long step;
+    int there;
 
     if (snprintf(dir, size, "%s", path) >= (int)size) return REEL_FAIL(REEL_ECONFIG, "%s: path too long", path);
     ckpt_strip(dir);
     if (reel_ckpt_is_dir(dir)) return REEL_OK;
-    if (!reel_is_dir(dir)) return REEL_FAIL(REEL_ECONFIG, "%s: neither a checkpoint-N nor a folder that holds one", path);
+    REEL_TRY(folder(dir, &there));
+    if (!there) return REEL_FAIL(REEL_ECONFIG, "%s: neither a checkpoint-N nor a folder that holds one", path);
     REEL_TRY(resolve(NULL, path, dir, size, &step));
     printf("reel: the newest checkpoint of %s: %s\n", path, dir);
     return REEL_OK;
