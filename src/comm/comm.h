@@ -146,6 +146,10 @@ reel_err reel_comm_bcast_blob(struct reel_comm *c, void **p, size_t *bytes, int 
 void reel_comm_gather(struct reel_comm *c, const void *mine, size_t bytes, void *all, int root);
 void reel_comm_allgather(struct reel_comm *c, const void *mine, size_t bytes, void *all);
 
+/** reel_comm_file_errno - why MPI-IO first failed on this thread since this was last asked, which HDF5 does not tell (file.c); 0: it did
+ * not. Local. */
+int reel_comm_file_errno(void);
+
 /* Backend memory. Started after what the stream s has queued so far, finished by reel_comm_wait;
  * the buffers belong to the library in between. Collective(c): every rank starts them in one
  * order. On a planning stream they count their bytes and return. On a device nothing of this makes the

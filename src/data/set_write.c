@@ -362,8 +362,10 @@ static reel_err write_tmp(struct reel_set_writer *w, const struct plan *p)
     struct out o = { .dcpl = timeless(H5P_DATASET_CREATE), .gcpl = timeless(H5P_GROUP_CREATE) };
     hid_t fapl = access_list(w->c), fcpl = H5Pcreate(H5P_FILE_CREATE);
     reel_err e = REEL_OK;
+    int why;
 
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+    (void)reel_comm_file_errno(); /* of this file alone */
     H5Pset_obj_track_times(fcpl, 0);
     H5Pset_fill_time(o.dcpl, H5D_FILL_TIME_NEVER);
     H5Pset_alloc_time(o.dcpl, H5D_ALLOC_TIME_EARLY);
@@ -373,8 +375,9 @@ static reel_err write_tmp(struct reel_set_writer *w, const struct plan *p)
         o.bad |= H5Fclose(o.file) < 0;
     }
     H5Pclose(fapl), H5Pclose(fcpl), H5Pclose(o.dcpl), H5Pclose(o.gcpl);
-    if (e) return e;
-    return o.file < 0 || o.bad ? REEL_FAIL(REEL_EIO, "%s: cannot write the data set (no space, no permission?)", w->tmp) : REEL_OK;
+    why = reel_comm_file_errno();
+    if (e || (o.file >= 0 && !o.bad && !why)) return e;
+    return REEL_FAIL(REEL_EIO, "%s: cannot write the data set: %s", w->tmp, why ? strerror(why) : "HDF5 does not say why");
 }
 
 /* What memory holds of the file goes to the disk in pieces, with a sign of life after each: all at once may take very long. */
