@@ -355,11 +355,11 @@ static reel_err make(struct reel_prep *j)
 
     reel_phase("the list of skipped films", -1);
     if (!e) e = reel_prep_tell(j);
-    reel_phase("writing the set", -1);
-    e = reel_set_commit(j->w, e, NULL);
-    if (j->ended) return say_ended(j);
     reel_phase("the contact sheet", -1);
     if (!e && *j->sheet) e = reel_agree(j->c, j->c->rank == 0 ? reel_prep_sheet(j) : REEL_OK);
+    reel_phase("writing the set", -1);
+    e = reel_set_commit(j->w, e, NULL); /* last: who finds the set finds all of it */
+    if (j->ended) return say_ended(j);
     if (j->c->rank == 0 && (!e || j->useless)) {
         if (reel_rmtree(j->dir)) reel_err_clear(); /* a file system that hides files in use; the set is whole */
     } else if (j->c->rank == 0)
