@@ -23,7 +23,7 @@ tests_interpose_so_SOURCES = tests/interpose.c
 tests_interpose_so_CFLAGS = $(AM_CFLAGS) -fPIC
 tests_interpose_so_LDFLAGS = $(REEL_LDFLAGS) -shared
 tests_interpose_so_LDADD =
-dist_check_SCRIPTS += tests/t_torture.sh
+dist_check_SCRIPTS += tests/t_torture.sh tests/t_write_faults.sh
 check-torture: all
-	@REEL_TORTURE=full TEST_TIMEOUT=7200 $(MAKE) -s check TESTS=tests/t_torture.sh
+	@REEL_TORTURE=full TEST_TIMEOUT=7200 $(MAKE) -s check TESTS='tests/t_torture.sh tests/t_write_faults.sh'
 .PHONY: check-torture

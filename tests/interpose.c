@@ -4,6 +4,8 @@
  *     INTERPOSE_ACT   what happens                INTERPOSE_AT     k, from 1
  *     INTERPOSE_PIDS  file that every rank adds its process to, for "all"
  *     INTERPOSE_LAZY  nothing is synced in earnest: only "power" would see it
+ *     INTERPOSE_WHOLE every file below the folder counts, not checkpoints alone
+ *     INTERPOSE_SUM   file that gets the number of calls at the end, and what the k-th does: grows, names or ends
  * or calls interpose_arm. Acts:
  *     kill     SIGKILL before the call; in the middle of it for a write
  *     all      the same for every process of INTERPOSE_PIDS
@@ -44,7 +46,7 @@ enum entry_kind { MADE, RENAMED, SWAPPED };
 static struct {
     char dir[PATH_MAX], pids[PATH_MAX];
     enum act act;
-    int err, sticky, no_swap, lazy;
+    int err, sticky, no_swap, lazy, whole;
     long at;
     atomic_long n;
     pthread_mutex_t lock;
@@ -52,6 +54,7 @@ static struct {
     struct { char *path; int dirty; } file[FILES];
     struct entry { enum entry_kind kind; char *a, *b, *parent; } journal[JOURNAL];
     int n_journal;
+    const char *struck; /* the kind of call that was the k-th */
 } I = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 #define REAL(type, name, args) ((type(*) args)real(name))
@@ -93,6 +96,7 @@ __attribute__((constructor)) static void start(void)
     char line[32];
 
     I.lazy = getenv("INTERPOSE_LAZY") != NULL;
+    I.whole = getenv("INTERPOSE_WHOLE") != NULL;
     if (!dir || !mine) return;
     if (pids) {
         int fd = open(pids, O_WRONLY | O_CREAT | O_APPEND, 0666);
@@ -103,13 +107,21 @@ __attribute__((constructor)) static void start(void)
     if (!rank || !strcmp(rank, mine)) interpose_arm(dir, act ? act : "count", at ? atol(at) : 0);
 }
 
+__attribute__((destructor)) static void sum_up(void)
+{
+    const char *path = *I.dir ? getenv("INTERPOSE_SUM") : NULL;
+    FILE *f = path ? fopen(path, "w") : NULL;
+
+    if (f) fprintf(f, "%ld %s\n", interpose_count(), I.struck ? I.struck : "none"), fclose(f);
+}
+
 /* ---- what counts ---- */
 
 static int counts(const char *path)
 {
     size_t n = strlen(I.dir);
 
-    return n && !strncmp(path, I.dir, n) && (!path[n] || !strncmp(path + n, "/checkpoint-", 12));
+    return n && !strncmp(path, I.dir, n) && (!path[n] || (I.whole ? path[n] == '/' : !strncmp(path + n, "/checkpoint-", 12)));
 }
 
 static const char *path_of(int fd) { return fd >= 0 && fd < FDS ? I.fd[fd] : NULL; }
@@ -244,10 +256,12 @@ void interpose_cut(void) { die(POWER); }
 /* One more call: what becomes of it. */
 static enum act turn(enum op op)
 {
+    static const char *const kinds[] = { [GROWS] = "grows", [NAMES] = "names", [ENDS] = "ends" };
     long n;
 
     if (I.act == UNSEEN) return PASS;
     n = atomic_fetch_add(&I.n, 1) + 1;
+    if (I.at && n == I.at) I.struck = kinds[op];
     if (I.at && I.act == SLOW && (n == I.at || (I.sticky && n > I.at))) return sleep(5), PASS;
     if (I.at && n == I.at && I.act == STUCK) for (;;) pause();
     if (I.at && n == I.at) return I.act;
@@ -322,6 +336,7 @@ static ssize_t write_at(int fd, const void *p, size_t n, off_t at)
 
 ssize_t write(int fd, const void *p, size_t n) { return write_at(fd, p, n, APPEND); }
 ssize_t pwrite(int fd, const void *p, size_t n, off_t at) { return write_at(fd, p, n, at); }
+ssize_t pwrite64(int fd, const void *p, size_t n, off_t at) __attribute__((alias("pwrite")));
 
 static int sync_as(const char *name, int fd)
 {
@@ -357,6 +372,14 @@ int ftruncate(int fd, off_t n)
 {
     if (path_of(fd) && fails(GROWS)) return -1;
     return REAL(int, "ftruncate", (int, off_t))(fd, n);
+}
+
+int ftruncate64(int fd, off_t n) __attribute__((alias("ftruncate")));
+
+int link(const char *a, const char *b)
+{
+    if (counts(b) && fails(GROWS)) return -1;
+    return REAL(int, "link", (const char *, const char *))(a, b);
 }
 
 int mkdir(const char *path, mode_t mode)

@@ -129,7 +129,7 @@ reel_err reel_publish(const char *tmp, const char *path)
 {
     int fd = open(tmp, O_WRONLY | O_CLOEXEC), bad = fd < 0 || fsync(fd) != 0, why = errno;
 
-    if (fd >= 0) close(fd);
+    if (fd >= 0 && close(fd) != 0 && !bad) bad = 1, why = errno;
     return bad ? REEL_FAIL(REEL_EIO, "%s: cannot sync: %s", tmp, strerror(why)) : reel_rename(tmp, path);
 }
 

@@ -374,6 +374,16 @@ static reel_err make_tmp(struct export_job *j, const char *out)
     return reel_mkdirs(j->tmp);
 }
 
+/* A name that did not last is given back: the next export may take it. */
+static reel_err publish(const struct export_job *j, const char *out)
+{
+    reel_err e = reel_rename(j->tmp, out);
+    struct stat st;
+
+    if (e && lstat(j->tmp, &st) != 0) (void)!rename(out, j->tmp);
+    return e;
+}
+
 reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *j))
 {
     char out[PATH_MAX];
@@ -387,7 +397,7 @@ reel_err export_guard(struct export_job *j, reel_err (*work)(struct export_job *
     }
     e = make_tmp(j, out);
     if (!e) e = work(j);
-    if (!e) e = reel_rename(j->tmp, out);
+    if (!e) e = publish(j, out);
     if (e) {
         struct reel_errrec first = *reel_errrec();
         (void)!reel_rmtree(j->tmp);

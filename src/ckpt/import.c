@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "ckpt/ckpt_priv.h"
 #include "ckpt/export_priv.h"
 #include "ckpt/hf.h"
 #include "ckpt/tree.h"
@@ -136,6 +137,18 @@ static reel_err new_place(const struct reel_import *x, char *dir, char **list, s
     return reel_mkdirs(dir);
 }
 
+/* A failed save may have its name already, if not for good: the next import may take it. */
+static reel_err save(const struct reel_import *x, const struct reel_ckpt_req *q, struct reel_comm *world)
+{
+    reel_err e = reel_ckpt_save(q, world);
+    struct reel_errrec first = *reel_errrec();
+    int rest;
+
+    if (e && world->rank == 0) (void)!ckpt_remove(x->out, &rest);
+    *reel_errrec() = first;
+    return e;
+}
+
 reel_err reel_import_checkpoint(const struct reel_import *x, const char *meta, struct reel_comm *world)
 {
     struct source s = { .t = NULL };
@@ -154,8 +167,7 @@ reel_err reel_import_checkpoint(const struct reel_import *x, const char *meta, s
     if (!e) e = read_shares(x, &s, world, &tree, &buf);
     e = reel_agree(world, e);
     if (!e)
-        e = reel_ckpt_save(&(struct reel_ckpt_req){ .output_dir = dir, .step = reel_ckpt_step_in_name(x->out), .set = tree.set, .config_json = meta },
-                           world);
+        e = save(x, &(struct reel_ckpt_req){ .output_dir = dir, .step = reel_ckpt_step_in_name(x->out), .set = tree.set, .config_json = meta }, world);
     reel_tree_free(&tree);
     free(buf);
     free(list);
