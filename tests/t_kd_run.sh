@@ -106,44 +106,39 @@ try "a file in the middle is missing, leftovers lie about" walk 2 "$TMPDIR/f"
 same "the same bytes" "$(parts "$TMPDIR/f")" "$want"
 same "the leftovers are gone" "$(find "$TMPDIR/f" -name '*.tmp' -o -name '*.spool.*' | wc -l)" 0
 
-"$REEL_BUILD/reel" trajectories --config "$tiny" --models.student.init_from "$TMPDIR/teacher" \
-    --models.teacher.init_from "$TMPDIR/teacher" --training.data.data_path "$TMPDIR/data.h5" --output "$TMPDIR/killed" \
-    --samples-per-file 1 --training.threads 1 --method.teacher_inference_steps 1000 > "$TMPDIR/killed.log" 2>&1 &
+REEL_FAULT=stall:0:4 walk 1 "$TMPDIR/killed" --samples-per-file 1 --training.data.train_batch_size 1 > "$TMPDIR/killed.log" 2>&1 &
 victim=$!
-await [ -f "$TMPDIR/killed/part-00001.h5" ]
-kill -9 $victim
-wait $victim 2> /dev/null
+await halted "$TMPDIR/killed"
+kill -9 "$halted"
+wait $victim
 left=$(find "$TMPDIR/killed" -name 'part-*.h5' | wc -l)
 [ "$left" -gt 0 ] && [ "$left" -lt 22 ]
 verdict $? "killed after $left of 22 files" "$TMPDIR/killed.log"
-try "the run after the kill" walk 2 "$TMPDIR/killed" --samples-per-file 1 --method.teacher_inference_steps 1000
-try "a run that was never killed" walk 1 "$TMPDIR/whole" --samples-per-file 1 --method.teacher_inference_steps 1000
-same "the same bytes" "$(parts "$TMPDIR/killed")" "$(parts "$TMPDIR/whole")"
+try "the run after the kill" walk 2 "$TMPDIR/killed" --samples-per-file 1
+same "the same bytes" "$(parts "$TMPDIR/killed")" "$(parts "$TMPDIR/single")"
 
 # A signal between two batches: what is whole stays, and the job asks to be started again.
-# ended SIGNAL NAME FILE COMMAND...: to one rank, when FILE of the folder NAME is there
+# ended SIGNAL NAME FILES COMMAND...: to a rank that walks into the folder NAME, whose last rank stores a trajectory; FILES are then whole
 ended() {
-    e_sig=$1 e_dir=$TMPDIR/$2 e_file=$3
+    e_sig=$1 e_dir=$TMPDIR/$2 e_files=$3
     shift 3
-    "$@" --method.teacher_inference_steps 1000 > "$e_dir.out" 2>&1 &
+    REEL_FAULT=stall:1:2 "$@" > "$e_dir.out" 2>&1 &
     e_pid=$!
-    await seen "$e_dir" "$e_file"
-    kill "-$e_sig" "$(processes reel cmdline "$e_dir" | tail -n 1)"
+    await halted "$e_dir"
+    kill "-$e_sig" "$(processes reel cmdline "$e_dir" | head -n 1)"
+    kill -CONT "$halted"
     wait $e_pid
     e_rc=$?
     same "SIG$e_sig: exit code" $e_rc 75
     [ $e_rc = 75 ] || show "$e_dir.out" | tail -n 5
     grep -q "ends this run after [0-9]* of 22 trajectories" "$e_dir.out"
     verdict $? "says how far it came"
-    same "nothing half-written" "$(find "$e_dir" -name 'part-*' | grep -vc 'h5$')" 0
+    same "$e_files files are there, nothing half-written" "$(find "$e_dir" -name 'part-*.h5' | wc -l) $(find "$e_dir" -name 'part-*' | grep -vc 'h5$')" "$e_files 0"
 }
-ended TERM asked 'part-00001.h5' walk 2 "$TMPDIR/asked" --samples-per-file 1
-left=$(find "$TMPDIR/asked" -name 'part-*' | wc -l)
-[ "$left" -gt 1 ] && [ "$left" -lt 22 ]
-verdict $? "$left of 22 files"
-try "the rest" walk 1 "$TMPDIR/asked" --samples-per-file 1 --method.teacher_inference_steps 1000
-same "the same bytes" "$(parts "$TMPDIR/asked")" "$(parts "$TMPDIR/whole")"
-ended USR1 soon 'part-00000*' kd 2 "$TMPDIR/soon_out" "$TMPDIR/soon"
+ended TERM asked 2 walk 2 "$TMPDIR/asked" --samples-per-file 1 --training.data.train_batch_size 1
+try "the rest" walk 1 "$TMPDIR/asked" --samples-per-file 1
+same "the same bytes" "$(parts "$TMPDIR/asked")" "$(parts "$TMPDIR/single")"
+ended USR1 soon 0 kd 2 "$TMPDIR/soon_out" "$TMPDIR/soon"
 
 # what does not fit
 fails "other steps" "was made with teacher_inference_steps 8, this run says 16" kd 1 "$TMPDIR/n" "$t" --method.teacher_inference_steps 16

@@ -23,8 +23,8 @@ script t_fails 'exit 3'
 verdict $? "a failing program fails"
 script t_child.sh 'sleep 987 >/dev/null 2>&1 & echo $!'
 child=$("$run" "$TMPDIR/t_child.sh")
-sleep 0.1 # a zombie that nobody has reaped yet has no command line
-[ -n "$child" ] && [ -z "$(tr -d '\0' 2>/dev/null < "/proc/$child/cmdline")" ]
+gone() { [ -z "$(tr -d '\0' 2>/dev/null < "/proc/$1/cmdline")" ]; } # a zombie that nobody has reaped yet has no command line
+[ -n "$child" ] && await gone "$child"
 verdict $? "a process left behind is ended"
 script t_hang 'exec sleep 987'
 out=$(TEST_TIMEOUT=1 "$run" "$TMPDIR/t_hang" 2>/dev/null)

@@ -57,12 +57,12 @@ same "and its contact sheet" "$(hash "$TMPDIR/whole.png")" "$(hash "$TMPDIR/cut.
 verdict $? "nothing is left"
 
 # A second run of the same set, while the first is at it.
-set -- --demo-clips 400 --height 96 --width 128
-prep 1 cut.h5 --overwrite "$@" > /dev/null 2>&1 &
+set -- --demo-clips 8 --height 96 --width 128
+REEL_FAULT=stall:0:4 prep 1 cut.h5 --overwrite "$@" > /dev/null 2>&1 &
 busy=$!
-begun() { [ "$(size)" -ge 1 ]; }
-await begun
-fails "one run at a time" "lock: held by process [0-9]* on " prep 1 cut.h5 --overwrite "$@"
+await halted "$TMPDIR/cut.h5"
+fails "one run at a time" "lock: held by process $halted on " prep 1 cut.h5 --overwrite "$@"
+kill -CONT "$halted"
 wait $busy
 verdict $? "the first is not disturbed"
 

@@ -58,23 +58,16 @@ printf '{"step": 11, "time": 17' >> "$log"
 try "a torn line" report "$out"
 says "is no record" "failed after step"
 
-# ---- a rank that keeps the others waiting: rank 1, in the other half of a tensor parallel pair, stops for a second in step 3
+# ---- a rank that keeps the others waiting: rank 1, in the other half of a tensor parallel pair, is three seconds late in step 3
 late() {
-    REEL_FAULT=stall:1:3 train 2 "$TMPDIR/late" --training.distributed.hsdp_shard_dim 1 --training.distributed.tp_size 2 --training.data.train_batch_size 4 &
-    for _ in $(seq 600); do
-        for pid in $(processes reel environ REEL_FAULT=stall:1:3); do
-            grep -q '^State:.*T (stopped)' "/proc/$pid/status" 2> /dev/null && sleep 1 && kill -CONT "$pid" && wait && return
-        done
-        sleep 0.1
-    done
-    return 1
+    REEL_FAULT=late:1:3 train 2 "$TMPDIR/late" --training.distributed.hsdp_shard_dim 1 --training.distributed.tp_size 2 --training.data.train_batch_size 4
 }
 try "a run with a late rank" late
-says "the closing table names the slowest rank" "^slowest rank  *[01] on $(uname -n): [0-9.]* s beside waiting, 1.[0-9]* times the mean"
+says "the closing table names the slowest rank" "^slowest rank  *[01] on $(uname -n): [0-9.]* s beside waiting, \(1.[0-9]*\|2.00\) times the mean"
 log=$TMPDIR/late/tracker/metrics.jsonl
 at_3() { value 3 "ranks/$1"; }
 same "who was late" 1.0 "$(at_3 work_max_rank)"
-awk "BEGIN { exit !($(at_3 work_max_sec) > 1 && $(at_3 work_mean_sec) > 0.5 && $(at_3 work_mean_sec) < $(at_3 work_max_sec)) }"
+awk "BEGIN { exit !($(at_3 work_max_sec) >= 3 && $(at_3 work_mean_sec) >= 1.5 && $(at_3 work_mean_sec) < $(at_3 work_max_sec)) }"
 verdict $? "how late, beside the mean"
 awk "BEGIN { exit !($(at_3 memory_max_gib) > 0 && $(at_3 host_max_gib) >= $(at_3 host_mean_gib) && $(at_3 host_mean_gib) > 0) }"
 verdict $? "memory of all ranks"

@@ -100,27 +100,38 @@ printf 'x' | dd of="$f" bs=1 seek=$(($(stat -c %s "$f") / 2)) conv=notrunc 2> /d
 fails "a flipped byte in a checkpoint" "__0_0.distcp" train 2 "$TMPDIR/damaged" --resume-from-checkpoint latest --training.loop.max_train_steps 8
 
 # a killed rank: the launcher ends the job, the run goes on as if nothing had happened
-long="--training.loop.max_train_steps 300 --training.checkpoint.training_state_checkpointing_steps 50"
+long="--training.loop.max_train_steps 12 --training.checkpoint.training_state_checkpointing_steps 3"
 # shellcheck disable=SC2086
-try "300 steps" train 2 "$TMPDIR/whole" $long
-want=$(state "$TMPDIR/whole/checkpoint-300")
-gone() { ! kill -0 "$1" 2> /dev/null; }
-lost() { # lost TEXT FILE WHICH: the first (head) or last (tail) rank, once a file of that pattern is there
+try "12 steps" train 2 "$TMPDIR/whole" $long
+want=$(state "$TMPDIR/whole/checkpoint-12")
+lost() { # lost TEXT STEPS VARIABLES [COMMAND...]: the command, or what the variables arm, kills a rank; one of STEPS is then the newest saved
+    l_text=$1 l_steps=$2 l_env=$3
+    shift 3
     rm -rf "$TMPDIR/killed"
-    # shellcheck disable=SC2086
-    train 2 "$TMPDIR/killed" $long > "$TMPDIR/out" 2>&1 &
+    # shellcheck disable=SC2086,SC2163 # words
+    (export $l_env; train 2 "$TMPDIR/killed" $long) > "$TMPDIR/out" 2>&1 &
     job=$!
-    await seen "$TMPDIR/killed" "$2"
-    kill -9 "$(processes reel cmdline "$TMPDIR/killed" | $3 -n 1)"
-    await gone $job
-    verdict $? "$1 is killed: the job ends"
+    "$@"
+    wait $job
+    l_rc=$? l_at=$(newest "$TMPDIR/killed")
+    [ $l_rc -ne 0 ] && case " $l_steps " in *" ${l_at:-0} "*) ;; *) false ;; esac
+    verdict $? "$l_text is killed: the job ends, with code $l_rc after a save at step ${l_at:-0}" "$TMPDIR/out"
     # shellcheck disable=SC2086
     try "and goes on" train 2 "$TMPDIR/killed" $long --resume-from-checkpoint latest
-    same "as if nothing had happened" "$want" "$(state "$TMPDIR/killed/checkpoint-300")"
+    same "as if nothing had happened" "$want" "$(state "$TMPDIR/killed/checkpoint-12")"
 }
-lost "a rank, while the run is opened," tracker/lock tail
-lost "the first rank, in a step," checkpoint-50/commit.json head
-lost "the last rank, in a save," 'checkpoint-100*' tail
+opening() {
+    await [ -e "$TMPDIR/killed/tracker/lock" ]
+    kill -9 "$(processes reel cmdline "$TMPDIR/killed" | tail -n 1)"
+}
+stepping() {
+    await halted "$TMPDIR/killed"
+    kill -9 "$halted"
+}
+lost "a rank, while the run is opened," 0 REEL_FAULT=stall:1:1 opening
+lost "the first rank, in a step," "6 9" REEL_FAULT=stall:0:10 stepping
+lost "the last rank, in its second save," 3 \
+    "LD_PRELOAD=$REEL_BUILD/tests/interpose.so INTERPOSE_DIR=$TMPDIR/killed INTERPOSE_ACT=kill INTERPOSE_RANK=1 INTERPOSE_AT=6"
 
 # a folder that nothing can be written to
 mkdir -p "$TMPDIR/readonly"

@@ -1,5 +1,6 @@
 #include "base/err.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,4 +147,10 @@ int reel_fault(const char *site)
 {
     if (!fault_.nth || rank_ != fault_.rank || strcmp(site, fault_.site) != 0) return 0;
     return ++fault_.seen == fault_.nth;
+}
+
+void reel_fault_stall(void)
+{
+    if (reel_fault("stall")) raise(SIGSTOP);
+    if (reel_fault("late")) sleep(3);
 }

@@ -77,6 +77,9 @@ const char *reel_doing_text(const struct reel_doing *d, char buf[REEL_DOING_TEXT
 /* Test hook: REEL_FAULT=site:rank:nth makes the nth pass of that rank through that site fail.
  * Returns 1 when it is time. reel_fault_set parses the variable (config reads the environment). */
 int reel_fault(const char *site);
+/** reel_fault_stall - the site "stall": the process stops itself there (SIGSTOP), so that a test knows where it is; the site "late": it
+ * goes on three seconds later. Local. */
+void reel_fault_stall(void);
 reel_err reel_fault_set(const char *spec);
 
 #endif

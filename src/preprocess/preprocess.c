@@ -62,6 +62,7 @@ static reel_err prompt(struct reel_prep *j, int64_t i, const struct reel_text_ro
 
 static reel_err item(struct reel_prep *j, int64_t i, const struct reel_text_rows *text)
 {
+    reel_fault_stall();
     if (reel_fault("preprocess")) return REEL_FAIL(REEL_EIO, "item %" PRId64 ": injected fault", i);
     if (j->a.demo_clips || j->a.prompts) reel_phase(j->a.prompts ? "prompt" : "built-in clip", (long)i);
     if (j->a.demo_clips) return demo_clip(j, i, text);

@@ -1,5 +1,4 @@
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 
 #include "train/report.h"
@@ -88,7 +87,7 @@ void reel_run_first(struct reel_run *r)
 reel_err reel_run_step(struct reel_run *r, long step, struct reel_step *st)
 {
     reel_phase("forward/backward", step);
-    if (reel_fault("stall")) raise(SIGSTOP);
+    reel_fault_stall();
     begin_step(r, st, step);
     for (; st->round < st->rounds; st->round++) {
         reel_arena_reset(&r->step_mem, 0);

@@ -252,6 +252,7 @@ static reel_err store(struct maker *k, struct reel_set_writer *w, int64_t i, int
     struct reel_set_sample s = { .key = i, .latent = k->raw, .text = k->text, .id = id, .width = (int)(8 * x[4]),
                                  .height = (int)(8 * x[3]), .frames = (int)(4 * x[1] - 3), .fps = k->info->fps };
 
+    reel_fault_stall();
     if (reel_fault("trajectories")) return REEL_FAIL(REEL_EIO, "trajectory %" PRId64 ": injected fault", i);
     snprintf(id, sizeof id, "trajectory-%" PRId64, i);
     REEL_TRY(constants(k, &mean, &std));
