@@ -5,7 +5,7 @@
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }
-steps=400
+steps=40
 run() { # run RANKS OUT [override...]
     s_n=$1 s_out=$2
     shift 2
