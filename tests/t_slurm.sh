@@ -192,6 +192,26 @@ ended "dmd2_8gpu.sh, eight ranks" COMPLETED
 submit films preprocess.sh --ntasks-per-node=2 -- --demo-clips 20 --output films.h5
 ended "preprocess.sh" COMPLETED
 try "its set is whole" "$REEL_BUILD/reel" check "$TMPDIR/films.h5"
+
+# preprocessing that is preempted in the middle of a film goes on there
+try "two films of 61 pictures" "$REEL" generate --config "$REEL_SRC/tests/tiny.yaml" --models.student.init_from "$REEL_SRC/tests/tiny" --sampler real \
+    --clips 2 --frames 61 --height 64 --width 64 --out "$TMPDIR/clips"
+for film in "$TMPDIR"/clips/*.mp4; do printf '%s\tthings move\n' "$film"; done > "$TMPDIR/list"
+cut_films() { # cut_films NAME TEXT WHAT
+    REEL_FAULT=stall:1:23 submit "$1" preprocess.sh --nodes=2 --ntasks-per-node=1 -- --captions list --windows --train-fps 0 --height 64 --width 64 \
+        --num-frames 5 --output "$1"
+    held "$1"
+    $3
+    ended "preprocess.sh, $2: the job ends well" COMPLETED
+    same "$2: after one restart" "$(restarts)" 1
+    said "$2: the job says why" "$1" "saved before the end of the time or a preemption: requeue number 1"
+    said "$2: and that it goes on" "$1" "preprocess: [1-9][0-9]* samples of an earlier run are kept, [01] of 2 are done; going on"
+    same "$2: the set of a run that nothing happened to" "$(sha256sum < "$TMPDIR/whole.h5")" "$(sha256sum < "$TMPDIR/$1")"
+}
+try "a run that nothing happens to" "$REEL" preprocess --captions "$TMPDIR/list" --windows --train-fps 0 --height 64 --width 64 --num-frames 5 \
+    --output "$TMPDIR/whole.h5"
+cut_films cut-usr1.h5 SIGUSR1 usr1
+cut_films cut-term.h5 SIGTERM term
 printf 'one\ntwo\nthree\n' > "$TMPDIR/prompts"
 submit texts preprocess.sh --array=0-1 --ntasks-per-node=1 -- --prompts prompts --output texts/set
 ended "preprocess.sh, an array" COMPLETED
