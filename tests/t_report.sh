@@ -98,15 +98,18 @@ cat > "$hand/tracker/metrics.jsonl" << 'EOF'
 no record
 {"step": 2, "time": 1700000003.0, "total_loss": "NaN"}
 {"step": 2, "time": 1700000004.0, "save": {"seconds": 2.0}}
+{"step": 2, "time": 1700000005.0, "text": {"config_drift": "[{\"key\": \"training.data.seed\", \"was\": \"3\", \"is\": \"4\", \"changes\": \"results\"}]"}}
 EOF
 try "a log without a start, and lines that are no records" report "$hand" --html "$TMPDIR/hand.html"
 says "a warning" "<script>alert(1)</script> & \"so on\""
-says "a drift" "drift: training.data.seed was 3, is 4, which changes results"
+says "a drift, once with a count" "drift: training.data.seed was 3, is 4, which changes results (2 times, the last at step 2)$"
+same "and no second time" 1 "$(grep -c training.data.seed "$TMPDIR/out")"
 says "how it ended" "killed, or died, after step 2 without another word"
 says "the loss was not finite" "the loss was not finite in 1 step"
 says "lines that are none" "2 lines of the log are no records"
 page "$TMPDIR/hand.html"
 if have_xml; then
+    same "the page has it once too" "1 1" "$(xml "$TMPDIR/hand.html" "count(//td[contains(., 'training.data.seed')])") $(xml "$TMPDIR/hand.html" "count(//td[contains(., '(2 times, the last at step 2)')])")"
     same "text is no markup" 0 "$(xml "$TMPDIR/hand.html" "count(//script | //td//b)")"
     same "a name that looks like markup" 1 "$(xml "$TMPDIR/hand.html" "count(//table[@id='values']//td[.=concat('a<b>&\"c\"', \"'\")])")"
     same "not finite" "2 2.5 1" "$(cell "$TMPDIR/hand.html" total_loss 2) $(cell "$TMPDIR/hand.html" total_loss 4) $(cell "$TMPDIR/hand.html" total_loss 9)"

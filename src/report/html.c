@@ -175,7 +175,7 @@ static void hints(const struct run *r, FILE *f)
 static void events(const struct run *r, FILE *f)
 {
     const struct event *e;
-    char v[32];
+    char v[64];
 
     if (!r->n_event) return;
     fprintf(f, "<h2>Warnings <small>%ld%s</small></h2>\n<div class=\"wide\"><table><tr><th>when</th><th class=\"n\">step</th><th>what</th></tr>\n", r->n_event,
@@ -184,6 +184,7 @@ static void events(const struct run *r, FILE *f)
         fprintf(f, "<tr><td class=\"t\">%s</td><td class=\"n\">%ld</td><td>", say_time(e->time, v, sizeof v), e->step);
         if (strcmp(e->kind, "warning") != 0) html_text(f, e->kind), fputs(": ", f);
         html_text(f, e->text);
+        fputs(say_times(e, v, sizeof v), f);
         fputs("</td></tr>\n", f);
     }
     fputs("</table></div>\n", f);

@@ -110,14 +110,30 @@ static void cut(struct run *r, long step)
 
 static char *copy(const char *s) { return strdup(s ? s : ""); }
 
+/* A run that restarts ten times says ten times what was changed before: once, with a count. */
+static int add_again(struct run *r, long step, const char *kind, const char *text)
+{
+    int n = r->n_event < EVENTS ? (int)r->n_event : EVENTS;
+
+    for (int i = 0; i < n; i++) {
+        struct event *e = &r->event[i];
+        if (strcmp(e->kind, kind) != 0 || strcmp(e->text, text) != 0) continue;
+        e->times++;
+        e->newest = step;
+        return 1;
+    }
+    return 0;
+}
+
 static void add_event(struct run *r, double time, long step, const char *kind, const char *text)
 {
+    if (add_again(r, step, kind, text)) return;
     int half = EVENTS / 2, i = r->n_event < EVENTS ? (int)r->n_event : half + (int)((r->n_event - half) % half);
     struct event *e = &r->event[i];
 
     free(e->kind);
     free(e->text);
-    *e = (struct event){ time, step, copy(kind), copy(text) };
+    *e = (struct event){ time, step, copy(kind), copy(text), 1, step };
     r->n_event++;
 }
 

@@ -45,6 +45,7 @@ struct event {
     double time;
     long step;
     char *kind, *text;
+    long times, newest; /* the same again: how often in all, the step of the last */
 };
 enum { EVENTS = 400 };
 /* How often a rank was the one that the others waited for, and how long they did, on the mean. */
@@ -61,7 +62,7 @@ struct run {
     struct start *start;
     int n_start;
     struct event event[EVENTS]; /* the first half of them and the newest: see n_event */
-    long n_event;
+    long n_event; /* that differ */
     struct blame *rank, ranks; /* of each rank of the newest start; of all of them, and how many steps told */
     int n_rank;
     double rank_s, rank_data_s; /* seconds of these steps; how long the mean rank waited for the data of another */
@@ -84,6 +85,7 @@ const char *say_end(const struct run *r, int i, char *buf, size_t size);   /* ho
 const char *say_layout(const struct start *s, char *buf, size_t size);     /* ranks and mesh */
 const char *say_time(double t, char *buf, size_t size);                    /* "2026-11-27 11:29:24" */
 const char *say_span(double s, char *buf, size_t size);                    /* "1:02:03", "0.35 s" */
+const char *say_times(const struct event *e, char *buf, size_t size);      /* " (3 times, the last at step 9)", "" for one */
 const char *say_number(double v, char *buf, size_t size);                  /* four digits */
 double phase_seconds(const struct run *r);                                 /* of all time/ series; 0: none */
 /* What slows the run or makes it worse, as sentences; returns their number. */

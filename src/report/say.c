@@ -26,6 +26,13 @@ const struct group groups[] = {
     { NULL, NULL, NULL, NULL, 0 },
 };
 
+const char *say_times(const struct event *e, char *buf, size_t size)
+{
+    *buf = 0;
+    if (e->times > 1) snprintf(buf, size, " (%ld times, the last at step %ld)", e->times, e->newest);
+    return buf;
+}
+
 const struct unit *fit_unit(const struct unit *of, double v)
 {
     while (of[1].name && v * of->scale < 1) of++;

@@ -130,6 +130,7 @@ static void print_saves(const struct run *r, FILE *f)
 static void print_events(const struct run *r, FILE *f)
 {
     const struct event *e;
+    char times[64];
     int kept = 0;
 
     head(f, "warnings");
@@ -143,7 +144,8 @@ static void print_events(const struct run *r, FILE *f)
             e = run_event(r, i);
         }
         if (i) head(f, "");
-        fprintf(f, "step %ld: %s%s%s\n", e->step, strcmp(e->kind, "warning") != 0 ? e->kind : "", strcmp(e->kind, "warning") != 0 ? ": " : "", e->text);
+        fprintf(f, "step %ld: %s%s%s%s\n", e->step, strcmp(e->kind, "warning") != 0 ? e->kind : "", strcmp(e->kind, "warning") != 0 ? ": " : "", e->text,
+                say_times(e, times, sizeof times));
     }
 }
 
