@@ -134,7 +134,7 @@ if [ "$(awk '/^MemAvailable/ { print int($2 / 1048576) }' /proc/meminfo)" -lt 14
 else skip "a film that the machine has no memory for" "it has"; fi
 fails "a film of too many pixels" "16 x 10001 x 512 x 512 latents; a film has at most 2^34" "$reel" generate --checkpoint "$run" --prompt x \
     --height 4096 --width 4096 --frames 40001
-fails "clips that the machine has no memory for" "the most for films (1611.4), and has" "$reel" generate --checkpoint "$run" --clips 100000 --frames 81 \
+fails "clips that the machine has no memory for" "the most for films (1611.4 GiB), and has" "$reel" generate --checkpoint "$run" --clips 100000 --frames 81 \
     --height 256 --width 256 --steps 1 --out "$TMPDIR/x.png"
 for x in gif MP4 jpeg; do
     fails "x.$x is no folder" "x.$x: films are .mp4, contact sheets .png; any other name" "$reel" generate --checkpoint "$run" --prompt x --out "$TMPDIR/x.$x"
@@ -145,7 +145,7 @@ victim=$!
 await grep -q 'a rank, about' "$TMPDIR/out"
 kill -9 $victim
 wait $victim 2> /dev/null
-grep -q '^generate: 1 film of 40001 pictures of 48 x 48, 4 steps: 8[0-9]* MiB a rank, about [0-9]*:[0-9:]* of computing$' "$TMPDIR/out"
+grep -q '^generate: 1 film of 40001 pictures of 48 x 48, 4 steps: 8[0-9.]* MiB a rank, about [0-9]*:[0-9:]* of computing$' "$TMPDIR/out"
 verdict $? "memory and time are said before the work: $(cat "$TMPDIR/out")"
 fails "many films, one name" "is one film, 3 are asked for; name a folder" "$reel" generate --checkpoint "$run" --prompts "$TMPDIR/p.txt" --out "$TMPDIR/x.mp4"
 fails "no folder to write to" "cannot make the folder" "$reel" generate --checkpoint "$run" --prompt x --out "$TMPDIR/p.txt/x"

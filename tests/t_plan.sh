@@ -57,7 +57,7 @@ judged 100 > "$TMPDIR/plan.log" 2>&1
 all=$(awk '$1 == "total" { print $2 / 1024 }' "$TMPDIR/plan.log") copy=$(awk '$1 == "save" { print $2 / 1024 }' "$TMPDIR/plan.log")
 judged "$(awk "BEGIN { print $all + 0.001 }")" > "$TMPDIR/plan.log" 2>&1
 verdict $? "a rank with all that is planned: $all GiB, of them the copy $copy" "$TMPDIR/plan.log"
-fails "is refused without room for the copy" 'rank needs .* the largest: .*save' judged "$(awk "BEGIN { print $all - $copy / 2 }")"
+fails "is refused without room for the copy, in units to read" 'rank needs [1-9][0-9.]* MiB and has [1-9][0-9.]* MiB; the largest: .*save [0-9.]* [KM]iB' judged "$(awk "BEGIN { print $all - $copy / 2 }")"
 
 # The large ones: 80 GB a rank, from 8 to 512 ranks.
 plan_of() { # plan_of MODEL RANKS HEIGHT WIDTH [override...]
@@ -77,7 +77,7 @@ for model in 1.3b 14b; do
                 grep -q '^time on h100: .* s a step' "$TMPDIR/plan.log"
                 verdict $? "$model at $size on $n ranks fits: $(sed -n 's/^ *total *//p' "$TMPDIR/plan.log" | head -1)"
             else
-                [ $rc = 1 ] && grep -q 'GiB and has 74.5; the largest: ' "$TMPDIR/plan.log"
+                [ $rc = 1 ] && grep -q 'GiB and has 74.5 GiB; the largest: ' "$TMPDIR/plan.log"
                 verdict $? "$model at $size on $n ranks is refused: $(grep -o 'needs.*fit.*' "$TMPDIR/plan.log" | head -1)"
                 # a proposal is one: it fits
                 set -- $(sed -n '/fit with/,$s/^  hsdp_replicate_dim \([0-9]*\), hsdp_shard_dim \([0-9]*\), sp_size \([0-9]*\), tp_size \([0-9]*\), train_batch_size 1 x \([0-9]*\) rounds\(.*\): .*/\1 \2 \3 \4 \5 \6/p' "$TMPDIR/plan.log" | head -1)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "train/report.h"
 
 #define GIB 1073741824.0
@@ -114,9 +115,9 @@ static int search(struct layout *found, const struct reel_config *cfg, const str
 
 static size_t show_layout(char *out, size_t size, const struct layout *l)
 {
-    int n = snprintf(out, size, "\n  hsdp_replicate_dim %d, hsdp_shard_dim %d, sp_size %d, tp_size %d, train_batch_size %lld x %lld rounds%s: %.1f GiB",
+    int n = snprintf(out, size, "\n  hsdp_replicate_dim %d, hsdp_shard_dim %d, sp_size %d, tp_size %d, train_batch_size %lld x %lld rounds%s: %s",
                      l->d.replicate, l->d.shard, l->d.sp, l->d.tp, (long long)l->batch, (long long)l->rounds,
-                     l->full ? ", enable_gradient_checkpointing_type full" : "", l->e.memory / GIB);
+                     l->full ? ", enable_gradient_checkpointing_type full" : "", reel_bytes_text(l->e.memory).s);
 
     if (l->e.step_s > 0 && n > 0 && (size_t)n < size) n += snprintf(out + n, size - (size_t)n, ", %.2f s a step", l->e.step_s);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
@@ -139,7 +140,7 @@ static size_t show_terms(char *out, size_t size, struct reel_run *r, int on_host
 
     qsort(a, (size_t)n, sizeof *a, larger);
     for (int i = 0; i < SHOWN && i < n; i++)
-        at += (size_t)snprintf(out + at, size - at, "%s%s %.1f GiB", i ? ", " : "", a[i]->name, (double)a[i]->peak / GIB);
+        at += (size_t)snprintf(out + at, size - at, "%s%s %s", i ? ", " : "", a[i]->name, reel_bytes_text((double)a[i]->peak).s);
     return at;
 }
 
@@ -155,7 +156,7 @@ static reel_err refuse(struct reel_run *r, const struct reel_estimate *e, double
     n = search(found, r->cfg, r->flags.env, r->world, m, room);
     for (int i = 0; i < SHOWN && i < n; i++) at += show_layout(text + at, sizeof text - at, &found[i]);
     free(found);
-    return REEL_FAIL(REEL_ECONFIG, "a rank needs %.1f GiB and has %.1f; the largest: %s; %s%s", e->memory / GIB, room / GIB, terms,
+    return REEL_FAIL(REEL_ECONFIG, "a rank needs %s and has %s; the largest: %s; %s%s", reel_bytes_text(e->memory).s, reel_bytes_text(room).s, terms,
                      n ? "as many samples a step on as many ranks fit with" : "no layout of as many ranks fits: use more", text);
 }
 

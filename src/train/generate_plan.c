@@ -2,12 +2,10 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "base/bytes.h"
 #include "train/estimate.h"
 #include "train/generate_priv.h"
 #include "train/report.h"
-
-#define MIB 1048576.0
-#define GIB 1073741824.0
 
 /* Operations of which nobody wants to know how long they take: some seconds of a few cores. Measuring takes half a second. */
 #define MOMENT 5e11
@@ -61,12 +59,13 @@ static reel_err has_room(struct reel_gen *j, struct reel_run *r, double *need)
     on_host = reel_backend_on_device(r->be) ? out : *need;
     if (room <= 0 || on_host <= room) return reel_agree(j->world, REEL_OK);
     if (out > (double)most->peak)
-        return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %.1f GiB, the most for films (%.1f), and has %.1f: make --clips, "
-                                              "--height, --width or --frames smaller", on_host / GIB, out / GIB, room / GIB));
+        return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s, the most for films (%s), and has %s: make --clips, "
+                                              "--height, --width or --frames smaller", reel_bytes_text(on_host).s, reel_bytes_text(out).s,
+                                              reel_bytes_text(room).s));
     return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG,
-                                          "generate: a rank needs %.1f GiB, the most for %s (%.1f), and has %.1f: make --height, --width, --frames or "
+                                          "generate: a rank needs %s, the most for %s (%s), and has %s: make --height, --width, --frames or "
                                           "--batch smaller, or share a film between more ranks (training.distributed.sp_size)",
-                                          on_host / GIB, most->name, (double)most->peak / GIB, room / GIB));
+                                          reel_bytes_text(on_host).s, most->name, reel_bytes_text((double)most->peak).s, reel_bytes_text(room).s));
 }
 
 /* Of a group's films by the planned operations of a batch; NAN where that is a moment. Collective(world). */
@@ -90,8 +89,8 @@ reel_err reel_gen_plan(struct reel_gen *j, struct reel_run *r, double part)
     if (j->world->rank) return REEL_OK;
     if (s < 360000) reel_report_hms(time, sizeof time, s);
     else if (s >= 360000) snprintf(time, sizeof time, "%.3g hours", s / 3600);
-    fprintf(stderr, "generate: %ld film%s of %d pictures of %d x %d, %d steps: %.*f %s a rank%s%s%s\n", (long)j->n, j->n > 1 ? "s" : "", j->frames,
-            j->width, j->height, j->g.sampler.steps, need >= GIB || need < 10 * MIB,
-            need / (need < GIB ? MIB : GIB), need < GIB ? "MiB" : "GiB", *time ? ", about " : "", time, *time ? " of computing" : "");
+    fprintf(stderr, "generate: %ld film%s of %d pictures of %d x %d, %d steps: %s a rank%s%s%s\n", (long)j->n, j->n > 1 ? "s" : "", j->frames,
+            j->width, j->height, j->g.sampler.steps, reel_bytes_text(need).s,
+            *time ? ", about " : "", time, *time ? " of computing" : "");
     return REEL_OK;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/bytes.h"
 #include "base/file.h"
 #include "ckpt/io.h"
 #include "ckpt/tree.h"
@@ -175,7 +176,7 @@ static reel_err take_memory(struct reel_run *r)
 
     a->cap = a->peak, a->used = 0;
     a->base = reel_host_alloc(r->be, a->cap);
-    if (!a->base) return REEL_FAIL(REEL_ENOMEM, "no memory for the host's copy of what is saved, %.2f GiB", (double)a->cap / (1 << 30));
+    if (!a->base) return REEL_FAIL(REEL_ENOMEM, "no memory for the host's copy of what is saved, %s", reel_bytes_text((double)a->cap).s);
     REEL_TRY(reel_save_plan(r));
     r->saver->config = reel_config_json(r);
     if (!r->saver->config) return REEL_FAIL(REEL_ENOMEM, "no memory for the configuration's text");
