@@ -104,6 +104,10 @@ same "the same bytes" "$(parts "$TMPDIR/f")" "$want"
 rm "$TMPDIR/f/part-00002.h5" && : > "$TMPDIR/f/part-00002.h5.tmp" && : > "$TMPDIR/f/part-00002.h5.spool.7"
 try "a file in the middle is missing, leftovers lie about" walk 2 "$TMPDIR/f"
 same "the same bytes" "$(parts "$TMPDIR/f")" "$want"
+exec 9<> "$TMPDIR/f/lock"
+flock -n 9
+fails "a folder that another run writes to" "teacher_path_cache: another run is writing to $TMPDIR/f: .*held by process" walk 2 "$TMPDIR/f"
+exec 9>&-
 same "the leftovers are gone" "$(find "$TMPDIR/f" -name '*.tmp' -o -name '*.spool.*' | wc -l)" 0
 
 REEL_FAULT=stall:0:4 walk 1 "$TMPDIR/killed" --samples-per-file 1 --training.data.train_batch_size 1 > "$TMPDIR/killed.log" 2>&1 &

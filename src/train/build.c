@@ -80,8 +80,7 @@ static reel_err make_role(struct reel_run *r, int i, const struct reel_cfg_role 
     }
     reel_err e = m->ops->init(m, json, where);
     free(json);
-    if (e == REEL_OK && *m->assumed && r->world->rank == 0)
-        fprintf(stderr, "reel: warning: %s leaves out sizes of the %s, so these are taken: %s\n", where, m->role, m->assumed);
+    if (e == REEL_OK) reel_note_assumed(r, m, where);
     if (e == REEL_OK && r->mesh.dims.sp > 1 && !m->ops->shares)
         return reel_config_fail(r->cfg, "training.distributed.sp_size", "model %s of the %s knows no sequence parallelism; use 1",
                                 m->ops->name, m->role);
@@ -507,29 +506,12 @@ static reel_err open_backend(struct reel_run *r)
     return reel_mesh_attach(&r->mesh, r->be);
 }
 
-/* Two runs in one folder would take each other's temporary files for leftovers. */
-static reel_err lock_output(struct reel_run *r, const char *dir)
-{
-    double patience = reel_restarts_patience(r->flags.env), half = r->cfg->training.watchdog_s / 2;
-    char path[PATH_MAX], by[256];
-    reel_err e = reel_join(path, sizeof path, dir, "lock");
-
-    if (patience > half && half > 0) patience = half; /* the others wait under watch */
-    if (e == REEL_OK) e = reel_file_lock(path, patience, &r->lock);
-    if (e != REEL_ECONFIG) return e;
-    snprintf(by, sizeof by, "%.255s", reel_errrec()->msg);
-    reel_err_clear();
-    return reel_config_fail(r->cfg, "training.checkpoint.output_dir", "another run is writing to %s; choose another folder (%s)",
-                            r->cfg->training.checkpoint.output_dir, by);
-}
-
 static reel_err hold_output(struct reel_run *r, const char *out)
 {
     char dir[PATH_MAX];
 
     REEL_TRY(reel_join(dir, sizeof dir, out, "tracker"));
-    REEL_TRY(reel_mkdirs(dir));
-    return lock_output(r, dir);
+    return reel_restarts_hold(&r->lock, dir, "training.checkpoint.output_dir", out, r->cfg, r->flags.env);
 }
 
 /* The output folder is this run's alone, before anything in it is read or removed; and this start is not one in vain. */

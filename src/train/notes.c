@@ -32,12 +32,18 @@ static void note_warning(struct reel_run *r, const char *text)
     if (r->track) reel_track_note(r->track, r->step, "warning", json_pack("{s:o}", "text", reel_json_text(text)));
 }
 
-/* Printed when the role was made. */
+#define ASSUMED "%s leaves out sizes of the %s, so these are taken: %s"
+
+void reel_note_assumed(const struct reel_run *r, const struct reel_model *m, const char *where)
+{
+    if (*m->assumed && r->world->rank == 0) fprintf(stderr, "reel: warning: " ASSUMED "\n", where, m->role, m->assumed);
+}
+
 static void note_assumed(struct reel_run *r, const struct reel_model *m)
 {
     char text[REEL_ASSUMED + 96];
 
-    snprintf(text, sizeof text, "config.json leaves out sizes of the %s, so these are taken: %s", m->role, m->assumed);
+    snprintf(text, sizeof text, ASSUMED, "config.json", m->role, m->assumed);
     if (*m->assumed) note_warning(r, text);
 }
 

@@ -8,6 +8,8 @@
 
 /** reel_note_start - who starts what, and the configuration, given as JSON; then what its reader warned of. Local. */
 void reel_note_start(struct reel_run *r, const char *config);
+/** reel_note_assumed - a role whose config.json, `where`, leaves out sizes: said at once; reel_note_start notes it. Rank 0 speaks. Local. */
+void reel_note_assumed(const struct reel_run *r, const struct reel_model *m, const char *where);
 /** reel_note_plan - the memory that was taken and the device, arena by arena. Local. */
 void reel_note_plan(struct reel_run *r);
 /** reel_note_ranks - who runs where; host: of every rank of the world. Local. */

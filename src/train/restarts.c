@@ -73,7 +73,21 @@ static int restarted(const struct reel_env *env)
     return count && atoi(count) > 0;
 }
 
-double reel_restarts_patience(const struct reel_env *env) { return restarted(env) ? 60 : 0; }
+reel_err reel_restarts_hold(int *lock, const char *dir, const char *key, const char *folder, const struct reel_config *cfg,
+                            const struct reel_env *env)
+{
+    double patience = restarted(env) ? 60 : 0, half = cfg->training.watchdog_s / 2;
+    char path[PATH_MAX], by[256];
+    reel_err e;
+
+    REEL_TRY(reel_mkdirs(dir));
+    REEL_TRY(reel_join(path, sizeof path, dir, "lock"));
+    e = reel_file_lock(path, half > 0 && half < patience ? half : patience, lock);
+    if (e != REEL_ECONFIG) return e;
+    snprintf(by, sizeof by, "%.255s", reel_errrec()->msg);
+    reel_err_clear();
+    return reel_config_fail(cfg, key, "another run is writing to %s: wait for its end, or choose another folder (%s)", folder, by);
+}
 
 reel_err reel_restarts_check(struct reel_run *r)
 {

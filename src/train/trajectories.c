@@ -115,7 +115,6 @@ struct maker {
     float *text, *padded; /* [text_rows, D] as read; [L, D] */
     int64_t done, todo;   /* samples of this run */
     struct reel_stop *stop; /* who may end it early, or NULL */
-    double patience;        /* seconds to wait for whoever holds the folder */
     int ended;            /* and has: the parts that are whole stay */
     double began, said;
 };
@@ -389,19 +388,10 @@ static reel_err clean(const struct maker *k)
 }
 
 /* Rank 0: the folder, kept for this run. */
-static reel_err take_folder(struct maker *k)
+static reel_err take_folder(struct maker *k, const struct reel_env *env)
 {
-    char path[PATH_MAX];
-    reel_err e;
-
-    REEL_TRY(reel_mkdirs(k->dir));
-    REEL_TRY(reel_join(path, sizeof path, k->dir, "lock"));
-    e = reel_file_lock(path, k->patience, &k->lock);
-    if (e == REEL_ECONFIG) {
-        reel_err_clear();
-        return reel_config_fail(k->cfg, "method.teacher_path_cache", "another run is writing to %s; wait for it, or choose another folder", k->dir);
-    }
-    return e ? e : clean(k);
+    REEL_TRY(reel_restarts_hold(&k->lock, k->dir, "method.teacher_path_cache", k->dir, k->cfg, env));
+    return clean(k);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------- */
@@ -504,7 +494,7 @@ static reel_err make_all(struct maker *k, const struct reel_env *env)
     /* what sampling rehearses takes as much memory as the walk: two calls in one arena */
     k->g = (struct reel_sampling){ .role = REEL_TEACHER, .info = k->info, .batch = batch_of(k), .sampler = walker(k),
                                    .seed = (uint64_t)k->cfg->training.data.seed };
-    REEL_TRY(reel_agree(k->c, k->c->rank ? REEL_OK : take_folder(k)));
+    REEL_TRY(reel_agree(k->c, k->c->rank ? REEL_OK : take_folder(k, env)));
     REEL_TRY(reel_run_open_sampling(k->r, k->cfg, &k->g, env, k->c));
     REEL_TRY(fits_text(k));
     complete_recipe(k);
@@ -534,7 +524,7 @@ reel_err reel_trajectories_make(const struct reel_config *cfg, const struct reel
     if (!e && !reel_trajectories_of(cfg))
         e = refuse_method(cfg);
     if (!e) {
-        k->cfg = cfg, k->f = f, k->c = world, k->lock = -1, k->o = reel_trajectories_of(cfg), k->stop = stop, k->patience = reel_restarts_patience(env);
+        k->cfg = cfg, k->f = f, k->c = world, k->lock = -1, k->o = reel_trajectories_of(cfg), k->stop = stop;
         k->dir = f->output ? f->output : k->o->teacher_path_cache;
         e = make_all(k, env);
         if (ended) *ended = k->ended;
