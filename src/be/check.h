@@ -8,13 +8,11 @@
 
 #include "be/backend.h"
 #include "be/ops.h"
+#include "tensor/sizes.h"
 
 static inline const char *check_show(char out[96], reel_tensor t)
 {
-    int n = snprintf(out, 96, "%s[", reel_dtype_name(t.dt));
-
-    for (int i = 0; i < t.nd; i++) n += snprintf(out + n, (size_t)(96 - n), "%s%lld", i ? "," : "", (long long)t.n[i]);
-    snprintf(out + n, (size_t)(96 - n), "]");
+    snprintf(out, 96, "%s%s", reel_dtype_name(t.dt), reel_sizes_text(t.n, t.nd).s);
     return out;
 }
 

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "ckpt/ckpt_priv.h"
 #include "tensor/half.h"
+#include "tensor/sizes.h"
 
 /* ---- what does not fit, in one message ---- */
 
@@ -19,15 +20,6 @@ static void complain(struct complaint *c, const char *key, const char *why)
     if (c->n++ < 6) snprintf(c->text + at, sizeof c->text - at, "%s%s %s", c->n > 1 ? "; " : "", key, why);
 }
 
-static void sizes(char *s, size_t room, const int64_t *n, int nd)
-{
-    size_t at = (size_t)snprintf(s, room, "[");
-
-    for (int i = 0; i < nd && at < room; i++)
-        at += (size_t)snprintf(s + at, room - at, "%s%lld", i ? "," : "", (long long)n[i]);
-    if (at < room) snprintf(s + at, room - at, "]");
-}
-
 static int convertible(const struct reel_pt_type *from, reel_dtype to)
 {
     return from->dt == to || (to == REEL_F32 && (from->dt == REEL_BF16 || from->dt == REEL_F16 || from->dt == REEL_F64));
@@ -36,16 +28,15 @@ static int convertible(const struct reel_pt_type *from, reel_dtype to)
 static void check_tensor(struct complaint *c, const struct reel_dcp *d, struct reel_ckpt_tensor *t)
 {
     const struct reel_dcp_entry *e = reel_dcp_find(d, t->key);
-    char have[80], want[80], why[200];
+    char why[256];
 
     t->found = e && e->type && e->nd == t->nd && memcmp(e->n, t->n, (size_t)t->nd * sizeof *t->n) == 0 &&
                convertible(e->type, t->dt);
     if (t->found || t->optional) return;
     if (!e) return complain(c, t->key, "is missing");
     if (!e->type) return complain(c, t->key, "is an object, a tensor was expected");
-    sizes(have, sizeof have, e->n, e->nd);
-    sizes(want, sizeof want, t->n, t->nd);
-    snprintf(why, sizeof why, "is %s %s, %s %s was expected", e->type->name, have, reel_dtype_name(t->dt), want);
+    snprintf(why, sizeof why, "is %s %s, %s %s was expected", e->type->name, reel_sizes_text(e->n, e->nd).s, reel_dtype_name(t->dt),
+             reel_sizes_text(t->n, t->nd).s);
     complain(c, t->key, why);
 }
 

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "ckpt/hf.h"
 #include "ckpt/names.h"
+#include "tensor/sizes.h"
 
 #define NAMES_SHOWN 6
 
@@ -67,23 +68,12 @@ static int may_be_extra(const char *name)
     return n >= k && strcmp(name + n - k, "_extra_state") == 0;
 }
 
-static void shape_text(char *s, size_t size, const int64_t *n, int nd)
-{
-    size_t at = (size_t)snprintf(s, size, "[");
-
-    for (int i = 0; i < nd && at < size; i++)
-        at += (size_t)snprintf(s + at, size - at, "%s%lld", i ? "," : "", (long long)n[i]);
-    if (at < size) snprintf(s + at, size - at, "]");
-}
-
 static void check_shape(struct complaint *c, const struct reel_param_def *d, const struct reel_st_entry *e)
 {
-    char have[64], want[64], both[160];
+    char both[256];
 
     if (e->nd == d->nd && memcmp(e->n, d->n, (size_t)d->nd * sizeof *d->n) == 0) return;
-    shape_text(have, sizeof have, e->n, e->nd);
-    shape_text(want, sizeof want, d->n, d->nd);
-    snprintf(both, sizeof both, "%s, the model has %s", have, want);
+    snprintf(both, sizeof both, "%s, the model has %s", reel_sizes_text(e->n, e->nd).s, reel_sizes_text(d->n, d->nd).s);
     complain(c, "%s %s", d->name, both);
 }
 

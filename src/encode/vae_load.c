@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "encode/vae_priv.h"
 #include "tensor/half.h"
+#include "tensor/sizes.h"
 
 struct load {
     struct reel_vae *v;
@@ -64,9 +65,7 @@ static reel_err look(struct load *l, const char *name, reel_tensor *t, const int
         if (!l->missing++) snprintf(l->first[0], sizeof l->first[0], "%s", name);
     } else if (!fits(e, n, nd)) {
         if (l->wrong++) return REEL_OK;
-        int at = snprintf(l->first[1], sizeof l->first[1], "%s [", name);
-        for (int i = 0; i < e->nd && at < 140; i++) at += snprintf(l->first[1] + at, sizeof l->first[1] - (size_t)at, "%s%lld", i ? "," : "", (long long)e->n[i]);
-        snprintf(l->first[1] + at, sizeof l->first[1] - (size_t)at, "]");
+        snprintf(l->first[1], sizeof l->first[1], "%s %s", name, reel_sizes_text(e->n, e->nd).s);
     }
     return REEL_OK;
 }
