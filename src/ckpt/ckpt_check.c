@@ -5,26 +5,6 @@
 
 #include "ckpt/ckpt_priv.h"
 
-/* ---- files whole: of markers whose checksum archives do not have ---- */
-
-/* This rank's share of the files: every size-th. */
-static reel_err verify(void *ctx)
-{
-    const struct reel_ckpt *k = ctx;
-
-    return ckpt_marker_sums(&k->m, k->dir, 0, k->world->rank, k->world->size);
-}
-
-reel_err ckpt_verify_files(struct reel_ckpt *k)
-{
-    struct ckpt_task t = { 0 };
-
-    ckpt_task_start(&t, verify, k);
-    return ckpt_task_wait(&t, k->world);
-}
-
-/* ---- archives ---- */
-
 struct check { struct reel_ckpt *k; int64_t sum[3]; /* tensors, objects, bytes */ };
 
 /* This rank's share of the keys. */

@@ -50,22 +50,6 @@ reel_err ckpt_list(const char *output_dir, long **step, int *n)
     return REEL_OK;
 }
 
-reel_err ckpt_dcp_dir(const char *dir, char *dcp, size_t size)
-{
-    char meta[PATH_MAX];
-    struct stat st;
-    int there;
-
-    REEL_TRY(reel_join(dcp, size, dir, "dcp"));
-    REEL_TRY(reel_stat(dcp, &st, &there));
-    if (there) return REEL_OK;
-    REEL_TRY(reel_join(meta, sizeof meta, dir, ".metadata"));
-    REEL_TRY(reel_stat(meta, &st, &there));
-    if (!there) return REEL_FAIL(REEL_EDATA, "%s: not a checkpoint: neither dcp/ nor .metadata in it", dir);
-    snprintf(dcp, size, "%s", dir);
-    return REEL_OK;
-}
-
 int reel_ckpt_is_dir(const char *path)
 {
     char p[PATH_MAX];
@@ -80,11 +64,9 @@ int reel_ckpt_is_dir(const char *path)
 static reel_err check_foreign(const char *dir)
 {
     struct reel_dcp *d;
-    char dcp[PATH_MAX];
     reel_err e;
 
-    REEL_TRY(ckpt_dcp_dir(dir, dcp, sizeof dcp));
-    REEL_TRY(reel_dcp_open(&d, dcp));
+    REEL_TRY(reel_dcp_open_of(&d, dir));
     e = reel_dcp_check_files(d);
     reel_dcp_close(d);
     return e;
@@ -197,7 +179,7 @@ static reel_err folder(const char *path, int *there)
 static reel_err incomplete(const char *dir)
 {
     char dcp[PATH_MAX];
-    reel_err e = ckpt_dcp_dir(dir, dcp, sizeof dcp);
+    reel_err e = reel_dcp_dir(dir, dcp, sizeof dcp);
 
     if (e == REEL_EIO) return e; /* it may hold one, and we may not look */
     reel_err_clear();

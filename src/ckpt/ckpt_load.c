@@ -129,7 +129,7 @@ static reel_err read_texts(struct reel_ckpt *k, char *dcp, size_t size, void **m
     REEL_TRY(ckpt_marker_read(&k->m, k->dir));
     if (k->m.files) REEL_TRY(ckpt_marker_sizes(&k->m, k->dir));
     REEL_TRY(ckpt_marker_sums(&k->m, k->dir, 1, 0, 1));
-    REEL_TRY(ckpt_dcp_dir(k->dir, dcp, size));
+    REEL_TRY(reel_dcp_dir(k->dir, dcp, size));
     REEL_TRY(reel_join(path, sizeof path, dcp, ".metadata"));
     REEL_TRY(reel_file_read(path, (char **)meta, bytes));
     if (!k->m.files) return REEL_OK;

@@ -159,10 +159,9 @@ static const char *want_of(const struct ckpt_marker *m, const char *name)
 static void find_record(const char *dir, const char *name)
 {
     struct reel_dcp *d;
-    char dcp[PATH_MAX];
     const char *file = strrchr(name, '/');
 
-    if (!file || ckpt_dcp_dir(dir, dcp, sizeof dcp) || reel_dcp_open(&d, dcp)) return;
+    if (!file || reel_dcp_open_of(&d, dir)) return;
     for (int i = 0; i < reel_dcp_count(d); i++) {
         const struct reel_dcp_entry *e = reel_dcp_entry(d, i);
         int here = 0;

@@ -98,8 +98,6 @@ struct reel_ckpt { struct reel_comm *world; struct reel_dcp *d; struct ckpt_mark
 reel_err ckpt_want_whole(struct reel_ckpt *k);
 /** ckpt_verify_rest - after it: what reading has not seen of the files, and all of it against the marker. Collective(world). As above. */
 reel_err ckpt_verify_rest(struct reel_ckpt *k);
-/** ckpt_verify_files - every file whole, shared out over the ranks (ckpt_check.c). Collective(world). Errors as above. */
-reel_err ckpt_verify_files(struct reel_ckpt *k);
 
 /* ---- a save that is under way ---- */
 
@@ -162,8 +160,5 @@ void ckpt_strip(char *path); /* of slashes at its end, and of "/dcp" */
 
 /** ckpt_list - steps of the `checkpoint-<digits>` folders, ascending, malloc'ed. Local. */
 reel_err ckpt_list(const char *output_dir, long **step, int *n);
-
-/** ckpt_dcp_dir - the folder that holds .metadata: `dir`/dcp, or `dir`. Local. */
-reel_err ckpt_dcp_dir(const char *dir, char *dcp, size_t size);
 
 #endif

@@ -30,6 +30,11 @@ struct reel_dcp; /* an open folder */
  * filling it, each with its storage entry; paths inside the folder. REEL_EIO, REEL_EDATA, REEL_ENOMEM. */
 reel_err reel_dcp_open(struct reel_dcp **d, const char *dir);
 
+/** reel_dcp_dir - the folder of a checkpoint that holds .metadata: its dcp/, or itself. Local. REEL_EDATA: neither; REEL_EIO. */
+reel_err reel_dcp_dir(const char *checkpoint, char *dcp, size_t size);
+/** reel_dcp_open_of - reel_dcp_open of that folder. */
+reel_err reel_dcp_open_of(struct reel_dcp **d, const char *checkpoint);
+
 /** reel_dcp_open_mem - the same from the bytes of .metadata (rank 0 read them). */
 reel_err reel_dcp_open_mem(struct reel_dcp **d, const char *dir, const void *meta, size_t bytes);
 void reel_dcp_close(struct reel_dcp *d);

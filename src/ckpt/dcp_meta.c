@@ -1,4 +1,5 @@
 /* .metadata -> struct reel_dcp, and the checks that make the rest simple. */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,22 @@ reel_err reel_dcp_open_mem(struct reel_dcp **out, const char *dir, const void *m
     return e;
 }
 
+reel_err reel_dcp_dir(const char *checkpoint, char *dcp, size_t size)
+{
+    char meta[PATH_MAX];
+    struct stat st;
+    int there;
+
+    REEL_TRY(reel_join(dcp, size, checkpoint, "dcp"));
+    REEL_TRY(reel_stat(dcp, &st, &there));
+    if (there) return REEL_OK;
+    REEL_TRY(reel_join(meta, sizeof meta, checkpoint, ".metadata"));
+    REEL_TRY(reel_stat(meta, &st, &there));
+    if (!there) return REEL_FAIL(REEL_EDATA, "%s: not a checkpoint: neither dcp/ nor .metadata in it", checkpoint);
+    snprintf(dcp, size, "%s", checkpoint);
+    return REEL_OK;
+}
+
 reel_err reel_dcp_open(struct reel_dcp **d, const char *dir)
 {
     char path[4096], *meta;
@@ -254,6 +271,15 @@ reel_err reel_dcp_open(struct reel_dcp **d, const char *dir)
     e = reel_dcp_open_mem(d, dir, meta, n);
     free(meta);
     return e;
+}
+
+reel_err reel_dcp_open_of(struct reel_dcp **d, const char *checkpoint)
+{
+    char dir[PATH_MAX];
+
+    *d = NULL;
+    REEL_TRY(reel_dcp_dir(checkpoint, dir, sizeof dir));
+    return reel_dcp_open(d, dir);
 }
 
 void reel_dcp_close(struct reel_dcp *d)

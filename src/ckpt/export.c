@@ -312,14 +312,13 @@ reel_err export_files(struct export_job *j, const char *config)
 
 static reel_err run(struct export_job *j)
 {
-    char dcp[PATH_MAX], path[PATH_MAX], *config;
+    char path[PATH_MAX], *config;
     size_t n;
     reel_err e;
 
     if (!j->x->lora) REEL_TRY(find_config(j->x, path, sizeof path));
     REEL_TRY(ckpt_complete(j->x->checkpoint));
-    REEL_TRY(ckpt_dcp_dir(j->x->checkpoint, dcp, sizeof dcp));
-    REEL_TRY(reel_dcp_open(&j->d, dcp));
+    REEL_TRY(reel_dcp_open_of(&j->d, j->x->checkpoint));
     REEL_TRY(choose(j));
     REEL_TRY(export_judge(j));
     if (j->x->lora) return export_lora(j);
