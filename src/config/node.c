@@ -210,29 +210,6 @@ static void json_number(const struct reel_node *n, FILE *f)
     else fprintf(f, "%.17g%s", n->f, n->f == floor(n->f) && fabs(n->f) < 1e17 ? ".0" : "");
 }
 
-void reel_node_json(const struct reel_node *n, FILE *f)
-{
-    switch (n->type) {
-    case REEL_NODE_NULL: fputs("null", f); return;
-    case REEL_NODE_BOOL: fputs(n->i ? "true" : "false", f); return;
-    case REEL_NODE_INT: fprintf(f, "%lld", (long long)n->i); return;
-    case REEL_NODE_F64: json_number(n, f); return;
-    case REEL_NODE_STR: json_string(n->text, f); return;
-    case REEL_NODE_SEQ:
-    case REEL_NODE_MAP: break;
-    }
-    fputc(n->type == REEL_NODE_SEQ ? '[' : '{', f);
-    for (int i = 0; i < n->n; i++) {
-        if (i) fputs(", ", f);
-        if (n->type == REEL_NODE_MAP) {
-            json_string(n->key[i].name, f);
-            fputs(": ", f);
-        }
-        reel_node_json(n->item[i], f);
-    }
-    fputc(n->type == REEL_NODE_SEQ ? ']' : '}', f);
-}
-
 /* Plain only if it is made of harmless characters and resolves to a string. */
 static int plain(const char *s)
 {
@@ -272,30 +249,39 @@ void reel_yaml_number(double v, FILE *f)
     else fprintf(f, "%.*s.0%s", (int)(e ? e - s : (long)strlen(s)), s, e ? e : "");
 }
 
-void reel_node_flow(const struct reel_node *n, FILE *f)
+static void yaml_number(const struct reel_node *n, FILE *f) { reel_yaml_number(n->f, f); }
+
+/* JSON and a line of YAML are spelt alike but for texts and numbers. */
+struct spelling {
+    void (*string)(const char *s, FILE *f);
+    void (*number)(const struct reel_node *n, FILE *f);
+};
+
+static void spell(const struct reel_node *n, const struct spelling *how, FILE *f)
 {
-    if (n->type == REEL_NODE_STR) {
-        reel_yaml_quote(n->text, f);
-        return;
-    }
     switch (n->type) {
     case REEL_NODE_NULL: fputs("null", f); return;
     case REEL_NODE_BOOL: fputs(n->i ? "true" : "false", f); return;
     case REEL_NODE_INT: fprintf(f, "%lld", (long long)n->i); return;
-    case REEL_NODE_F64: reel_yaml_number(n->f, f); return;
-    default: break;
+    case REEL_NODE_F64: how->number(n, f); return;
+    case REEL_NODE_STR: how->string(n->text, f); return;
+    case REEL_NODE_SEQ:
+    case REEL_NODE_MAP: break;
     }
     fputc(n->type == REEL_NODE_SEQ ? '[' : '{', f);
     for (int i = 0; i < n->n; i++) {
         if (i) fputs(", ", f);
         if (n->type == REEL_NODE_MAP) {
-            reel_yaml_quote(n->key[i].name, f);
+            how->string(n->key[i].name, f);
             fputs(": ", f);
         }
-        reel_node_flow(n->item[i], f);
+        spell(n->item[i], how, f);
     }
     fputc(n->type == REEL_NODE_SEQ ? ']' : '}', f);
 }
+
+void reel_node_json(const struct reel_node *n, FILE *f) { spell(n, &(struct spelling){ json_string, json_number }, f); }
+void reel_node_flow(const struct reel_node *n, FILE *f) { spell(n, &(struct spelling){ reel_yaml_quote, yaml_number }, f); }
 
 /* ---- spelling ---- */
 
