@@ -59,6 +59,11 @@ judged "$(awk "BEGIN { print $all + 0.001 }")" > "$TMPDIR/plan.log" 2>&1
 verdict $? "a rank with all that is planned: $all GiB, of them the copy $copy" "$TMPDIR/plan.log"
 fails "is refused without room for the copy, in units to read" 'rank needs [1-9][0-9.]* MiB and has [1-9][0-9.]* MiB; the largest: .*save [0-9.]* [KM]iB' judged "$(awk "BEGIN { print $all - $copy / 2 }")"
 
+# what --help shows
+# shellcheck disable=SC2046 # words
+try "the example of --help" "$reel" plan --config "$tiny" --models.student.init_from "$REEL_SRC/tests/tiny" \
+    $("$reel" plan --help | tr -d '\\\n' | grep -oE -e '--memory-gib 80 .*hsdp_shard_dim [0-9]+')
+
 # The large ones: 80 GB a rank, from 8 to 512 ranks.
 plan_of() { # plan_of MODEL RANKS HEIGHT WIDTH [override...]
     p_model=$1 p_n=$2 p_h=$3 p_w=$4

@@ -7,9 +7,10 @@
 #include "base/opt.h"
 
 struct reel_cmd {
-    const char *name, *args; /* args: "DATA|CHECKPOINT", for the usage line; NULL: none */
+    const char *name, *args; /* args: "SET|CHECKPOINT", for the usage line; NULL: none */
     const char *help;        /* one sentence */
     const char *examples;    /* whole lines, each behind two spaces; NULL: none */
+    const char *ends;        /* what it does when it is asked to end early, and how to go on; NULL: a signal kills it */
     const struct reel_opt *flags; /* its own: --name VALUE, a boolean stands alone; NULL: none */
     size_t flags_size;       /* of the struct that they fill */
     const char *run_flags;   /* those of a run that have an effect here, "config|lenient", "*": all; with them dotted

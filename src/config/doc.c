@@ -249,10 +249,13 @@ static void usage_cmd(const struct reel_cmd *c, const struct reel_opt *run_flags
     if (c->flags || c->run_flags) fputs("\nflags:\n", f);
     if (c->run_flags && !c->config_optional) usage_flags(run_flags, c, f);
     usage_flags(c->flags, NULL, f);
-    if (!c->run_flags) return;
     if (c->config_optional) usage_flags(run_flags, c, f);
-    fputs("\nEvery key of the YAML file is a flag, too, and wins over the file: --training.optimizer.learning_rate 1e-5\n"
-          "The keys: reel --help-config, or a part of them, e.g. reel --help-config training.data\n", f);
+    if (c->run_flags)
+        fputs("\nEvery key of the YAML file is a flag, too, and wins over the file: --training.optimizer.learning_rate 1e-5\n"
+              "The keys: reel --help-config, or a part of them, e.g. reel --help-config training.data\n", f);
+    if (c->ends)
+        fprintf(f, "\nSIGUSR1, SIGTERM or the end of a Slurm allocation: %s.\n"
+                "Exit codes: 0 done, 1 an error, 70 a rank died, 75 ended early as above.\n", c->ends);
 }
 
 void reel_doc_usage(const struct reel_cmd *const *cmds, const struct reel_cmd *cmd,
@@ -262,11 +265,13 @@ void reel_doc_usage(const struct reel_cmd *const *cmds, const struct reel_cmd *c
         usage_cmd(cmd, run_flags, f);
         return;
     }
-    fputs("usage: reel COMMAND [flags]\n\ncommands:\n", f);
+    fputs("reel trains and distils video diffusion transformers. A rank is an MPI process: start several with mpiexec or srun --mpi=pmi2.\n"
+          "\nusage: reel COMMAND [flags]\n\ncommands:\n", f);
     for (; *cmds; cmds++) fprintf(f, "  %-13s %s\n", (*cmds)->name, (*cmds)->help);
     fputs("\nto begin:\n"
           "  reel train --config configs/sft_demo.yaml\n"
-          "  mpiexec -n 2 reel train --config configs/sft_demo.yaml --training.distributed.num_gpus 2 --training.distributed.hsdp_shard_dim 2\n"
+          "  mpiexec -n 2 reel train --config configs/sft_demo.yaml --training.distributed.num_gpus 2 --training.distributed.hsdp_shard_dim 2 \\\n"
+          "    --training.data.train_batch_size 16\n"
           "\nmore:\n"
           "  reel COMMAND --help            examples and flags of a command\n"
           "  reel --help-config [SECTION]   every key of a configuration, e.g. training.data, or of a plugin, ./x.so:x\n"

@@ -104,6 +104,16 @@ static void environment(FILE *f)
     }
 }
 
+static void ends(const struct reel_cmd *const *cmds, FILE *f)
+{
+    for (; *cmds; cmds++) {
+        if (!(*cmds)->ends) continue;
+        fprintf(f, ".TP\n.B reel %s\n", (*cmds)->name);
+        roff((*cmds)->ends, f);
+        fputs(".\n", f);
+    }
+}
+
 void reel_doc_man(const struct reel_schema *schema, const struct reel_cmd *const *cmds,
                   const struct reel_opt *run_flags, const char *version, FILE *f)
 {
@@ -133,11 +143,12 @@ void reel_doc_man(const struct reel_schema *schema, const struct reel_cmd *const
     fputs(".SH ENVIRONMENT\n", f);
     environment(f);
     fputs(".SH EXIT STATUS\n0: done. 1: an error that all ranks agreed on; one of them printed it. "
-          "70: a rank died and took the others with it. 75: a signal or the wall clock ended training early; it is saved, and a requeue "
-          "with \\fB\\-\\-resume latest\\fP goes on.\n"
-          ".SH SIGNALS\nDuring training, to any rank: SIGUSR1, SIGTERM: save after the running step and exit with 75; a second one kills. "
-          "SIGUSR2: save and go on. The end of a Slurm allocation (SLURM_JOB_END_TIME) and \\fB\\-\\-max\\-wall\\fP do the same in time.\n"
-          ".SH EXAMPLES\n.nf\nreel train \\-\\-config configs/sft_demo.yaml \\-\\-dry\\-run\n"
+          "70: a rank died and took the others with it. 75: a signal or the clock ended the command early, and a requeue goes on.\n"
+          ".SH SIGNALS\nSIGUSR1 or SIGTERM to any rank ends some commands in order, with exit status 75; a second one kills. "
+          "The end of a Slurm allocation (SLURM_JOB_END_TIME) and, in training, \\fB\\-\\-max\\-wall\\fP do the same in time. "
+          "SIGUSR2 makes training save and go on.\n", f);
+    ends(cmds, f);
+    fputs(".SH EXAMPLES\n.nf\nreel train \\-\\-config configs/sft_demo.yaml \\-\\-dry\\-run\n"
           "mpiexec \\-n 4 reel train \\-\\-config run.yaml \\-\\-training.distributed.num_gpus 4 \\-\\-resume latest\n.fi\n"
           ".SH SEE ALSO\n.BR reel\\-plugin (7)\n", f);
 }

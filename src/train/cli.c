@@ -8,16 +8,16 @@
 const struct reel_opt reel_run_flags[] = {
     { "config", REEL_OPT_STR, F(config), .unit = "FILE", .help = "the run as a YAML file; configs/example.yaml explains every key" },
     { "resume-from-checkpoint", REEL_OPT_STR, F(resume), .unit = "PATH|latest",
-      .help = "go on from a checkpoint; latest: the newest below the output folder" },
+      .help = "go on from a checkpoint; latest: the newest below the output folder, or the beginning where there is none yet; absent: from the beginning" },
     { "resume", REEL_OPT_STR, F(resume), .unit = "PATH|latest", .help = "the same as --resume-from-checkpoint" },
-    { "override-output-dir", REEL_OPT_STR, F(output_dir), .unit = "DIR", .help = "folder of checkpoints, logs and videos" },
+    { "override-output-dir", REEL_OPT_STR, F(output_dir), .unit = "DIR", .help = "folder of checkpoints, logs and videos; absent: training.checkpoint.output_dir" },
     { "dry-run", REEL_OPT_BOOL, F(dry_run), .help = "check everything, touch no device, print the plan" },
     { "lenient", REEL_OPT_BOOL, F(lenient), .help = "unknown keys of the file are warnings, not errors" },
     { "replay", REEL_OPT_STR, F(replay), .unit = "FILE", .help = "take noise and other random draws from this file of --record instead of making them" },
     { "replay-strict", REEL_OPT_BOOL, F(replay_strict), .help = "a draw that the file of --replay lacks is an error" },
     { "record", REEL_OPT_STR, F(record), .unit = "FILE", .help = "write the random draws that the run used, as a safetensors file" },
     { "max-wall", REEL_OPT_STR, F(max_wall), .unit = "TIME",
-      .help = "stop, save and exit for a requeue after this time, e.g. 3h50m" },
+      .help = "save and exit with 75, for a requeue, in time to have ended after 3h50m, 90s, ..." },
     { .type = REEL_OPT_END },
 };
 #undef F

@@ -6,6 +6,7 @@ static const struct reel_cmd train = {
     .examples = "  mpiexec -n 8 reel train --config run.yaml\n"
                 "  srun --mpi=pmi2 reel train --config run.yaml --resume latest --max-wall 3h50m\n"
                 "  reel train --config run.yaml --dry-run\n",
+    .ends = "saves after the running step; --resume latest goes on",
 };
 #define F(field) offsetof(struct reel_plan_flags, field)
 static const struct reel_opt plan_flags[] = {
@@ -22,7 +23,8 @@ static const struct reel_cmd plan = {
     .name = "plan", .run_flags = "config|lenient", .flags = plan_flags, .flags_size = sizeof(struct reel_plan_flags),
     .help = "memory, communication and time per rank, before anything is allocated; on one rank, for any number of them",
     .examples = "  reel plan --config run.yaml --machine h100\n"
-                "  reel plan --config run.yaml --training.distributed.num_gpus 64 --training.distributed.hsdp_shard_dim 8 --memory-gib 80\n",
+                "  reel plan --config run.yaml --memory-gib 80 --training.distributed.num_gpus 64 \\\n"
+                "    --training.distributed.hsdp_replicate_dim 8 --training.distributed.hsdp_shard_dim 8\n",
 };
 
 static const struct reel_cmd preprocess = {
@@ -30,10 +32,11 @@ static const struct reel_cmd preprocess = {
     .help = "videos and captions to one data set of latents and text vectors",
     .examples = "  mpiexec -n 8 reel preprocess --videos clips --output data.h5 --model Wan-AI/Wan2.1-T2V-1.3B-Diffusers\n"
                 "  reel preprocess --demo-clips 64 --output demo.h5\n",
+    .ends = "keeps what is encoded; the same command goes on",
 };
 static const struct reel_cmd check = {
-    .name = "check", .args = "DATA|CHECKPOINT|RUN", .min_args = 1, .max_args = 1,
-    .help = "verify checksums, shapes, normalisation and completeness; of a run's folder: its newest checkpoint",
+    .name = "check", .args = "SET|CHECKPOINT|RUN", .min_args = 1, .max_args = 1,
+    .help = "a data set, or a checkpoint: checksums, shapes, normalisation, completeness; of a run's folder the newest checkpoint",
     .examples = "  reel check data.h5\n"
                 "  reel check outputs/run/checkpoint-1000\n",
 };
@@ -127,8 +130,9 @@ static const struct reel_opt trajectories_flags[] = {
 #undef F
 static const struct reel_cmd trajectories = {
     .name = "trajectories", .run_flags = "config|lenient", .flags = trajectories_flags, .flags_size = sizeof(struct reel_trajectories_flags),
-    .help = "the teacher's trajectories that the method kd learns from, which train makes, too, if they are missing",
+    .help = "the trajectories of a teacher that the method kd learns from; train makes those that are missing, too",
     .examples = "  mpiexec -n 8 reel trajectories --config kd.yaml\n",
+    .ends = "keeps the files that are whole; the same command goes on",
 };
 
 static const struct reel_opt report_flags[] = {
