@@ -41,6 +41,9 @@ processes() {
     done
 }
 
+# seen DIR PATTERN: something below DIR has that name
+seen() { [ -n "$(find "$1" -path "$1/$2" 2> /dev/null)" ]; }
+
 # await COMMAND...: until it succeeds, at most two minutes: the machine may be busy with something else
 await() {
     for _ in $(seq 2400); do

@@ -1,6 +1,5 @@
 #!/bin/sh
 # Where ranks run, by what the system says of their threads: divided cores, or left alone; and what the log says of it.
-# timeout: 600
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 . "$REEL_SRC/tests/where.sh"

@@ -1,7 +1,6 @@
 #!/bin/sh
 # The files of configs/ and the reference's own examples through the real command: all are valid, those of well-known models
 # are planned without weights, the tiny ones train.
-# timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 cd "$REEL_SRC" || exit 1
 reel=$REEL_BUILD/reel

@@ -1,5 +1,4 @@
 #!/bin/sh
-# timeout: 600
 # The double of CUDA, cuBLASLt and NCCL: right programs pass in every mode, each wrong one is caught, with what words.
 . "$REEL_SRC/tests/lib.sh"
 prog="$REEL_BUILD/tests/cuda/double_cases"

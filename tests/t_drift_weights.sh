@@ -1,6 +1,5 @@
 #!/bin/sh
 # What a resume reads again from files, since no checkpoint has it: frozen weights that are others by now are said, in every layout.
-# timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 d=--training.distributed

@@ -1,7 +1,6 @@
 #!/bin/sh
 # One clip of a real film, learned by heart: the loss falls at least tenfold, and the clip sampled from
 # noise is the film's (an average of the decoded pictures' grey levels, against what the codec keeps: 96 rows and a margin of 2 below the originals).
-# timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 film=$(find /usr/share/doc/opencv-doc* -name vtest.avi 2> /dev/null | head -n 1)
 if [ -z "$film" ]; then

@@ -1,7 +1,6 @@
 #!/bin/sh
 # Films from a model: the same bytes in every layout, prompts from files, what is refused, which configuration is meant,
 # and that a streaming model's film grows while it is sampled.
-# timeout: 400
 . "$REEL_SRC/tests/lib.sh"
 cd "$REEL_SRC" || exit 1
 reel=$REEL_BUILD/reel

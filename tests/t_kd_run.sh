@@ -1,7 +1,6 @@
 #!/bin/sh
 # Knowledge distillation from the teacher's walk to the student's checkpoint: the same bytes on any ranks and after any
 # interruption; what does not fit is refused in one message.
-# timeout: 600
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 try "a teacher: some steps of fine-tuning" train 1 "$TMPDIR/sft" --training.optimizer.learning_rate 1.0e-2

@@ -1,7 +1,6 @@
 #!/bin/bash
 # shellcheck shell=bash
 case ${BASH_VERSION:-sh}:$SHELLOPTS in sh:* | *posix*) exec bash "$0" ;; esac
-# timeout: 600
 # What packaging/ holds, as far as this machine has the programs for it.
 . "$REEL_SRC/tests/lib.sh"
 p=$REEL_SRC/packaging

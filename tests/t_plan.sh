@@ -1,6 +1,5 @@
 #!/bin/sh
 # Plans: the bytes that a step moves are those that a run counts; what does not fit is refused with layouts that do.
-# timeout: 600
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 reel=$REEL_BUILD/reel

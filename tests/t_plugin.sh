@@ -1,7 +1,6 @@
 #!/bin/sh
 # Files of the program and of tests/plugins, built as plugins against installed headers: they train as the
 # built-in ones do, and what is wrong with one is said once, on every rank.
-# timeout: 600
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 inst=$TMPDIR/inst

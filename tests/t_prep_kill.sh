@@ -1,7 +1,6 @@
 #!/bin/sh
 # reel preprocess killed in earnest, and told to end, in the middle of a real film where there is one, and gone on with by other numbers of ranks: the
 # bytes of the set are those of a run that nobody disturbed. Training reads the negative prompt that the set holds.
-# timeout: 300
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 film=$(find /usr/share/doc/opencv-doc* -name vtest.avi 2> /dev/null | head -n 1)

@@ -1,7 +1,6 @@
 #!/bin/sh
 # reel preprocess with Wan's encoders (small ones): the same set from any number of ranks, whoever has films; the preset's negative
 # prompt is in it; a run that is cut short goes on; a set of prompts.
-# timeout: 300
 . "$REEL_SRC/tests/lib.sh"
 golden=$REEL_SRC/tests/golden
 wan=$TMPDIR/wan

@@ -1,5 +1,4 @@
 #!/bin/sh
-# timeout: 600
 # Sequence parallel ranks train as one rank does: every method, one sample cut over its ranks, resumed in other layouts.
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"

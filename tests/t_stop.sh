@@ -1,7 +1,6 @@
 #!/bin/sh
 # Ends that are not the last step: a signal to any one rank, or the wall clock, saves after the same step on all ranks and
 # exits with 75; what goes on from there is what would have been.
-# timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 hash() { "$REEL_BUILD/tests/ckpt_tool" hash "$1"; }

@@ -2,7 +2,6 @@
 # Checkpoints survive: kills, power cuts, full and broken disks at the calls of saving, of making room and of cleaning up; flipped
 # bits; whole runs that are killed again and again end with the weights of a run that never was. REEL_TORTURE=full (make
 # check-torture): every call, every error, 200 points of whole runs; else a sample. REEL_TORTURE_SEED chooses the random ones.
-# timeout: 600
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 INTERPOSE_LAZY=1

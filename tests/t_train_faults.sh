@@ -1,7 +1,6 @@
 #!/bin/sh
 # What goes wrong in a run ends it on every rank, in time, with one message, exit code 1, and leaves
 # the last good checkpoint to resume from.
-# timeout: 900
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 

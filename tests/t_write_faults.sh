@@ -2,7 +2,6 @@
 # Every command that writes files, with an error at each of the calls by which it does so (interpose.c), below the folder that it writes to: a full
 # or broken disk is one message and exit code 1, nothing half-made is left under a name that was asked for, what was there before stays,
 # and the same command afterwards makes what an undisturbed one makes. REEL_TORTURE=full: every call; else a sample.
-# timeout: 600
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 so=$REEL_BUILD/tests/interpose.so
