@@ -8,7 +8,7 @@ ok() { # status description
     n=$((n + 1))
     if [ "$1" = 0 ]; then echo "ok $n - $2"; else echo "not ok $n - $2"; sed 's/^/# /' "$out"; bad=1; fi
 }
-TEST_TIMEOUT=60; export TEST_TIMEOUT
+TEST_TIMEOUT=300; export TEST_TIMEOUT
 
 $run work:2:2 >"$out" 2>&1; rc=$?
 [ $rc = 1 ]; ok $? "a failure on rank 2: exit code 1 (got $rc)"
