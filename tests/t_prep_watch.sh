@@ -37,7 +37,7 @@ told() { # told RANKS RANK SAMPLES [argument...]
 told 1 0 4 "$@"
 told 2 1 16 "$@" # the other one finishes its film
 
-# the end of the allocation is near: each look at the clock brings it a tenth of a second nearer
+# the end of the allocation is near: each look at the clock brings it nearer
 LD_PRELOAD=$REEL_BUILD/tests/fast_clock.so FAST_CLOCK=$TMPDIR SLURM_JOB_END_TIME=$(($(date +%s) + 600)) \
     prep 1 late.h5 --demo-clips 20000 --height 16 --width 16 --num-frames 1 --sheet none --quiet
 same "the clock: exit code" $? 75

@@ -110,7 +110,7 @@ static reel_err cut_clip(struct reel_prep *j, struct source *s, int64_t first)
         int64_t at = pick(s, first + f);
         if (at != last) REEL_TRY(reel_video_frame(s->v, at, s->raw));
         last = at;
-        if (reel_fault("stall")) raise(SIGSTOP);
+        reel_fault_stall();
         if (reel_fault("told")) raise(SIGUSR1);
         reel_fit(s->fit, j->rgb + (size_t)f * j->frame, s->raw);
     }
