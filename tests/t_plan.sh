@@ -115,6 +115,29 @@ verdict $? "where there is none the plan says so" "$TMPDIR/out"
 awk -v a="$small" -v b="$large" -v c="$without" 'BEGIN { exit !(b > 20 * a && b > 10 * c && c > 0) }'
 verdict $? "a VAE's memory grows with the picture: $small MiB, $large MiB, without it $without MiB"
 
+# the text encoder of its prompts, which is there before the rest; its config.json is enough
+cp -R "$REEL_SRC/tests/golden/hf-layout/pipeline" "$TMPDIR/xxl" && chmod -R u+w "$TMPDIR/xxl"
+rm "$TMPDIR/xxl/text_encoder/model.safetensors"
+sed 's/"d_ff": [0-9]*/"d_ff": 10240/; s/"d_kv": [0-9]*/"d_kv": 64/; s/"d_model": [0-9]*/"d_model": 4096/; s/"num_heads": [0-9]*/"num_heads": 64/
+    s/"num_layers": [0-9]*/"num_layers": 24/; s/"vocab_size": [0-9]*/"vocab_size": 256384/' \
+    "$REEL_SRC/tests/golden/hf-layout/pipeline/text_encoder/config.json" > "$TMPDIR/xxl/text_encoder/config.json"
+text() { # text RANKS [override...]: MiB of UMT5-XXL on a rank
+    te_n=$1
+    shift
+    beside --models.student.init_from "$TMPDIR/xxl" $d.num_gpus "$te_n" $d.hsdp_shard_dim "$te_n" "$@" > "$TMPDIR/beside"
+    sed -n 's/^ *text encoder *\([0-9.]*\) MiB per rank, given back before these are taken: the run.s peak$/\1/p' "$TMPDIR/out"
+}
+one=$(text 1) eight=$(text 8)
+awk -v a="$one" -v b="$eight" 'BEGIN { l = 4 * (4 * 4096 ^ 2 + 3 * 4096 * 10240 + 32 * 64 + 2 * 4096) / 2 ^ 20; w = 24 * l + 4 * (4096 + 256384 * 4096) / 2 ^ 20
+                                       exit !(a > w && a < 1.05 * w && b > w / 8 + 2 * l && b < 1.05 * w / 8 + 2 * l + 512) }'
+verdict $? "UMT5-XXL takes $one MiB; of eight ranks each an eighth and two layers that are gathered, $eight" || show "$TMPDIR/out"
+text 1 --memory-gib 16 > "$TMPDIR/none"
+grep -q "a rank needs 2[0-9.]* GiB and has 16.0 GiB; the largest: validation's text encoder 2[0-9.]* GiB, which ranks share" "$TMPDIR/out"
+verdict $? "where it does not fit it is named" || show "$TMPDIR/out"
+sed -i 's/"d_ff": 10240/"d_ff": 10000000/' "$TMPDIR/xxl/text_encoder/config.json"
+fails "generating does not begin where it does not fit" "generate: a rank needs [0-9]*.[0-9] GiB for the text encoder, and has [0-9.]* .iB: use more ranks on more nodes" \
+    "$reel" generate --model "$TMPDIR/xxl" --prompt "a prompt" --height 32 --width 32 --frames 5 --steps 1 --out "$TMPDIR/x.mp4"
+
 fails "a machine that nobody knows" 'no machine "h900"; h100, a100 and files of' "$reel" plan --config "$REEL_SRC/configs/sft_1.3b.yaml" --machine h900
 
 "$REEL_BUILD/tests/mpirun.sh" -n 2 "$reel" plan --config "$tiny" --training.device cpu --training.threads 1 --measure "$TMPDIR/here" > "$TMPDIR/out" 2>&1

@@ -56,6 +56,7 @@ struct reel_cb {
     struct reel_mesh *mesh;
     const struct reel_cb_run *run;
     size_t beside; /* bytes beside the arenas, the host's or a codec's, which layout counts for the plan */
+    size_t before; /* bytes of a rank that a text encoder takes and gives back before the arenas are taken; counted for a plan alone */
     const char *beside_lacks; /* what that does not count, or NULL */
     struct { const char *what, *is; } reads[REEL_CB_READS]; /* files that a resumed run reads again, by init: a name and what tells their contents
                                                                apart; the first NULL ends them */

@@ -271,14 +271,19 @@ static reel_err choose_encoders(struct reel_cb *c, int planning)
     return reel_encode_folder(&v->encoders, m->channels, m->text_dim);
 }
 
-/* A plan asks the codec for its memory, without its weights; where it is not at hand the plan does without and says so. */
+/* A plan asks the encoders for their memory, without their weights; where they are not at hand the plan does without and
+ * says so. Collective(world). */
 static reel_err plan_encoders(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
+    reel_err e = reel_agree(c->run->world, choose_encoders(c, 1));
 
     c->beside_lacks = NULL;
-    if (choose_encoders(c, 1) == REEL_OK && reel_val_films_codec(c) == REEL_OK) return REEL_OK;
-    snprintf(v->lacks, sizeof v->lacks, "a codec: %s", reel_errrec()->msg);
+    c->before = 0;
+    if (!e) e = reel_agree(c->run->world, reel_val_films_codec(c));
+    if (!e) e = reel_text_bytes(&v->encoders, c->mesh->dims.world, &c->before);
+    if (!e) return REEL_OK;
+    snprintf(v->lacks, sizeof v->lacks, "%s: %s", v->film.codec ? "a text encoder" : "a codec", reel_errrec()->msg);
     c->beside_lacks = v->lacks;
     reel_err_clear();
     return REEL_OK;

@@ -39,6 +39,9 @@ struct reel_text_rows { int n; float *rows; }; /* [n,dim] f32 without padding, m
 
 /** reel_text_open - Collective(o->comm). Errors: REEL_ECONFIG no such folder, REEL_EIO, REEL_EDATA, REEL_ENOMEM; agreed. */
 reel_err reel_text_open(struct reel_text **t, const struct reel_encode_opts *o);
+/** reel_text_bytes - memory of a rank from open to close where so many ranks share the weights, of which only config.json is
+ * read; 0: built-in. o->s plans. Collective(o->comm). Errors: as reel_text_open's, agreed. */
+reel_err reel_text_bytes(const struct reel_encode_opts *o, int ranks, size_t *bytes);
 void reel_text_close(struct reel_text *t);            /* Collective(comm); NULL is fine */
 int reel_text_dim(const struct reel_text *t);         /* columns */
 int reel_text_most(const struct reel_text *t);        /* rows at most: what models are padded to */

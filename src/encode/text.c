@@ -31,6 +31,12 @@ reel_err reel_text_open(struct reel_text **out, const struct reel_encode_opts *o
     return REEL_OK;
 }
 
+reel_err reel_text_bytes(const struct reel_encode_opts *o, int ranks, size_t *bytes)
+{
+    *bytes = 0;
+    return reel_encode_builtin(o) ? REEL_OK : reel_umt5_bytes(o, ranks, bytes);
+}
+
 void reel_text_close(struct reel_text *t)
 {
     if (t && t->umt5) reel_umt5_close(t->umt5);

@@ -87,19 +87,21 @@ static reel_err lay_out(struct reel_umt5 *u, int planning)
     return REEL_OK;
 }
 
+static size_t ids_bytes(const struct reel_umt5 *u) { return (size_t)((u->comm->size + 1) * REEL_UMT5_ROUND) * sizeof *u->host_ids; }
+static size_t rows_bytes(const struct reel_umt5 *u) { return (size_t)(REEL_UMT5_ROUND * u->dims.d) * sizeof *u->host_rows; }
+
 static reel_err take_memory(struct reel_umt5 *u)
 {
     struct reel_arena *a[] = { &u->shards, &u->work, &u->act, &u->scratch };
     static const char *const name[] = { "text.shards", "text.work", "text.acts", "text.scratch" };
-    int64_t R = REEL_UMT5_ROUND, ranks = u->comm->size;
 
     REEL_TRY(lay_out(u, 1));
     reel_params_close(u->ps);
     u->ps = NULL;
     for (int i = 0; i < 4; i++) REEL_TRY(reel_arena_open(a[i], u->be, name[i], a[i]->peak + 1));
     REEL_TRY(lay_out(u, 0));
-    u->host_ids = malloc((size_t)((ranks + 1) * R) * sizeof *u->host_ids);
-    u->host_rows = malloc((size_t)(R * u->dims.d) * sizeof *u->host_rows);
+    u->host_ids = malloc(ids_bytes(u));
+    u->host_rows = malloc(rows_bytes(u));
     return u->host_ids && u->host_rows ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for the rows of a text encoder");
 }
 
@@ -113,6 +115,17 @@ static void put_buckets(struct reel_umt5 *u)
 
 /* ---- open and close ---- */
 
+/* The embedding's part of a rank. */
+static void share_table(struct reel_umt5 *u)
+{
+    int ranks = u->comm->size;
+
+    u->cols = (u->dims.d + ranks - 1) / ranks;
+    u->chunk = (u->dims.vocab + ranks - 1) / ranks;
+    if (u->chunk > REEL_UMT5_ROUND) u->chunk = REEL_UMT5_ROUND;
+    u->table_rows = (u->dims.vocab + ranks * u->chunk - 1) / (ranks * u->chunk) * (ranks * u->chunk);
+}
+
 /* A mesh of its own: a card's collectives want communicators that know its memory. Collective(comm). */
 static reel_err place(struct reel_umt5 *u)
 {
@@ -122,28 +135,33 @@ static reel_err place(struct reel_umt5 *u)
     REEL_TRY(reel_mesh_open(&u->mesh, u->comm, &dims));
     u->comm = &u->mesh.shard;
     REEL_TRY(reel_mesh_attach(&u->mesh, u->be));
-    u->cols = (u->dims.d + ranks - 1) / ranks;
-    u->chunk = (u->dims.vocab + ranks - 1) / ranks;
-    if (u->chunk > REEL_UMT5_ROUND) u->chunk = REEL_UMT5_ROUND;
-    u->table_rows = (u->dims.vocab + ranks * u->chunk - 1) / (ranks * u->chunk) * (ranks * u->chunk);
+    share_table(u);
     return REEL_OK;
+}
+
+/* What it is, and for which backend. Collective(comm). */
+static reel_err read_dims(struct reel_umt5 *u, const struct reel_hf_source *src, const struct reel_encode_opts *o)
+{
+    char *json = NULL, where[PATH_MAX];
+    reel_err e;
+
+    REEL_TRY(reel_hf_read_config(src, u->comm, &json, where));
+    e = reel_umt5_config(&u->dims, json, where);
+    free(json);
+    REEL_BUG_IF(!o->s, "a text encoder with weights wants a stream");
+    u->be = o->s->be;
+    u->unit = reel_backend_on_device(u->be) ? REEL_UMT5_UNIT_CARD : REEL_UMT5_UNIT_CPU;
+    return reel_agree(u->comm, e);
 }
 
 static reel_err open_all(struct reel_umt5 *u, const struct reel_encode_opts *o)
 {
     struct reel_hf_source src = { .init_from = o->model, .component = "text_encoder", .env = o->hf };
-    char *json = NULL, where[PATH_MAX];
     uint64_t tokenizer = 0;
     reel_err e;
 
-    REEL_TRY(reel_hf_read_config(&src, u->comm, &json, where));
-    e = reel_umt5_config(&u->dims, json, where);
-    free(json);
-    REEL_TRY(reel_agree(u->comm, e));
+    REEL_TRY(read_dims(u, &src, o));
     REEL_TRY(open_tokenizer(u, &src, &tokenizer));
-    REEL_BUG_IF(!o->s, "a text encoder with weights wants a stream");
-    u->be = o->s->be;
-    u->unit = reel_backend_on_device(u->be) ? REEL_UMT5_UNIT_CARD : REEL_UMT5_UNIT_CPU;
     REEL_TRY(place(u));
     e = reel_umt5_table(u);
     if (!e) e = take_memory(u);
@@ -165,6 +183,37 @@ reel_err reel_umt5_open(struct reel_umt5 **out, const struct reel_encode_opts *o
     if (e) return reel_umt5_close(u), e;
     *out = u;
     return REEL_OK;
+}
+
+/* What open takes on rank 0 of so many, who has the most: of the device's memory, or of the host's. Local. */
+static reel_err plan_memory(struct reel_umt5 *u, int ranks, size_t *bytes)
+{
+    const struct reel_mesh_dims dims = { ranks, 1, ranks, 1, 1 };
+
+    reel_mesh_place(&u->mesh, &dims, 0);
+    u->comm = &u->mesh.shard;
+    share_table(u);
+    REEL_TRY(reel_umt5_table(u));
+    REEL_TRY(lay_out(u, 1));
+    *bytes = u->shards.peak + u->work.peak + u->act.peak + u->scratch.peak;
+    if (!reel_backend_on_device(u->be)) *bytes += ids_bytes(u) + rows_bytes(u) + reel_umt5_load_bytes(u);
+    return REEL_OK;
+}
+
+reel_err reel_umt5_bytes(const struct reel_encode_opts *o, int ranks, size_t *bytes)
+{
+    struct reel_hf_source src = { .init_from = o->model, .component = "text_encoder", .env = o->hf };
+    struct reel_umt5 *u = calloc(1, sizeof *u);
+    reel_err e = reel_agree(o->comm, u ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory to plan a text encoder"));
+
+    if (e) return free(u), e;
+    u->comm = o->comm;
+    u->dt = (reel_dtype)o->dtype;
+    e = read_dims(u, &src, o);
+    if (!e) e = reel_agree(o->comm, plan_memory(u, ranks, bytes));
+    reel_params_close(u->ps);
+    free(u->def), free(u);
+    return e;
 }
 
 void reel_umt5_close(struct reel_umt5 *u)

@@ -6,6 +6,7 @@
 
 struct reel_umt5;
 reel_err reel_umt5_open(struct reel_umt5 **t, const struct reel_encode_opts *o);
+reel_err reel_umt5_bytes(const struct reel_encode_opts *o, int ranks, size_t *bytes);
 void reel_umt5_close(struct reel_umt5 *t);
 int reel_umt5_dim(const struct reel_umt5 *t);
 int reel_umt5_most(const struct reel_umt5 *t);

@@ -177,17 +177,23 @@ static reel_err judge_all(const struct reel_umt5 *u, const struct reel_weights *
 
 static uint64_t key_of(const char *name) { return reel_fnv(REEL_FNV, name, strlen(name)); }
 
-static reel_err load_shards(struct reel_umt5 *u, const struct source *src, uint64_t *hash)
+static size_t largest_shard(const struct reel_umt5 *u)
 {
-    float *buf = NULL;
     size_t most = 1;
-    reel_err e = REEL_OK;
 
     for (int i = 0; i < u->n_def; i++) {
         size_t bytes = reel_bytes(reel_param_shard(u->ps, i).w);
         if (bytes > most) most = bytes;
     }
-    buf = malloc(most);
+    return most;
+}
+
+static reel_err load_shards(struct reel_umt5 *u, const struct source *src, uint64_t *hash)
+{
+    size_t most = largest_shard(u);
+    float *buf = malloc(most);
+    reel_err e = REEL_OK;
+
     if (!buf) return REEL_FAIL(REEL_ENOMEM, "no memory for a shard of %zu bytes", most);
     for (int i = 0; i < u->n_def && !e; i++) {
         struct reel_shard sh = reel_param_shard(u->ps, i);
@@ -216,12 +222,23 @@ static void deal_out(const struct reel_umt5 *u, void *to, const float *rows, int
             }
 }
 
+/* The rows that a rank reads of the table, and what it sends of them. */
+static size_t chunk_bytes(const struct reel_umt5 *u) { return (size_t)(u->chunk * u->dims.d) * sizeof(float); }
+static reel_tensor chunk_sent(const struct reel_umt5 *u) { return reel_view(u->send.p, u->dt, REEL_DIMS(u->comm->size * u->chunk, u->cols)); }
+
+size_t reel_umt5_load_bytes(const struct reel_umt5 *u)
+{
+    size_t shard = largest_shard(u), table = chunk_bytes(u) + reel_bytes(chunk_sent(u));
+
+    return shard > table ? shard : table;
+}
+
 /* Every rank reads whole rows, and sends each of the others its columns. An error is held: the others wait. Collective(comm). */
 static reel_err load_table(struct reel_umt5 *u, struct source src, uint64_t *hash)
 {
     int64_t d = u->dims.d, ranks = u->comm->size, per = ranks * u->chunk;
-    reel_tensor send = reel_view(u->send.p, u->dt, REEL_DIMS(per, u->cols));
-    float *rows = malloc((size_t)(u->chunk * d) * sizeof *rows);
+    reel_tensor send = chunk_sent(u);
+    float *rows = malloc(chunk_bytes(u));
     void *dealt = malloc(reel_bytes(send));
     reel_err e = rows && dealt ? REEL_OK : REEL_FAIL(REEL_ENOMEM, "no memory for %" PRId64 " rows of the embedding", u->chunk);
     struct reel_req req = { 0 };

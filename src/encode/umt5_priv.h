@@ -65,6 +65,7 @@ struct reel_umt5 {
 reel_err reel_umt5_config(struct reel_umt5_dims *d, const char *json, const char *where);
 reel_err reel_umt5_table(struct reel_umt5 *u);
 reel_err reel_umt5_load(struct reel_umt5 *u, const struct reel_hf_source *src, uint64_t tokenizer);
+size_t reel_umt5_load_bytes(const struct reel_umt5 *u); /* that loading takes of the host beside the arenas. Local, once they are laid out */
 /** reel_umt5_bucket - of key position - query position. Local. Source: transformers models/umt5/modeling_umt5.py. */
 int reel_umt5_bucket(const struct reel_umt5_dims *d, int64_t relative);
 

@@ -63,6 +63,14 @@ int reel_estimate_on_host(const struct reel_run *r, const struct reel_machine *m
     return !reel_backend_on_device(r->be) && !(m && m->card);
 }
 
+double reel_estimate_before(const struct reel_run *r)
+{
+    double most = 0;
+
+    for (int i = 0; i < r->n_cb; i++) most = fmax(most, (double)r->cb[i].before);
+    return most;
+}
+
 static double memory(struct reel_run *r, int on_host)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
@@ -70,7 +78,7 @@ static double memory(struct reel_run *r, int on_host)
 
     for (int i = reel_run_memory(r, on_host, a); i--;) sum += (double)a[i]->peak;
     for (int i = 0; on_host && i < r->n_cb; i++) sum += (double)r->cb[i].beside;
-    return sum;
+    return fmax(sum, reel_estimate_before(r));
 }
 
 void reel_estimate_step(struct reel_run *r, const struct reel_machine *m, struct reel_estimate *e)

@@ -35,12 +35,15 @@ double reel_machine_gemm(struct reel_backend *be, struct reel_comm *world);
 struct reel_estimate {
     double flops, attention_flops;       /* model operations, recomputed ones included */
     double bytes[REEL_NAXIS][REEL_NCOLL]; /* received */
-    double memory;                        /* all arenas; of the host's memory also what saving and callbacks take beside */
+    double memory;                        /* all arenas, of the host's memory also what saving and callbacks take beside; or a text encoder's, if more */
     double compute_s, exposed_s, hidden_s, optim_s, step_s; /* communication waited for, and behind compute; 0: not known */
 };
 
 /** reel_estimate_on_host - 1 if the arenas of a planned run are the host's memory; m NULL: on the device that plans. Local. */
 int reel_estimate_on_host(const struct reel_run *r, const struct reel_machine *m);
+
+/** reel_estimate_before - bytes of a rank that are taken and given back before its arenas are: a text encoder's. Local. */
+double reel_estimate_before(const struct reel_run *r);
 
 /** reel_estimate_step - of a run that reel_run_plan made; m NULL: no times. Local. */
 void reel_estimate_step(struct reel_run *r, const struct reel_machine *m, struct reel_estimate *e);

@@ -132,12 +132,14 @@ static int larger(const void *a, const void *b)
     return ((*x)->peak < (*y)->peak) - ((*x)->peak > (*y)->peak);
 }
 
-static size_t show_terms(char *out, size_t size, struct reel_run *r, int on_host)
+static size_t show_terms(char *out, size_t size, struct reel_run *r, const struct reel_estimate *e, int on_host)
 {
     struct reel_arena *a[REEL_RUN_ARENAS];
     int n = reel_run_memory(r, on_host, a);
+    double before = reel_estimate_before(r);
     size_t at = 0;
 
+    if (before >= e->memory) return (size_t)snprintf(out, size, "validation's text encoder %s, which ranks share", reel_bytes_text(before).s);
     qsort(a, (size_t)n, sizeof *a, larger);
     for (int i = 0; i < SHOWN && i < n; i++)
         at += (size_t)snprintf(out + at, size - at, "%s%s %s", i ? ", " : "", a[i]->name, reel_bytes_text((double)a[i]->peak).s);
@@ -152,7 +154,7 @@ static reel_err refuse(struct reel_run *r, const struct reel_estimate *e, double
     int n;
 
     if (!found) return REEL_FAIL(REEL_ENOMEM, "no memory for the layouts that would fit");
-    show_terms(terms, sizeof terms, r, reel_estimate_on_host(r, m));
+    show_terms(terms, sizeof terms, r, e, reel_estimate_on_host(r, m));
     n = search(found, r->cfg, r->flags.env, r->world, m, room);
     for (int i = 0; i < SHOWN && i < n; i++) at += show_layout(text + at, sizeof text - at, &found[i]);
     free(found);

@@ -42,22 +42,42 @@ static reel_err codec_bytes(const struct reel_gen *j, struct reel_run *r, double
     return REEL_OK;
 }
 
+/* Of the text encoder, closed before the model takes its memory. Collective(world). */
+static reel_err text_bytes(const struct reel_gen *j, struct reel_run *r, double *bytes)
+{
+    struct reel_encode_opts o = j->enc;
+    struct reel_stream s = { 0 };
+    struct reel_arena scratch = { .name = "scratch" };
+    size_t n = 0;
+
+    reel_stream_init(&s, r->be, 1, &scratch);
+    o.s = &s;
+    REEL_TRY(reel_text_bytes(&o, j->world->size, &n));
+    *bytes = (double)n;
+    return REEL_OK;
+}
+
 /* What the system would only notice by killing a rank. A device says it itself, when its memory is taken. Collective(world). */
 static reel_err has_room(struct reel_gen *j, struct reel_run *r, double *need)
 {
     struct reel_arena *a[REEL_RUN_ARENAS], *most;
     int n = reel_run_arenas(r, a);
-    double room = room_of(j->world), codec = 0, out = reel_gen_out_bytes(j), on_host;
+    double room = room_of(j->world), codec = 0, text = 0, out = reel_gen_out_bytes(j), on_host;
 
     REEL_TRY(reel_agree(j->world, codec_bytes(j, r, &codec)));
+    REEL_TRY(text_bytes(j, r, &text));
     most = a[0];
     *need = codec + out;
     for (int i = 0; i < n; i++) {
         *need += (double)a[i]->peak;
         if (a[i]->peak > most->peak) most = a[i];
     }
+    if (text > *need) *need = text;
     on_host = reel_backend_on_device(r->be) ? out : *need;
     if (room <= 0 || on_host <= room) return reel_agree(j->world, REEL_OK);
+    if (on_host == text)
+        return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s for the text encoder, and has %s: use more ranks on more "
+                                              "nodes, which share it", reel_bytes_text(text).s, reel_bytes_text(room).s));
     if (out > (double)most->peak)
         return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s, the most for films (%s), and has %s: make --clips, "
                                               "--height, --width or --frames smaller", reel_bytes_text(on_host).s, reel_bytes_text(out).s,

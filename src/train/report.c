@@ -180,6 +180,9 @@ static void print_arenas(struct reel_run *r, int on_host)
     }
     if (on_host) total += print_beside(r);
     printf("  %-22s %12.1f MiB per rank\n", "total", total / MIB);
+    if (reel_estimate_before(r) > 0)
+        printf("  %-22s %12.1f MiB per rank, given back before these are taken%s\n", "text encoder", reel_estimate_before(r) / MIB,
+               reel_estimate_before(r) > total ? ": the run's peak" : "");
     if (on_host) return;
     print_beside(r);
     if (r->save_mem.peak)
