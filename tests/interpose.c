@@ -10,7 +10,7 @@
  *     kill     SIGKILL before the call; in the middle of it for a write
  *     all      the same for every process of INTERPOSE_PIDS
  *     power    kill, and what was not synced is gone: data are cut to half, names are undone
- *     slow     the call takes 5 s
+ *     slow     the call takes INTERPOSE_S seconds, else 5
  *     stuck    the call never returns
  *     short    a write that takes half of its bytes
  *     ENOSPC, EIO, EDQUOT, EINVAL   the call fails and does nothing; close closes, and like fsync it loses half of the data
@@ -47,6 +47,7 @@ static struct {
     char dir[PATH_MAX], pids[PATH_MAX];
     enum act act;
     int err, sticky, no_swap, lazy, whole;
+    unsigned slow_s;
     long at;
     atomic_long n;
     pthread_mutex_t lock;
@@ -96,6 +97,7 @@ __attribute__((constructor)) static void start(void)
     char line[32];
 
     I.lazy = getenv("INTERPOSE_LAZY") != NULL;
+    I.slow_s = getenv("INTERPOSE_S") ? (unsigned)atoi(getenv("INTERPOSE_S")) : 5;
     I.whole = getenv("INTERPOSE_WHOLE") != NULL;
     if (!dir || !mine) return;
     if (pids) {
@@ -262,7 +264,7 @@ static enum act turn(enum op op)
     if (I.act == UNSEEN) return PASS;
     n = atomic_fetch_add(&I.n, 1) + 1;
     if (I.at && n == I.at) I.struck = kinds[op];
-    if (I.at && I.act == SLOW && (n == I.at || (I.sticky && n > I.at))) return sleep(5), PASS;
+    if (I.at && I.act == SLOW && (n == I.at || (I.sticky && n > I.at))) return sleep(I.slow_s), PASS;
     if (I.at && n == I.at && I.act == STUCK) for (;;) pause();
     if (I.at && n == I.at) return I.act;
     if (!I.at || n < I.at || !I.sticky) return PASS;
