@@ -1,10 +1,12 @@
 /* base: arenas, exact sums, philox known answers, error record */
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -136,6 +138,41 @@ static void last_words(void)
     TAP_OK(status == 0, "who dies waits until its message is read (status %d)", status);
 }
 
+static double wall(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* 0: the clock left out what the parent stopped this process for. */
+static int stop_here(double stopped_for)
+{
+    double begin = wall(), began, went, stopped;
+
+    reel_clock_watch();
+    began = reel_now();
+    raise(SIGSTOP);
+    went = reel_now() - began;
+    stopped = reel_clock_stopped();
+    return stopped < stopped_for || went < 0 || went + stopped > wall() - begin + 1e-6;
+}
+
+static void clock_stands_still(void)
+{
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) _exit(stop_here(3));
+    waitpid(child, &status, WUNTRACED);
+    TAP_OK(WIFSTOPPED(status), "a process is stopped");
+    sleep(3);
+    kill(child, SIGCONT);
+    waitpid(child, &status, 0);
+    TAP_OK(status == 0, "its clock stood still (status %d)", status);
+}
+
 int main(void)
 {
     arenas();
@@ -143,5 +180,6 @@ int main(void)
     philox();
     errors();
     last_words();
+    clock_stands_still();
     return tap_done();
 }

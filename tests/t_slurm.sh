@@ -124,6 +124,37 @@ cut_job stop 1 "a stopped rank" stop_rank --training.watchdog_s 6
 said "the log names it" stop "did not arrive: .*, and its process does not respond\|all ranks on .* wait; who is missing runs on another node"
 cut_job node 1 "a lost node" kill_node
 
+# suspended for longer than the watchdog waits, as by gang scheduling or PreemptMode=SUSPEND: in a step in which all ranks stop
+# themselves, until Slurm lets the job go on
+both_stand() {
+    # shellcheck disable=SC2046 # words
+    set -- $(processes reel cmdline "$TMPDIR/pause")
+    [ $# = 2 ] && grep -qs '^State:.T' "/proc/$1/status" && grep -qs '^State:.T' "/proc/$2/status"
+}
+srun_stopped() {
+    for s_p in $(processes srun environ "SLURM_JOB_ID=$job"); do
+        if grep -qs '^State:.T' "/proc/$s_p/status"; then return 0; fi
+    done
+    return 1
+}
+# shellcheck disable=SC2046 # words
+REEL_FAULT=stall:-1:60 submit pause self_forcing_multinode.sh --nodes=2 --ntasks-per-node=1 --gpus-per-node=1 -- \
+    "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 pause) --training.watchdog_s 2
+await both_stand
+try "scontrol suspend" scontrol suspend "$job"
+await srun_stopped
+verdict $? "stops what is the job's"
+sleep 8
+try "scontrol resume" scontrol resume "$job"
+ended "the job ends well" COMPLETED
+same "without a restart" 0 "$(restarts)"
+same "the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/pause/checkpoint-$steps")"
+said "the log has a word for it" pause " was stopped for [0-9.]* s (a suspended job, or SIGSTOP) and goes on"
+awk -F'[:,}]' '{ for (i = 1; i < NF; i++) v[$i] = $(i + 1) } /"pause"/ { paused = 1 }
+    / "step_time_sec"/ { t = v[" \"time\""]; if (paused) { n++; bad += v[" \"step_time_sec\""] > t - before - 8 + 0.5 } paused = 0; before = t }
+    END { exit !(n && !bad) }' "$TMPDIR/pause/tracker/metrics.jsonl"
+verdict $? "and that step's time does not hold the pause" "$TMPDIR/pause/tracker/metrics.jsonl"
+
 # a job that dies before its first step, again and again
 # shellcheck disable=SC2046 # words
 REEL_FAULT=comm_wait:1:1 submit vain sft_1node.sh --ntasks-per-node=2 --gpus-per-node=2 -- "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 vain)

@@ -145,7 +145,7 @@ reel_err reel_fault_set(const char *spec)
 
 int reel_fault(const char *site)
 {
-    if (!fault_.nth || rank_ != fault_.rank || strcmp(site, fault_.site) != 0) return 0;
+    if (!fault_.nth || (fault_.rank >= 0 && rank_ != fault_.rank) || strcmp(site, fault_.site) != 0) return 0;
     return ++fault_.seen == fault_.nth;
 }
 

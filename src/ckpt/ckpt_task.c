@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "ckpt/ckpt_priv.h"
 #include "comm/watch.h"
 
@@ -66,7 +67,7 @@ static void quiet(struct ckpt_wait *w, int64_t busy, double seconds, const struc
 int ckpt_task_look(struct ckpt_task *t, struct reel_comm *world, struct ckpt_wait *w)
 {
     int done = atomic_load(&t->done);
-    double now = reel_watch_awake(world->watch);
+    double now = reel_now();
     int64_t v[3] = { !done, done && t->err, w->progress ? (int64_t)atomic_load(w->progress) : 0 };
 
     reel_comm_sum_i64(world, v, 3);

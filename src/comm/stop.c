@@ -26,6 +26,7 @@ void reel_stop_open(struct reel_stop *s, double max_wall, const char *end_time)
 {
     double left = end_time ? strtod(end_time, NULL) - (double)time(NULL) : 0;
 
+    reel_clock_watch();
     *s = (struct reel_stop){ .began = reel_now(), .limit = max_wall };
     if (left > 0 && (s->limit <= 0 || left < s->limit)) s->limit = left;
     asked_end = asked_save = 0;

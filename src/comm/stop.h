@@ -20,7 +20,8 @@ struct reel_stop {
 };
 
 /**
- * reel_stop_open - catch the signals and set the clock. Local.
+ * reel_stop_open - catch the signals and set the clock, which stands still while the process is stopped: a batch system moves
+ * the end of a job that it suspends, too. Local.
  * @max_wall  seconds from now; 0: none
  * @end_time  SLURM_JOB_END_TIME, seconds since 1970, or NULL; the earlier of the two counts
  */

@@ -38,10 +38,10 @@ struct reel_watch {
     } *board;
     struct seat *mine;
     struct seen *seen;
-    _Atomic int64_t awake; /* ns that this process was not stopped itself: a job that is suspended, then goes on, has not waited */
+    int64_t awake;         /* ns that this process was not stopped itself: a job that is suspended, then goes on, has not waited */
     int64_t since, from;   /* the wait under watch, and when in awake time it began */
     int n, world; /* ranks of this node, of the job */
-    double waited; /* by this rank, seconds */
+    double began, waited; /* reel_now() when the running wait began; seconds of those before */
     double seconds;
     const char *knob;
     char node[64];
@@ -71,6 +71,7 @@ int64_t reel_watch_enter(const struct reel_comm *c)
     before = atomic_load_explicit(&w->mine->since, memory_order_relaxed);
     if (before) return before; /* part of a larger one */
     snprintf(w->mine->in, sizeof w->mine->in, "%s", c->name);
+    w->began = reel_now();
     atomic_store(&w->mine->since, now_ns());
     return 0;
 }
@@ -80,7 +81,7 @@ void reel_watch_leave(const struct reel_comm *c, int64_t before)
     struct reel_watch *w = c->watch;
 
     if (!w) return;
-    if (!before) w->waited += since_s(w->mine->since, now_ns());
+    if (!before) w->waited += reel_now() - w->began;
     atomic_store(&w->mine->since, before);
 }
 
@@ -92,8 +93,6 @@ void reel_watch_moved(const struct reel_comm *c)
 double reel_watch_seconds(const struct reel_watch *w) { return w ? w->seconds : 0; }
 
 double reel_watch_waited(const struct reel_watch *w) { return w ? w->waited : 0; }
-
-double reel_watch_awake(const struct reel_watch *w) { return w ? 1e-9 * (double)atomic_load(&w->awake) : reel_now(); }
 
 /* ---- the report ---- */
 
@@ -163,7 +162,7 @@ static int64_t go_on(struct reel_watch *w, int64_t now)
     int64_t passed = now - w->mine->beat, most = (int64_t)(2e9 * period(w));
 
     if (passed > most) passed = most;
-    atomic_store(&w->awake, w->awake + passed);
+    w->awake += passed;
     atomic_store(&w->mine->beat, now);
     for (int i = 0; i < w->n; i++) {
         const struct seat *s = &w->board->seat[i];

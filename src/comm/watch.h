@@ -29,8 +29,5 @@ void reel_watch_moved(const struct reel_comm *c);
 double reel_watch_seconds(const struct reel_watch *w);
 /** reel_watch_waited - seconds that this rank has waited for others so far; NULL: 0. Local. */
 double reel_watch_waited(const struct reel_watch *w);
-/** reel_watch_awake - seconds of a clock that stands still while this process is stopped (a job that is suspended); NULL: one
- * that does not. Goes on a few times a deadline. Local. */
-double reel_watch_awake(const struct reel_watch *w);
 
 #endif

@@ -3,8 +3,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "data/order.h"
 
@@ -40,14 +40,6 @@ struct reel_loader {
     int running, stop;
     struct reel_loader_stats stats;
 };
-
-static double now_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- which samples ------------------------------------------------------------------------- */
 
@@ -129,7 +121,7 @@ static reel_err read_sample(struct reel_loader *l, struct slot *s, int j)
 
 static void read_slot(struct reel_loader *l, struct slot *s)
 {
-    double t0 = now_s(), bytes = 0;
+    double t0 = reel_now(), bytes = 0;
 
     for (int j = 0; j < l->cfg.batch && !s->err; j++) {
         s->err = read_sample(l, s, j);
@@ -139,7 +131,7 @@ static void read_slot(struct reel_loader *l, struct slot *s)
     reel_err_clear(); /* this thread goes on to the next slot */
     pthread_mutex_lock(&l->lock);
     l->stats.bytes += bytes;
-    l->stats.read_s += now_s() - t0;
+    l->stats.read_s += reel_now() - t0;
     l->stats.samples += l->cfg.batch;
     pthread_mutex_unlock(&l->lock);
 }
@@ -307,12 +299,12 @@ void reel_loader_prefetch(struct reel_loader *l, long step, int round)
 /* Waits for a slot and makes its error this thread's. */
 static reel_err settle(struct reel_loader *l, struct slot *s)
 {
-    double t0 = now_s();
+    double t0 = reel_now();
     reel_err e;
 
     pthread_mutex_lock(&l->lock);
     while (s->state == SLOT_WAITING) pthread_cond_wait(&l->cond, &l->lock);
-    l->stats.wait_s += now_s() - t0;
+    l->stats.wait_s += reel_now() - t0;
     e = s->state == SLOT_DONE ? s->err : REEL_OK;
     pthread_mutex_unlock(&l->lock);
     if (e && reel_errrec()->code == REEL_OK) *reel_errrec() = s->rec;

@@ -115,7 +115,7 @@ static const char *say_alive(const struct run *r, const struct start *s, char *b
 
     say_span(silent > 0 ? silent : 0, span, sizeof span);
     if (isfinite(step) && silent > 60 && silent > 20 * step)
-        snprintf(buf, size, "still there, but silent for %s, the time of %.0f steps: it validates, saves, or hangs", span, silent / step);
+        snprintf(buf, size, "still there, but silent for %s, the time of %.0f steps: it validates, saves, is suspended, or hangs", span, silent / step);
     else
         snprintf(buf, size, "still running, after step %ld; last heard of %s ago", s->last, span);
     return buf;

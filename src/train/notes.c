@@ -105,6 +105,18 @@ void reel_note_warning(struct reel_run *r, const char *fmt, ...)
     note_warning(r, text);
 }
 
+void reel_note_pause(struct reel_run *r)
+{
+    const struct reel_spread *s = &r->spread[REEL_SPREAD_STOPPED];
+    char who[32] = "this run", text[160];
+
+    if (s->max <= 0) return;
+    if (s->mean < 0.75 * s->max) snprintf(who, sizeof who, "rank %d", s->rank);
+    snprintf(text, sizeof text, "%s was stopped for %.1f s (a suspended job, or SIGSTOP) and goes on; the run's times leave that out", who, s->max);
+    fprintf(stderr, "reel: %s\n", text);
+    if (r->track) reel_track_note(r->track, r->step, "pause", json_pack("{s:f, s:s}", "seconds", s->max, "text", text));
+}
+
 void reel_note_end(struct reel_run *r, reel_err e)
 {
     const char *why = e ? reel_errrec()->msg : !r->stopped ? "done" : r->stopped & REEL_STOP_WALL ? "the wall clock" : "a signal";

@@ -16,6 +16,9 @@ void reel_note_plan(struct reel_run *r);
 void reel_note_ranks(struct reel_run *r, const struct reel_host *host);
 /** reel_note_warning - something that a user should know when he asks why, on the terminal too. Rank 0 speaks. Local. */
 void reel_note_warning(struct reel_run *r, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** reel_note_pause - if processes were stopped since the note before (r->spread): the word that their times leave out what a clock on
+ * the wall shows. On the terminal too. Rank 0. */
+void reel_note_pause(struct reel_run *r);
 /** reel_note_end - how the run ended, and the seconds of the phases over its ranks; REEL_OK: done, or r->stopped. Local. */
 void reel_note_end(struct reel_run *r, reel_err e);
 

@@ -24,7 +24,7 @@ enum reel_prof_phase {
 struct reel_profile {
     double seconds[REEL_NPROF];
     double logged[REEL_NPROF], logged_flops; /* what the records of earlier steps have told of seconds and flops */
-    double reduced_work, reduced_data;    /* what earlier reductions have told of seconds: see train/spread.h */
+    double reduced_work, reduced_data, reduced_stopped; /* what earlier reductions have told of seconds: see train/spread.h */
     double mark; /* when the running phase began ... */
     double waited; /* ... and reel_watch_waited() then */
     const struct reel_watch *watch;

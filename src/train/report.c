@@ -125,6 +125,7 @@ static void put_spread(struct record *c, const struct reel_run *r)
     };
 
     for (int i = 0; r->world->size > 1 && i < REEL_NSPREAD; i++) {
+        if (!key[i].mean) continue;
         put(c, key[i].mean, r->spread[i].mean);
         put(c, key[i].max, r->spread[i].max);
         put(c, key[i].rank, r->spread[i].rank);
@@ -138,6 +139,7 @@ reel_err reel_report_step(struct reel_run *r, const struct reel_step *st, double
 
     c.n = 0;
     if (r->flags.quiet || r->world->rank) return REEL_OK;
+    reel_note_pause(r);
     for (int i = 0; i < st->n_metric; i++) put(&c, st->metric[i].name, st->metric[i].value);
     put(&c, "step_time_sec", seconds);
     put(&c, "samples_per_sec", (double)r->batch.b_global * st->rounds / seconds);

@@ -6,7 +6,7 @@
 
 #include "train/run.h"
 
-static const double unit[REEL_NSPREAD] = { 1e-6, 1e-6, 1.0 / (1 << 30), 1.0 / (1 << 30) };
+static const double unit[REEL_NSPREAD] = { 1e-6, 1e-6, 1.0 / (1 << 30), 1.0 / (1 << 30), 1e-6 };
 
 int reel_spread_slots(const struct reel_run *r) { return REEL_NSPREAD * r->world->size; }
 
@@ -41,6 +41,7 @@ void reel_spread_put(struct reel_run *r, int64_t *v)
     mine[REEL_SPREAD_DATA] = since(p->seconds[REEL_PROF_DATA], &p->reduced_data);
     mine[REEL_SPREAD_ARENAS] = arenas(r);
     mine[REEL_SPREAD_HOST] = (int64_t)u.ru_maxrss * 1024;
+    mine[REEL_SPREAD_STOPPED] = since(reel_clock_stopped(), &p->reduced_stopped);
 }
 
 void reel_spread_take(struct reel_run *r, const int64_t *v)

@@ -13,6 +13,7 @@ enum reel_spread_kind {
     REEL_SPREAD_DATA,   /* us of them that were spent waiting for the batch */
     REEL_SPREAD_ARENAS, /* bytes of all arenas that were ever in use */
     REEL_SPREAD_HOST,   /* bytes of the host's memory at most */
+    REEL_SPREAD_STOPPED, /* us of them in which the process was stopped; in none of the other times */
     REEL_NSPREAD
 };
 
