@@ -105,12 +105,16 @@ done
 victim=$!
 under_way() { [ -e "$TMPDIR/long.mp4.part" ] && [ "$(wc -c < "$TMPDIR/long.mp4.part")" -gt 8000 ]; }
 await under_way
-kill -9 $victim
+kill -TERM $victim
 wait $victim 2> /dev/null
+same "a signal ends it at once: exit code" $? 143
 if has_ffprobe; then
     n=$(probe "$TMPDIR/long.mp4.part" | cut -d, -f5)
     verdict "$([ "${n:-0}" -gt 12 ] && [ "$n" -lt 817 ] && [ ! -e "$TMPDIR/long.mp4" ]; echo $?)" "a film that is under way shows its first pictures: $n"
 else skip "a film under way" "no ffprobe"; fi
+try "the next film of that name" stream 1 "$TMPDIR/long.mp4" 37 streaming
+verdict "$(cmp -s "$TMPDIR/streaming.mp4" "$TMPDIR/long.mp4"; echo $?)" "is whole"
+same "and leaves nothing of the one before" "$(find "$TMPDIR" -name 'long.mp4*')" "$TMPDIR/long.mp4"
 
 # ---- captions of held-out clips ----
 try "a benchmark" on 2 --checkpoint "$run" --clips 5 --steps 2 --out "$TMPDIR/clips.png" --batch 2
