@@ -26,7 +26,7 @@ count() { # count TEXT STATUS: TAP lines, or the golden runner's last line, of $
     failed=$((failed + c_bad))
     if [ "$c_bad" -eq 0 ]; then echo "pass  $1: $c_ok"; return; fi
     echo "FAIL  $1: $c_ok passed, $c_bad failed (exit code $2)"
-    grep -E '^not ok|^reel:|^cuda double:| FAIL|Bail|simt:' "$log" | head -n 12 | sed 's/^/      /'
+    grep -A 8 -E '^not ok|^reel:|^cuda double:| FAIL|Bail|simt:' "$log" | grep -vE '^(ok |--$)' | head -n 40 | sed 's/^/      /'
 }
 
 # test_in MODES TEST [ARGUMENT...]: in every one of the double's modes, or once on a GPU. A name's _npN, and -n N in
