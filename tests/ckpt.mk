@@ -20,8 +20,8 @@ EXTRA_DIST += tests/dcp_read.h tests/oracle/dcp_torch.py tests/oracle/diffusers_
 noinst_PROGRAMS += tests/torture tests/interpose.so
 tests_torture_SOURCES = tests/torture.c
 tests_interpose_so_SOURCES = tests/interpose.c
-tests_interpose_so_CFLAGS = $(AM_CFLAGS) -fPIC
-tests_interpose_so_LDFLAGS = $(REEL_LDFLAGS) -shared
+tests_interpose_so_CFLAGS = $(PRELOAD_CFLAGS)
+tests_interpose_so_LDFLAGS = -shared
 tests_interpose_so_LDADD =
 dist_check_SCRIPTS += tests/t_torture.sh tests/t_write_faults.sh
 check-torture: all

@@ -20,8 +20,8 @@ tests_t_sampler_SOURCES = tests/t_sampler.c
 # t_stop.sh: fast_clock.so is preloaded
 noinst_PROGRAMS += tests/fast_clock.so
 tests_fast_clock_so_SOURCES = tests/fast_clock.c
-tests_fast_clock_so_CFLAGS = $(AM_CFLAGS) -fPIC
-tests_fast_clock_so_LDFLAGS = $(REEL_LDFLAGS) -shared
+tests_fast_clock_so_CFLAGS = $(PRELOAD_CFLAGS)
+tests_fast_clock_so_LDFLAGS = -shared
 tests_fast_clock_so_LDADD =
 EXTRA_DIST += tests/lib.sh tests/train.sh tests/where.sh tests/tiny.yaml tests/tiny/transformer/config.json
 noinst_PROGRAMS += tests/ckpt_tool
@@ -36,7 +36,7 @@ dist_check_SCRIPTS += tests/t_kd_run.sh tests/t_kd_torch.sh tests/t_configs.sh
 # t_step_mem.sh: step_mem.so is preloaded
 noinst_PROGRAMS += tests/step_mem.so
 tests_step_mem_so_SOURCES = tests/step_mem.c
-tests_step_mem_so_CFLAGS = $(AM_CFLAGS) -fPIC
-tests_step_mem_so_LDFLAGS = $(REEL_LDFLAGS) -shared
+tests_step_mem_so_CFLAGS = $(PRELOAD_CFLAGS)
+tests_step_mem_so_LDFLAGS = -shared
 tests_step_mem_so_LDADD =
 dist_check_SCRIPTS += tests/t_step_mem.sh tests/t_traffic.sh tests/t_gpu_films.sh
