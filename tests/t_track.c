@@ -335,6 +335,36 @@ static reel_err write_run(const char *dir, const char *all, long step0, long ste
     return reel_track_close(t, 0);
 }
 
+/* What sorts last in dir/name of those that begin so. */
+static void last_name(char *out, size_t size, const char *dir, const char *name, const char *begins)
+{
+    char path[600], **names;
+    size_t n;
+
+    *out = 0;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    if (reel_list_dir(path, &names, &n)) return;
+    for (size_t i = 0; i < n; i++)
+        if (!strncmp(names[i], begins, strlen(begins))) snprintf(out, size, "%s", names[i]);
+    reel_list_free(names, n);
+}
+
+/* A start by a clock that was ahead, then one by ours. */
+static void after_skew(const char *dir)
+{
+    char path[700], events[300], offline[300];
+
+    snprintf(path, sizeof path, "%s/tensorboard/events.out.tfevents.4102444800.other.1.0", dir);
+    reel_file_write(path, "", 0);
+    snprintf(path, sizeof path, "%s/wandb/offline-run-20991231_235959-aaaaaaaa", dir);
+    reel_mkdirs(path);
+    TAP_OK(write_run(dir, "wandb", 5, 5) == REEL_OK, "a start after one whose clock was ahead");
+    last_name(events, sizeof events, dir, "tensorboard", "events.");
+    last_name(offline, sizeof offline, dir, "wandb", "offline-run-");
+    TAP_OK(!strncmp(events, "events.out.tfevents.4102444801.", 31) && !strncmp(offline, "offline-run-21000101_000000-", 28),
+           "its names come after the other's: %s, %s", events, offline);
+}
+
 static void runs(const char *tmp)
 {
     char dir[400], path[600];
@@ -358,7 +388,8 @@ static void runs(const char *tmp)
     snprintf(path, sizeof path, "%s/wandb", dir);
     TAP_OK(count_files(path, "offline-run-") == 2, "a wandb folder for each start, also within a second");
     TAP_OK(fragments(path) == 2, "a start that goes on is a fragment of the first one's run");
-    TAP_OK(write_run(dir, "wandb", 1, 1) == REEL_OK && count_files(path, "offline-run-") == 3 && fragments(path) == 1, "a start from scratch is a run");
+    after_skew(dir);
+    TAP_OK(write_run(dir, "wandb", 1, 1) == REEL_OK && count_files(path, "offline-run-") == 5 && fragments(path) == 1, "a start from scratch is a run");
     snprintf(path, sizeof path, "%s/media", dir);
     TAP_OK(count_files(path, "val_sample_0_") == 3, "pictures beside the lines");
 }
@@ -410,6 +441,9 @@ static void refusals(const char *tmp)
     v[0] = "none";
     TAP_OK(reel_track_open(&t, &o) == REEL_EIO && !t, "a folder that cannot be made: %s",
            reel_errrec()->msg);
+    reel_err_clear();
+    snprintf(dir, sizeof dir, "%s/%0380d", tmp, 0);
+    TAP_OK(reel_track_open(&t, &o) == REEL_EIO && !t && strstr(reel_errrec()->msg, "too long: trackers take at most 360 bytes"), "a path too long");
     reel_err_clear();
     snprintf(dir, sizeof dir, "%s/none", tmp);
     TAP_OK(reel_track_open(&t, &o) == REEL_OK &&

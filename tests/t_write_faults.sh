@@ -5,7 +5,7 @@
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 so=$REEL_BUILD/tests/interpose.so
-if [ "$REEL_TORTURE" = full ]; then sample=1000000; else sample=6; fi
+if [ "$REEL_TORTURE" = full ]; then sample=1000000; else sample=3; fi
 : "${REEL_TORTURE_SEED=1}" "${WRITE_FAULTS=export pipeline shards lora import checkpoint film films preprocess record train}"
 INTERPOSE_LAZY=1 INTERPOSE_WHOLE=1
 export INTERPOSE_LAZY INTERPOSE_WHOLE

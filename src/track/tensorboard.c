@@ -2,7 +2,9 @@
  * its reader, so a resumed run begins a new file instead of appending. */
 #include "track/track_priv.h"
 
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -137,16 +139,35 @@ static reel_err flush(struct tensorboard *t)
     return track_file_append(&t->f, &t->out);
 }
 
+#define EVENTS "events.out.tfevents."
+
+/* Seconds for the name of a file: TensorBoard reads files in the order of their names, so each start comes after those before it, whatever
+ * became of the clock. */
+static reel_err after_others(const char *dir, double *seconds)
+{
+    char **name;
+    size_t n;
+
+    REEL_TRY(reel_list_dir(dir, &name, &n));
+    for (size_t i = 0; i < n; i++) {
+        double s = strncmp(name[i], EVENTS, strlen(EVENTS)) ? 0 : strtod(name[i] + strlen(EVENTS), NULL);
+        if (s < 1e10 && *seconds < s + 1) *seconds = s + 1;
+    }
+    reel_list_free(name, n);
+    return REEL_OK;
+}
+
 static reel_err tensorboard_open(void *priv, const struct reel_track_opts *o, double wall_s)
 {
     struct tensorboard *t = priv;
     char dir[400], host[64] = "localhost", path[512];
+    double seconds = floor(wall_s);
 
     snprintf(dir, sizeof dir, "%s/tensorboard", o->dir);
     REEL_TRY(reel_mkdirs(dir));
+    REEL_TRY(after_others(dir, &seconds));
     gethostname(host, sizeof host - 1);
-    snprintf(path, sizeof path, "%s/events.out.tfevents.%.0f.%s.%ld.0", dir, wall_s, host,
-             (long)getpid());
+    snprintf(path, sizeof path, "%s/" EVENTS "%.0f.%s.%ld.0", dir, seconds, host, (long)getpid());
     REEL_TRY(track_file_open(&t->f, path));
     track_tb_version(&t->event, wall_s);
     REEL_TRY(flush(t));

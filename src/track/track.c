@@ -100,6 +100,7 @@ reel_err reel_track_open(struct reel_track **t, const struct reel_track_opts *o)
     reel_err e;
 
     *t = NULL;
+    if (strlen(o->dir) > TRACK_DIR_MOST) return REEL_FAIL(REEL_EIO, "%s: the path is too long: trackers take at most %d bytes", o->dir, TRACK_DIR_MOST);
     REEL_TRY(wanted(&o->trackers, &mask));
     *t = calloc(1, sizeof **t);
     if (!*t) return REEL_FAIL(REEL_ENOMEM, "no memory for the trackers");

@@ -36,6 +36,8 @@ void track_pb_close(struct track_buf *b, size_t at);
 
 void track_sha256_hex(const void *p, size_t n, char hex[65]);
 
+enum { TRACK_DIR_MOST = 360 }; /* bytes of reel_track_opts.dir: leaves room for the names below it */
+
 /* A file that only grows, by whole records: one that does not fit on the disk is taken back. */
 struct track_file {
     int fd;

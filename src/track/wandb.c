@@ -1,5 +1,6 @@
 /* W&B offline runs: a transaction log that `wandb sync` sends. Records (protocol buffers) in the
  * framing of a LevelDB log; the rows of one step are gathered, because steps must increase. */
+#define _GNU_SOURCE
 #include "track/track_priv.h"
 
 #include <errno.h>
@@ -298,7 +299,7 @@ static reel_err run_id(struct wandb *d, const struct reel_track_opts *o, double 
     size_t n = 0;
     int known;
 
-    if (snprintf(path, sizeof path, "%s/wandb", o->dir) >= (int)sizeof d->dir - 40) return REEL_FAIL(REEL_EIO, "%s: the path is too long", o->dir);
+    snprintf(path, sizeof path, "%s/wandb", o->dir);
     REEL_TRY(reel_mkdirs(path));
     snprintf(path, sizeof path, "%s/wandb/id", o->dir);
     if (o->goes_on && reel_is_file(path)) REEL_TRY(reel_file_read(path, &text, &n));
@@ -310,19 +311,40 @@ static reel_err run_id(struct wandb *d, const struct reel_track_opts *o, double 
     return reel_file_write(path, line, (size_t)snprintf(line, sizeof line, "%s %.3f\n", d->w.id, wall_s));
 }
 
-/* A folder of its own for each start: W&B orders them by the time in their names, whose unit is a second. */
+#define STAMP "%Y%m%d_%H%M%S"
+#define OFFLINE "offline-run-"
+
+/* Time of the newest start in `dir`, as its name says it. */
+static reel_err newest_stamp(const char *dir, char stamp[16])
+{
+    char **name;
+    size_t n;
+
+    *stamp = 0;
+    REEL_TRY(reel_list_dir(dir, &name, &n));
+    for (size_t i = 0; i < n; i++) /* sorted */
+        if (!strncmp(name[i], OFFLINE, strlen(OFFLINE))) snprintf(stamp, 16, "%.15s", name[i] + strlen(OFFLINE));
+    reel_list_free(name, n);
+    return REEL_OK;
+}
+
+/* A folder of its own for each start. W&B orders them by the time in their names, local and in seconds: each comes after those before it,
+ * whatever became of the clock. */
 static reel_err run_dir(struct wandb *d, const struct reel_track_opts *o, double wall_s)
 {
-    time_t when = (time_t)wall_s;
-    char stamp[32];
-    struct tm tm;
+    time_t when = (time_t)wall_s, last_s = -1;
+    char top[TRACK_DIR_MOST + 16], last[16], stamp[32];
+    struct tm tm = { .tm_isdst = -1 };
 
-    for (;; when++) {
-        strftime(stamp, sizeof stamp, "%Y%m%d_%H%M%S", localtime_r(&when, &tm));
-        snprintf(d->dir, sizeof d->dir, "%s/wandb/offline-run-%s-%s", o->dir, stamp, d->w.id);
-        if (mkdir(d->dir, 0777) == 0) return REEL_OK;
-        if (errno != EEXIST) return REEL_FAIL(REEL_EIO, "%s: cannot make: %s", d->dir, strerror(errno));
-    }
+    snprintf(top, sizeof top, "%s/wandb", o->dir);
+    REEL_TRY(newest_stamp(top, last));
+    if (strptime(last, STAMP, &tm)) last_s = mktime(&tm);
+    if (last_s > when) when = last_s;
+    do strftime(stamp, sizeof stamp, STAMP, localtime_r(&when, &tm));
+    while (last_s >= 0 && strcmp(stamp, last) <= 0 && ++when);
+    d->w.start_s = fmax(wall_s, (double)when);
+    snprintf(d->dir, sizeof d->dir, "%s/" OFFLINE "%s-%s", top, stamp, d->w.id);
+    return mkdir(d->dir, 0777) == 0 ? REEL_OK : REEL_FAIL(REEL_EIO, "%s: cannot make: %s", d->dir, strerror(errno));
 }
 
 static reel_err wandb_open(void *priv, const struct reel_track_opts *o, double wall_s)
@@ -337,7 +359,6 @@ static reel_err wandb_open(void *priv, const struct reel_track_opts *o, double w
     snprintf(path, sizeof path, "%s/run-%s.wandb", d->dir, d->w.id);
     REEL_TRY(track_file_open(&d->f, path));
     gethostname(host, sizeof host - 1);
-    d->w.start_s = wall_s;
     track_wb_header(&d->w);
     track_wb_run(&d->w, o, host, o->run_name); /* runs of one name, e.g. from other seeds, share a group */
     return flush(d);
