@@ -138,7 +138,9 @@ ended() {
     verdict $? "says how far it came"
     same "$e_files files are there, nothing half-written" "$(find "$e_dir" -name 'part-*.h5' | wc -l) $(find "$e_dir" -name 'part-*' | grep -vc 'h5$')" "$e_files 0"
 }
-ended TERM asked 2 walk 2 "$TMPDIR/asked" --samples-per-file 1 --training.data.train_batch_size 1
+ended TERM asked 4 walk 2 "$TMPDIR/asked" --samples-per-file 1 --training.data.train_batch_size 1
+grep -q "after 4 of 22" "$TMPDIR/asked.out"
+verdict $? "which are all that it made"
 try "the rest" walk 1 "$TMPDIR/asked" --samples-per-file 1
 same "the same bytes" "$(parts "$TMPDIR/asked")" "$(parts "$TMPDIR/single")"
 ended USR1 soon 0 kd 2 "$TMPDIR/soon_out" "$TMPDIR/soon"

@@ -116,6 +116,7 @@ struct maker {
     int64_t done, todo;   /* samples of this run */
     struct reel_stop *stop; /* who may end it early, or NULL */
     int ended;            /* and has: the parts that are whole stay */
+    int cut;              /* and parts that are not whole do not */
     double began, said;
 };
 
@@ -311,7 +312,8 @@ static reel_err fill_wave(struct maker *k, const struct wave *v)
         k->done += stride < v->items - p ? stride : v->items - p;
         progress(k);
         k->ended = k->stop && k->done < k->todo && reel_stop_near(k->stop, k->c);
-        if (k->ended) return REEL_FAIL(REEL_EIO, "a signal or the wall clock ends this run"); /* for the parts that are not whole */
+        k->cut = k->ended && p + stride < v->items;
+        if (k->cut) return REEL_FAIL(REEL_EIO, "a signal or the wall clock ends this run"); /* for the parts that are not whole */
     }
     return REEL_OK;
 }
@@ -459,15 +461,15 @@ static reel_err make_parts(struct maker *k)
         printf("reel: trajectories: %" PRId64 " of %" PRId64 " samples to make, %d states of %d steps, in %s\n", k->todo, k->info->n,
                k->path.states, k->path.steps, k->dir);
     k->began = k->said = reel_now();
-    for (int64_t at = 0; at < n && !e; at += v.n) {
+    for (int64_t at = 0; at < n && !e && !k->ended; at += v.n) {
         v.part = part + at;
         v.n = n - at < width ? n - at : width;
         e = make_wave(k, &v);
     }
     free(part);
     free(v.w);
-    if (k->ended) reel_err_clear();
-    return k->ended ? REEL_OK : e;
+    if (k->cut) reel_err_clear();
+    return k->cut ? REEL_OK : e;
 }
 
 static void say_ended(const struct maker *k)
