@@ -12,7 +12,7 @@ self=$(realpath -s "$0")
 caller=$PWD
 given=("$@") # arguments of the script
 site=(REEL= MODULES= CONTAINER= CONTAINER_OPTS=--nv PARTITION= ACCOUNT= GPUS_PER_NODE= SBATCH_OPTS= SRUN_OPTS= MPI=pmi2
-    DATA_PATH= STAGE_DIR= REQUEUE=yes RESTARTS=20 HDF5_LOCKING=FALSE ROMIO_HINTS_FILE=)
+    DATA_PATH= STAGE_DIR= REQUEUE=yes RESTARTS=5 HDF5_LOCKING=FALSE ROMIO_HINTS_FILE=)
 
 say() { echo "$script: $*" >&2; }
 die() {
@@ -154,41 +154,69 @@ submit() { # this script, as a job
     cd "$caller" && exec sbatch "${opts[@]}" "$self" "${given[@]}"
 }
 
+# A job may start again as often as it gets further. What this start goes on from is noted before it works, so that it has been
+# however it ends; restarts from one place are in vain, and RESTARTS of them in a row end the job.
+notes='' # the file
+note() { echo "$1 $from" > "$notes" || say "$notes cannot be written, so every restart counts against RESTARTS"; } # note TIMES-IN-VAIN
+note_start() { # note_start WHERE
+    local n=${SLURM_RESTART_COUNT:-0} vain place
+    notes=$caller/slurm-$SLURM_JOB_ID.restarts from=$1
+    if [ "$n" -eq 0 ]; then vain=0
+    elif ! read -r vain place 2> /dev/null < "$notes"; then vain=$n
+    elif [ "$place" = "$from" ]; then vain=$((vain + 1))
+    else vain=0; fi
+    [ "$vain" -le "$RESTARTS" ] || conclude 1 "restarted $RESTARTS times in a row from $from, and got no further: RESTARTS=$RESTARTS is the limit"
+    note "$vain"
+}
+
 # Ends the job: again from the last checkpoint, where that may help.
-conclude() { # conclude EXIT-CODE
+conclude() { # conclude EXIT-CODE [WHY]
+    case $1 in 0 | 1) [ -z "$notes" ] || rm -f "$notes" ;; esac
     case $1 in
     0) say "done" ;;
-    1) say "an error that starting again does not cure" ;;
+    1) say "${2:-an error that starting again does not cure}" ;;
     75) again "saved before the end of the time or a preemption" 75 ;;
     *) again "ended with code $1: ${passed:-a lost rank or node, or a fault}" "$1" ;;
     esac
     exit "$1"
 }
 
+job_name() { # the number alone may mean a whole array
+    if [ -n "${SLURM_ARRAY_TASK_ID-}" ]; then echo "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; else echo "$SLURM_JOB_ID"; fi
+}
+
+requeue() { # requeue WHY
+    say "$1: requeue number $((${SLURM_RESTART_COUNT:-0} + 1))"
+    scontrol requeue "$(job_name)" || die "scontrol requeue failed; sbatch the script again, it goes on from the last checkpoint"
+}
+
 again() { # again WHY CODE
-    local n=${SLURM_RESTART_COUNT:-0} job=$SLURM_JOB_ID state
-    [ -z "${SLURM_ARRAY_TASK_ID-}" ] || job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID # the number alone may mean them all
-    state=$(scontrol show job -o "$job" | sed -n 's/.* JobState=\([A-Z_]*\) Reason=\([A-Za-z]*\).*/\1 \2/p')
+    local state
+    state=$(scontrol show job -o "$(job_name)" | sed -n 's/.* JobState=\([A-Z_]*\) Reason=\([A-Za-z]*\).*/\1 \2/p')
     case $state in
     *" TimeLimit" | *RUNNING*) ;;
-    *[A-Z]*) say "$1; the batch system has ended the job ($state)" && exit "$2" ;; # scancel, or a requeue of its own
+    *[A-Z]*) say "$1; the batch system has ended the job ($state)" && exit "$2" ;; # scancel, or a requeue of its own, or ours
     esac
     if [ "$REQUEUE" != yes ]; then
         say "$1; REQUEUE is not yes: start it again yourself"
-    elif [ "$n" -ge "$RESTARTS" ]; then
-        say "$1; restarted $n times already, RESTARTS=$RESTARTS is the limit"
     else
-        say "$1: requeue number $((n + 1))"
-        scontrol requeue "$job" || die "scontrol requeue failed; sbatch the script again, it goes on from the last checkpoint"
+        requeue "$1"
         sleep 120 # the batch system ends this script
     fi
     exit "$2"
 }
 
+# Where preempted jobs are cancelled and not requeued (PreemptMode=CANCEL), this one asks for it at once: there may be no time after the save.
+reclaim() {
+    [ "$REQUEUE" = yes ] && in_job || return
+    case $(scontrol show job -o "$(job_name)") in *JobState=RUNNING*) ;; *" PreemptTime="[0-9]*) requeue "cancelled by a preemption" ;; esac
+}
+
 pass_on() { # pass_on SIGNAL AS: to every rank
     passed=SIG$1
     say "SIG$1: SIG$2 to all ranks"
-    if [ -n "$step" ]; then kill "-$2" "$step" 2> /dev/null; else early=$2; fi
+    kill "-$2" "$step" 2> /dev/null
+    [ "$1" != TERM ] || reclaim
 }
 
 # Runs in the background and passes signals on, so that they reach every rank at once. All that mean an end become USR1, which the program
@@ -284,9 +312,11 @@ arguments() { # arguments ARGUMENT...
 # where the first start of a job, or the first job of a chain, begins.
 origin() { # origin CONFIG
     local latest=(--resume-from-checkpoint latest) found own
+    from='the beginning'
     if [ -n "$named" ] && [ "${SLURM_RESTART_COUNT:-0}" -eq 0 ] && [ "${CHAIN_LINK:-1}" -eq 1 ]; then return; fi
     found=$("${prefix[@]}" train --config "$1" "${args[@]}" "${latest[@]}" --dry-run 2> /dev/null | grep -E '^(lacks|resume): ') || return
     own=$(sed -n 's/^resume: //p' <<< "$found")
+    from=${own:-$from}
     # where the named one lies among them, the newest may be of the branch that was left
     if [ -n "$named" ] && [ "$(dirname "$(realpath -m "$own")")" = "$(dirname "$(realpath -m "$named")")" ]; then return; fi
     args+=("${latest[@]}")
@@ -317,11 +347,13 @@ job_train() { # job_train CONFIG [argument...]
     judge "$tasks" "$config" "${args[@]}"
     look "$config"
     in_job || submit
+    note_start "$from"
     stage
     [ "$data" = "$DATA_PATH" ] || args+=(--training.data.data_path "$data")
-    say "job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}, $tasks ranks on $nodes nodes ($SLURM_JOB_NODELIST)"
+    say "job $SLURM_JOB_ID, restart ${SLURM_RESTART_COUNT:-0}, $tasks ranks on $nodes nodes (${SLURM_JOB_NODELIST-Slurm does not say which})"
     run_ranks train --config "$config" "${args[@]}"
     rc=$?
+    [ $rc -ne 75 ] || note 0 # of ends in order the program itself knows whether it got further
     unstage
     conclude $rc
 }

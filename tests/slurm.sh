@@ -50,6 +50,9 @@ TCPTimeout=30
 PropagateResourceLimitsExcept=MEMLOCK,CORE
 NodeName=n1 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 2)) CPUs=${slurm_cpus-16} RealMemory=8000 Gres=gpu:8 State=UNKNOWN
 NodeName=n2 NodeHostname=$1 NodeAddr=127.0.0.1 Port=$(($2 + 3)) CPUs=${slurm_cpus-16} RealMemory=8000 Gres=gpu:8 State=UNKNOWN
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=urgent Nodes=n[1-2] PriorityTier=10 MaxTime=INFINITE State=UP OverSubscribe=NO
 PartitionName=main Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 EOF
 }
@@ -116,7 +119,7 @@ job_state() { scontrol show job -o "$1" | sed -n 's/.* JobState=\([A-Z_]*\).*/\1
 job_code() { scontrol show job -o "$1" | sed -n 's/.* ExitCode=\([0-9]*\):.*/\1/p'; }
 job_wait() {
     for _ in $(seq $(($2 * 5))); do
-        case $(job_state "$1") in COMPLETED | FAILED | CANCELLED | NODE_FAIL | TIMEOUT) return 0 ;; esac
+        case $(job_state "$1") in COMPLETED | FAILED | CANCELLED | PREEMPTED | NODE_FAIL | TIMEOUT) return 0 ;; esac
         sleep 0.2
     done
     return 1

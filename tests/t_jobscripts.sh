@@ -91,8 +91,9 @@ same "has a job" 1-1 "$(grep -c 'would submit: sbatch .*preprocess.sh --demo-cli
 
 # where a job begins: $1 is in its words. The step is only said.
 # shellcheck disable=SC2016 # its own
-printf '#!/bin/sh\nprintf "<%%s>" "$@"\n' > bin/srun
-printf '#!/bin/sh\necho "step JobState=RUNNING Reason=None"\n' > bin/scontrol
+printf '#!/bin/sh\nprintf "<%%s>" "$@"\nexit "${STEP_CODE:-0}"\n' > bin/srun
+# shellcheck disable=SC2016
+printf '#!/bin/sh\nif [ "$1" = requeue ]; then kill $PPID; else echo "step JobState=RUNNING Reason=None"; fi\n' > bin/scontrol
 chmod +x bin/srun bin/scontrol
 mkdir -p own
 cp -r run/checkpoint-8 own/
@@ -110,6 +111,31 @@ begins "by its key too" "<--training.checkpoint.resume_from_checkpoint><run/chec
 begins "and goes on from its own when it is requeued" "$named $latest" own 1 --resume run/checkpoint-8
 begins "unless there is none yet" "$named" new 1 --resume run/checkpoint-8
 begins "or it left a branch" "$named" run 1 --resume run/checkpoint-8
+# restarts that get further do not count, others do
+again() { # again TEXT STEP_CODE NOTED WANTED PATTERN: NOTED and WANTED as in the file of notes, WANTED - if it is gone
+    ag_text=$1 ag_want=$4 ag_said=$5
+    echo "$3" > slurm-1.restarts
+    STEP_CODE=$2 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_RESTART_COUNT=25 "$jobs/sft_1node.sh" tiny.yaml --override-output-dir "$TMPDIR/own" > out 2>&1
+    grep -q "$ag_said" out
+    verdict $? "$ag_text" out
+    same "and that is noted" "$ag_want" "$(cat slurm-1.restarts 2> /dev/null || echo -)"
+}
+at=$TMPDIR/own/checkpoint-8
+again "the 26th start of a long chain" 75 "0 $TMPDIR/own/checkpoint-4" "0 $at" "saved before the end of the time or a preemption: requeue number 26"
+again "a fault after a new checkpoint" 70 "5 $TMPDIR/own/checkpoint-4" "0 $at" "ended with code 70: .*: requeue number 26"
+again "one in vain" 70 "4 $at" "5 $at" "ended with code 70: .*: requeue number 26"
+again "one too many" 70 "5 $at" - "restarted 5 times in a row from $at, and got no further: RESTARTS=5 is the limit"
+same "nothing is started then" 0 "$(grep -c '^<' out)"
+again "an end" 0 "2 $at" - "sft_1node.sh: done"
+again "an error that does not go away" 1 "2 $at" - "an error that starting again does not cure"
+STEP_CODE=70 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_RESTART_COUNT=6 "$jobs/sft_1node.sh" tiny.yaml --override-output-dir "$TMPDIR/own" > out 2>&1
+grep -q "RESTARTS=5 is the limit" out
+verdict $? "where nothing is noted every restart counts" out
+mkdir -p set.h5.unfinished && printf 'clip' > set.h5.unfinished/part-00000
+STEP_CODE=75 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_RESTART_COUNT=0 "$jobs/preprocess.sh" --demo-clips 4 --output set.h5 > out 2>&1
+same "preprocessing goes on from the clips that there are" "0 4 bytes of clips" "$(cat slurm-1.restarts)"
+rm -f slurm-1.restarts
+
 # shellcheck disable=SC2016 # its own
 printf '#!/bin/sh\ntrap "" USR1\nkill -USR1 $PPID\n' > bin/srun
 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_JOB_NODELIST=n1 try "a signal in the moment in which the step ends well" "$jobs/sft_1node.sh" tiny.yaml

@@ -124,6 +124,15 @@ cut_job stop 1 "a stopped rank" stop_rank --training.watchdog_s 6
 said "the log names it" stop "did not arrive: .*, and its process does not respond\|all ranks on .* wait; who is missing runs on another node"
 cut_job node 1 "a lost node" kill_node
 
+# PreemptMode=CANCEL: a job of more importance takes the nodes, and this one is not requeued by Slurm
+preempt() {
+    urgent=$(sbatch --parsable --partition=urgent --nodes=2 --exclusive --output=/dev/null --wrap true)
+    job_wait "$urgent" 900
+    goes_on
+}
+cut_job cancelled 1 "cancelled by a preemption" preempt
+said "the job asked for it" cancelled "cancelled by a preemption: requeue number 1"
+
 # suspended for longer than the watchdog waits, as by gang scheduling or PreemptMode=SUSPEND: in a step in which all ranks stop
 # themselves, until Slurm lets the job go on
 both_stand() {
