@@ -1,4 +1,5 @@
 #!/bin/sh
+# timeout: 1800
 # The same bits in every layout: golden runs of three methods, hashed after their last step. SFT over all ways that 1, 2 and 4
 # ranks split a model of 4 heads into replicate x shard x tp and sp groups and some of 8 ranks, the others over some of each; f32
 # and bf16, one thread and two. Prints the table of hashes.
