@@ -118,7 +118,7 @@ static void abort_now(int code)
     int unread = -1;
 
     ioctl(STDERR_FILENO, FIONREAD, &unread);
-    _exit(code != 70 || (unread && reel_now() - died_at < 2));
+    _exit(code != 70 || (unread && reel_now() - died_at < 8));
 }
 
 /* A launcher that hears of an abort first does not read what was written before it. */

@@ -106,14 +106,14 @@ void reel_err_print(const struct reel_errrec *r)
 }
 
 /* A launcher may read of an abort before it reads the pipe with the message, and then ends the job without it: let it read.
- * At most 2 s, for a reader that is stuck. */
+ * At most 8 s, for a reader that is stuck: the watchdog gives its message 10. */
 static void await_reader(int fd)
 {
     struct stat st;
     int unread;
 
     if (fstat(fd, &st) || !S_ISFIFO(st.st_mode)) return;
-    for (int ms = 0; ms < 2000 && ioctl(fd, FIONREAD, &unread) == 0 && unread > 0; ms++) usleep(1000);
+    for (int ms = 0; ms < 8000 && ioctl(fd, FIONREAD, &unread) == 0 && unread > 0; ms++) usleep(1000);
 }
 
 void reel_die_(const char *file, int line, const char *fmt, ...)
