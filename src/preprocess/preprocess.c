@@ -411,6 +411,8 @@ static reel_err watched(struct reel_prep *j, const struct reel_encode_opts *enc)
     e = reel_pulse_open(j->c);
     if (!e) e = j->a.tensors ? import(j) : work(j, enc);
     reel_phase("the end", -1); /* names of films go */
+    reel_codec_close(j->codec);
+    reel_text_close(j->text); /* with others, under the watch that its communicators have */
     reel_pulse_close(j->c);
     reel_watch_close(w, j->c);
     return e;
@@ -429,8 +431,6 @@ reel_err reel_preprocess(const struct reel_preprocess_args *a, const struct reel
     if (!e) e = watched(&j, enc);
     if (stop) *ended = j.ended;
     reel_films_close(&j.films);
-    reel_codec_close(j.codec);
-    reel_text_close(j.text);
     if (j.lock >= 0) close(j.lock);
     free(j.done), free(j.rgb), free(j.back), free(j.latent), free(j.skips);
     return e;
