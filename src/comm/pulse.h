@@ -12,9 +12,9 @@
 reel_err reel_pulse_open(struct reel_comm *c);
 void reel_pulse_close(struct reel_comm *c); /* Collective(c); none is fine */
 
-/** reel_pulse - this rank moves: to be called at every piece of work that may be the longer part of the deadline away from
- * the last one. Cheap: most calls look at the clock alone. c NULL is nothing. Local, on the thread
- * that calls c's collectives. */
+/** reel_pulse - this rank moves: to be called between pieces of work that are small beside the deadline. A beat takes as many calls
+ * as its reduction has turns, log2 of the ranks, and the others wait for it no longer than that. Cheap: most calls look at the clock
+ * alone. c NULL is nothing. Local, on the thread that calls c's collectives. */
 void reel_pulse(const struct reel_comm *c);
 
 /** reel_pulse_rest - this rank has done its part: returns when all have. To be called before the collective in which
