@@ -26,34 +26,24 @@ static double room_of(struct reel_comm *world)
     return 1024.0 * (double)kib / node.size;
 }
 
-/* Of the codec, whose config.json is read alone. Local. */
-static reel_err codec_bytes(const struct reel_gen *j, struct reel_run *r, double *bytes)
+/* Of the codec, and of the text encoder, which is closed before the model takes its memory: their config.json is read alone.
+ * Collective(world). */
+static reel_err encoder_bytes(const struct reel_gen *j, struct reel_run *r, double *codec, double *text)
 {
     struct reel_encode_opts o = j->enc;
     struct reel_stream s = { 0 };
     struct reel_arena scratch = { .name = "scratch" };
     struct reel_codec *c;
-
-    reel_stream_init(&s, r->be, 1, &scratch);
-    o.s = &s;
-    REEL_TRY(reel_codec_open(&c, &o));
-    *bytes = (double)reel_codec_bytes(c, (int)(8 * j->shape[3]), (int)(8 * j->shape[4]));
-    reel_codec_close(c);
-    return REEL_OK;
-}
-
-/* Of the text encoder, closed before the model takes its memory. Collective(world). */
-static reel_err text_bytes(const struct reel_gen *j, struct reel_run *r, double *bytes)
-{
-    struct reel_encode_opts o = j->enc;
-    struct reel_stream s = { 0 };
-    struct reel_arena scratch = { .name = "scratch" };
     size_t n = 0;
+    reel_err e;
 
     reel_stream_init(&s, r->be, 1, &scratch);
     o.s = &s;
+    e = reel_codec_open(&c, &o);
+    if (!e) *codec = (double)reel_codec_bytes(c, (int)(8 * j->shape[3]), (int)(8 * j->shape[4])), reel_codec_close(c);
+    REEL_TRY(reel_agree(j->world, e));
     REEL_TRY(reel_text_bytes(&o, j->world->size, &n));
-    *bytes = (double)n;
+    *text = (double)n;
     return REEL_OK;
 }
 
@@ -63,9 +53,9 @@ static reel_err has_room(struct reel_gen *j, struct reel_run *r, double *need)
     struct reel_arena *a[REEL_RUN_ARENAS], *most;
     int n = reel_run_arenas(r, a);
     double room = room_of(j->world), codec = 0, text = 0, out = reel_gen_out_bytes(j), on_host;
+    reel_err e;
 
-    REEL_TRY(reel_agree(j->world, codec_bytes(j, r, &codec)));
-    REEL_TRY(text_bytes(j, r, &text));
+    REEL_TRY(encoder_bytes(j, r, &codec, &text));
     most = a[0];
     *need = codec + out;
     for (int i = 0; i < n; i++) {
@@ -74,18 +64,18 @@ static reel_err has_room(struct reel_gen *j, struct reel_run *r, double *need)
     }
     if (text > *need) *need = text;
     on_host = reel_backend_on_device(r->be) ? out : *need;
-    if (room <= 0 || on_host <= room) return reel_agree(j->world, REEL_OK);
-    if (on_host == text)
-        return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s for the text encoder, and has %s: use more ranks on more "
-                                              "nodes, which share it", reel_bytes_text(text).s, reel_bytes_text(room).s));
-    if (out > (double)most->peak)
-        return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s, the most for films (%s), and has %s: make --clips, "
-                                              "--height, --width or --frames smaller", reel_bytes_text(on_host).s, reel_bytes_text(out).s,
-                                              reel_bytes_text(room).s));
-    return reel_agree(j->world, REEL_FAIL(REEL_ECONFIG,
-                                          "generate: a rank needs %s, the most for %s (%s), and has %s: make --height, --width, --frames or "
-                                          "--batch smaller, or share a film between more ranks (training.distributed.sp_size)",
-                                          reel_bytes_text(on_host).s, most->name, reel_bytes_text((double)most->peak).s, reel_bytes_text(room).s));
+    if (room <= 0 || on_host <= room) e = REEL_OK;
+    else if (on_host == text)
+        e = REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s for the text encoder, and has %s: use more ranks on more nodes, which share it",
+                      reel_bytes_text(text).s, reel_bytes_text(room).s);
+    else if (out > (double)most->peak)
+        e = REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s, the most for films (%s), and has %s: make --clips, --height, --width or --frames "
+                      "smaller", reel_bytes_text(on_host).s, reel_bytes_text(out).s, reel_bytes_text(room).s);
+    else
+        e = REEL_FAIL(REEL_ECONFIG, "generate: a rank needs %s, the most for %s (%s), and has %s: make --height, --width, --frames or "
+                      "--batch smaller, or share a film between more ranks (training.distributed.sp_size)",
+                      reel_bytes_text(on_host).s, most->name, reel_bytes_text((double)most->peak).s, reel_bytes_text(room).s);
+    return reel_agree(j->world, e);
 }
 
 /* Of a group's films by the planned operations of a batch; NAN where that is a moment. Collective(world). */
