@@ -188,23 +188,24 @@ static reel_err say_damaged(const struct ckpt_marker *m, const char *dir, const 
                      want ? want : "none", where);
 }
 
-reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const char *name, const char *have)
+reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const char *name, uint32_t crc)
 {
     const char *want = want_of(m, name);
+    char have[16];
 
+    snprintf(have, sizeof have, "%08x", crc);
     return want && strcmp(have, want) == 0 ? REEL_OK : say_damaged(m, dir, name, have);
 }
 
 static reel_err check_crc(const struct ckpt_marker *m, const char *dir, const char *name, const json_t *v)
 {
-    char path[PATH_MAX], have[16];
+    char path[PATH_MAX];
     uint32_t crc;
 
     REEL_TRY(check_size(dir, name, v));
     REEL_TRY(reel_join(path, sizeof path, dir, name));
     REEL_TRY(ckpt_sum(m->version, path, 0, (uint64_t)json_integer_value(json_object_get(v, "size")), &crc));
-    snprintf(have, sizeof have, "%08x", crc);
-    return ckpt_marker_compare(m, dir, name, have);
+    return ckpt_marker_compare(m, dir, name, crc);
 }
 
 int ckpt_is_shard(const char *name) { return strncmp(name, "dcp/", 4) == 0 && reel_ends(name, ".distcp"); }

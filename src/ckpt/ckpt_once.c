@@ -182,10 +182,8 @@ static reel_err compare(void *ctx)
 
     for (int f = 0; f < w->n_file; f++) {
         uint32_t crc = 0;
-        char have[16];
         for (; i < w->n && w->p[i].file == f; i++) crc = reel_crc32_join(crc, w->p[i].crc, w->p[i].len);
-        snprintf(have, sizeof have, "%08x", crc);
-        REEL_TRY(ckpt_marker_compare(&w->k->m, w->k->dir, w->file[f], have));
+        REEL_TRY(ckpt_marker_compare(&w->k->m, w->k->dir, w->file[f], crc));
     }
     return REEL_OK;
 }

@@ -80,8 +80,8 @@ reel_err ckpt_marker_read(struct ckpt_marker *m, const char *dir);
 void ckpt_marker_free(struct ckpt_marker *m);
 /** ckpt_marker_sizes - every file is there in its size. REEL_EIO, REEL_EDATA with the file. */
 reel_err ckpt_marker_sizes(const struct ckpt_marker *m, const char *dir);
-/** ckpt_marker_compare - the checksum `have` of a file, as 8 hexadecimal digits. REEL_EDATA as for sums. */
-reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const char *name, const char *have);
+/** ckpt_marker_compare - the checksum of a file with the one that was committed. REEL_EDATA as for sums. */
+reel_err ckpt_marker_compare(const struct ckpt_marker *m, const char *dir, const char *name, uint32_t crc);
 /** ckpt_sum - checksum of bytes [at, at+bytes) of a file, of the kind of markers of this version. REEL_EIO, REEL_ENOMEM. */
 reel_err ckpt_sum(int version, const char *path, uint64_t at, uint64_t bytes, uint32_t *crc);
 int ckpt_is_shard(const char *name); /* 1 if a file of a marker holds tensors and values, not text. Local. */
