@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "train/device.h"
+#include "train/init.h"
 #include "train/trajectories.h"
 
 #define CHUNK 65536 /* weights that are hashed at a time */
@@ -62,7 +63,7 @@ static int64_t hash_role(struct reel_run *r, int role, float *buf, uint64_t *has
 static const char *source_of(const struct reel_cfg_role *c)
 {
     if (c->init == REEL_INIT_RANDOM) return "init";
-    return c->transformer_override_safetensor && !c->disable_custom_init_weights ? "transformer_override_safetensor" : "init_from";
+    return reel_role_override(c) ? "transformer_override_safetensor" : "init_from";
 }
 
 /* Collective(world). */

@@ -84,11 +84,13 @@ struct reel_hf_source reel_model_source(const char *init_from, const struct reel
     return src;
 }
 
+const char *reel_role_override(const struct reel_cfg_role *c) { return c->disable_custom_init_weights ? NULL : c->transformer_override_safetensor; }
+
 static struct reel_hf_source source_of(const struct reel_run *r, const struct reel_cfg_role *c)
 {
     struct reel_hf_source src = reel_model_source(c->init_from, r->flags.env);
 
-    if (!c->disable_custom_init_weights) src.override_from = c->transformer_override_safetensor;
+    src.override_from = reel_role_override(c);
     return src;
 }
 

@@ -10,6 +10,9 @@
  * environment names (NULL: folders only). Local. */
 struct reel_hf_source reel_model_source(const char *init_from, const struct reel_env *e);
 
+/** reel_role_override - the safetensors file or folder whose weights replace those of init_from; NULL: none. Local. */
+const char *reel_role_override(const struct reel_cfg_role *c);
+
 /** reel_arch_config - config.json of a well-known repository, which is compiled in; NULL: it is not known. Local. */
 const char *reel_arch_config(const char *init_from);
 

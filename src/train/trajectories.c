@@ -11,6 +11,7 @@
 #include "be/ops.h"
 #include "media/family.h"
 #include "train/data.h"
+#include "train/init.h"
 #include "train/report.h"
 #include "train/restarts.h"
 
@@ -44,7 +45,7 @@ static void ask(struct recipe *r, const struct reel_config *cfg)
     const struct reel_cfg_data *d = &cfg->training.data;
 
     if (teacher) {
-        const char *with = teacher->disable_custom_init_weights ? NULL : teacher->transformer_override_safetensor;
+        const char *with = reel_role_override(teacher);
         say(r, "teacher %s%.512s%s%.512s\n", teacher->init == REEL_INIT_RANDOM ? "random " : "", teacher->init_from, with ? " with " : "",
             with ? with : "");
     }
