@@ -276,14 +276,15 @@ static reel_err choose_encoders(struct reel_cb *c, int planning)
 static reel_err plan_encoders(struct reel_cb *c)
 {
     struct reel_validation *v = c->priv;
+    const char *what = "a codec";
     reel_err e = reel_agree(c->run->world, choose_encoders(c, 1));
 
     c->beside_lacks = NULL;
     c->before = 0;
     if (!e) e = reel_agree(c->run->world, reel_val_films_codec(c));
-    if (!e) e = reel_text_bytes(&v->encoders, c->mesh->dims.world, &c->before);
+    if (!e) what = "a text encoder", e = reel_text_bytes(&v->encoders, c->mesh->dims.world, &c->before);
     if (!e) return REEL_OK;
-    snprintf(v->lacks, sizeof v->lacks, "%s: %s", v->film.codec ? "a text encoder" : "a codec", reel_errrec()->msg);
+    snprintf(v->lacks, sizeof v->lacks, "%s: %s", what, reel_errrec()->msg);
     c->beside_lacks = v->lacks;
     reel_err_clear();
     return REEL_OK;
