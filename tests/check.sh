@@ -26,7 +26,7 @@ report() {
 REEL_PACKAGES=$src/tests/packages.txt "$src/jobscripts/setup.sh" "$build" --enable-devel "$@"
 rc=$?
 if [ $rc -eq 0 ]; then
-    make -s -C "$build" -j2 check
+    make -s -C "$build" -j3 check # two cores, and one test that waits for Slurm
     rc=$?
     [ $rc -eq 0 ] || "$src/tests/failures.sh" "$build"
 fi

@@ -16,7 +16,7 @@ check-gpu: all
 
 EXTRA_DIST += tests/check_gpu.sh
 EXTRA_DIST += tests/check.sh tests/failures.sh tests/packages.txt tests/slurm.sh tests/lint.sh
-dist_check_SCRIPTS += tests/t_slurm.sh tests/t_slurm_bind.sh tests/t_completion.sh tests/t_packaging.sh tests/t_jobscripts.sh tests/t_lint.sh tests/t_launcher.sh tests/t_plugin.sh
+dist_check_SCRIPTS += tests/t_slurm_bind.sh tests/t_completion.sh tests/t_packaging.sh tests/t_jobscripts.sh tests/t_lint.sh tests/t_launcher.sh tests/t_plugin.sh
 check_DATA += tests/mpirun.sh
 
 # src/track
