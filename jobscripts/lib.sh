@@ -187,7 +187,9 @@ job_name() { # the number alone may mean a whole array
 
 requeue() { # requeue WHY
     say "$1: requeue number $((${SLURM_RESTART_COUNT:-0} + 1))"
-    scontrol requeue "$(job_name)" || die "scontrol requeue failed; sbatch the script again, it goes on from the last checkpoint"
+    scontrol requeue "$(job_name)" && return
+    say "scontrol requeue failed; sbatch the script again, it goes on from the last checkpoint"
+    return 1
 }
 
 again() { # again WHY CODE
@@ -200,7 +202,7 @@ again() { # again WHY CODE
     if [ "$REQUEUE" != yes ]; then
         say "$1; REQUEUE is not yes: start it again yourself"
     else
-        requeue "$1"
+        requeue "$1" || exit 1
         sleep 120 # the batch system ends this script
     fi
     exit "$2"
@@ -215,7 +217,7 @@ reclaim() {
 pass_on() { # pass_on SIGNAL AS: to every rank
     passed=SIG$1
     say "SIG$1: SIG$2 to all ranks"
-    kill "-$2" "$step" 2> /dev/null
+    if [ -n "$step" ]; then kill "-$2" "$step" 2> /dev/null; else early=$2; fi
     [ "$1" != TERM ] || reclaim
 }
 

@@ -61,6 +61,6 @@ if [ -n "$dry" ]; then
     exit 0
 fi
 in_job || submit
-note_start "$(cat "$out.unfinished"/part-* 2> /dev/null | wc -c) bytes of clips"
+note_start "$(stat -c %s "$out.unfinished"/part-* 2> /dev/null | awk '{ n += $1 } END { printf "%.0f", n }') bytes of clips"
 run_ranks "${args[@]}"
 conclude $?

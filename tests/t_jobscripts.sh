@@ -140,6 +140,33 @@ rm -f slurm-1.restarts
 printf '#!/bin/sh\ntrap "" USR1\nkill -USR1 $PPID\n' > bin/srun
 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_JOB_NODELIST=n1 try "a signal in the moment in which the step ends well" "$jobs/sft_1node.sh" tiny.yaml
 same "is passed on, and that is all" "1 1" "$(grep -c 'SIGUSR1: SIGUSR1 to all ranks' out) $(grep -c '^sft_1node.sh: done' out)"
+# one between the start of the step and the note of its number: the step has begun to listen, and the shell is asked to wait for that
+# shellcheck disable=SC2016 # its own
+printf '#!/bin/sh\ntrap "exit 75" USR1\n: > "$LISTENS"\nfor _ in $(seq 2400); do sleep 0.05; done\n' > bin/srun
+cat > early << 'EOF'
+set -T
+trap 'case $BASH_COMMAND in "step=\$!") until [ -e "$LISTENS" ]; do sleep 0.05; done; kill -USR1 $$; : ;; esac' DEBUG
+EOF
+LISTENS=$TMPDIR/listens BASH_ENV=$TMPDIR/early SLURM_JOB_ID=1 SLURM_NTASKS=1 "$jobs/sft_1node.sh" tiny.yaml > out 2>&1
+grep -q "saved before the end of the time or a preemption: requeue number 1" out
+verdict $? "a signal in the moment in which the step begins" out
+
+# cancelled by a preemption: asked for again at once, and the ranks save also where that is refused
+cat > bin/srun << 'EOF'
+#!/bin/sh
+trap 'exit 75' USR1
+kill -TERM $PPID
+for _ in $(seq 2400); do sleep 0.05; done
+EOF
+# shellcheck disable=SC2016 # its own
+printf '#!/bin/sh\nif [ "$1" = requeue ]; then exit $REFUSED; else echo "step JobState=PREEMPTED Reason=None PreemptTime=2030-01-01T00:00:00"; fi\n' > bin/scontrol
+for REFUSED in 0 1; do
+    export REFUSED
+    SLURM_JOB_ID=1 SLURM_NTASKS=1 "$jobs/sft_1node.sh" tiny.yaml > out 2>&1
+    same "cancelled by a preemption, a requeue's code is $REFUSED: the ranks save" "75 1 $REFUSED 1" "$? $(grep -c 'a preemption: requeue number 1' out) $(
+        grep -c 'scontrol requeue failed' out) $(grep -c 'saved .*; the batch system has ended the job (PREEMPTED None)' out)"
+done
+rm -f slurm-1.restarts
 fails "a checkpoint that is not there" "no folder nothing" env SLURM_JOB_ID=1 SLURM_NTASKS=1 "$jobs/sft_1node.sh" tiny.yaml --resume nothing
 fails "a node's rank" "one start is enough" env NODE_RANK=1 "$jobs/run.sh" tiny.yaml
 fails "nodes without hosts" "which hosts?" env NNODES=2 "$jobs/run.sh" tiny.yaml
