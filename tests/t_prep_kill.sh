@@ -16,24 +16,24 @@ prep() { # prep RANKS SET [argument...]
     "$REEL_BUILD/tests/mpirun.sh" -n "$p_n" "$REEL_BUILD/reel" preprocess --output "$p_out" "$@"
 }
 size() { cat "$TMPDIR"/cut.h5.unfinished/part-* 2> /dev/null | wc -c; }
-grown() { [ $(($(size) - k_from)) -ge "$1" ]; }
-struck() { # struck SIGNAL WHOM RANKS BYTES [argument...]: SIGNAL to the ranks that WHOM filters, once the journals have grown by BYTES; $k_rc
-    k_sig=$1 k_whom=$2 k_n=$3 k_from=$(size) k_by=$4
+struck() { # struck SIGNAL WHOM RANKS PICTURES [argument...]: SIGNAL to the ranks that WHOM filters, while rank 0 stands still after so many; $k_rc
+    k_sig=$1 k_whom=$2 k_n=$3 k_from=$(size) k_at=$4
     shift 4
-    prep "$k_n" cut.h5 "$@" > "$TMPDIR/cut.log" 2>&1 &
+    REEL_FAULT=stall:0:$k_at prep "$k_n" cut.h5 "$@" > "$TMPDIR/cut.log" 2>&1 &
     k_pid=$!
-    await grown "$k_by"
+    await halted "$TMPDIR/cut.h5"
     # shellcheck disable=SC2046 # ids
     kill "-$k_sig" $(processes reel cmdline "$TMPDIR/cut.h5" | $k_whom)
+    [ "$k_sig" = KILL ] || kill -CONT "$halted"
     wait $k_pid
     k_rc=$?
 }
-killed() { # killed RANKS BYTES [argument...]: SIGKILL to every rank
+killed() { # killed RANKS PICTURES [argument...]: SIGKILL to every rank
     struck KILL cat "$@"
     [ $k_rc != 0 ] && [ ! -e "$TMPDIR/cut.h5" ] && [ "$(size)" -gt "$k_from" ]
     verdict $? "killed on $k_n ranks with $(size) bytes in the journals (code $k_rc)"
 }
-told() { # told SIGNAL WHOM RANKS BYTES [argument...]
+told() { # told SIGNAL WHOM RANKS PICTURES [argument...]
     struck "$@"
     same "SIG$k_sig on $k_n ranks with $(size) bytes in the journals: exit code" $k_rc 75
     [ "$(grep -c '^reel: ' "$TMPDIR/cut.log")" = 1 ] && [ ! -e "$TMPDIR/cut.h5" ] &&
@@ -43,10 +43,10 @@ told() { # told SIGNAL WHOM RANKS BYTES [argument...]
 hash() { sha256sum < "$1"; }
 
 try "undisturbed" prep 2 whole.h5 "$@"
-killed 2 400000 "$@"
-told USR1 cat 2 200000 "$@"
-killed 3 200000 "$@"
-told TERM "tail -n 1" 2 200000 "$@"
+killed 2 100 "$@"
+told USR1 cat 2 60 "$@"
+killed 3 60 "$@"
+told TERM "tail -n 1" 2 60 "$@"
 try "the rest on one rank" prep 1 cut.h5 "$@"
 grep -q 'samples of an earlier run are kept' "$TMPDIR/out"
 verdict $? "it says that it goes on"
