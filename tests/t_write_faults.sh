@@ -82,6 +82,7 @@ each() { # each NAME COMMAND
 prepare() { :; }
 
 try "a run to take things from" train 1 "$TMPDIR/run" --training.loop.max_train_steps 2
+try "one of adapters" train 1 "$TMPDIR/adapted" --training.loop.max_train_steps 1 --models.student.lora.enable true --models.student.lora.rank 4
 run=$TMPDIR/run/checkpoint-2
 reel export "$run" "$TMPDIR/x" > "$TMPDIR/out" 2>&1
 cp -r "$REEL_SRC/tests/tiny" "$TMPDIR/pipe" && echo '{"_class_name": "WanPipeline"}' > "$TMPDIR/pipe/model_index.json"
@@ -89,6 +90,7 @@ mkdir "$TMPDIR/pipe/scheduler" && echo '{"shift": 3.0}' > "$TMPDIR/pipe/schedule
 c_export() { reel export "$run" "$o/x"; }
 c_pipeline() { reel export "$run" "$o/x" --base "$TMPDIR/pipe"; }
 c_shards() { reel export "$run" "$o/x" --shard-bytes 60000 --dtype bf16; }
+c_lora() { reel export "$TMPDIR/adapted/checkpoint-1" "$o/x" --lora; }
 c_import() { reel import "$TMPDIR/x" "$o/new/x"; }
 c_checkpoint() { reel import "$TMPDIR/x" "$o/c/checkpoint-0"; }
 c_film() { reel generate --checkpoint "$run" --prompt "a red circle" --steps 1 --out "$o/film.mp4"; }
@@ -98,6 +100,7 @@ c_record() { train 1 "$TMPDIR/rec" --record "$o/draws.safetensors" --training.lo
 each export c_export
 each pipeline c_pipeline
 each shards c_shards
+each lora c_lora
 each import c_import
 each checkpoint c_checkpoint
 each film c_film
