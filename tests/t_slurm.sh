@@ -148,19 +148,19 @@ srun_stopped() {
 }
 # shellcheck disable=SC2046 # words
 REEL_FAULT=stall:-1:60 submit pause self_forcing_multinode.sh --nodes=2 --ntasks-per-node=1 --gpus-per-node=1 -- \
-    "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 pause) --training.watchdog_s 2
+    "$REEL_SRC/tests/tiny.yaml" $(tiny_args 2 pause) --training.watchdog_s 10
 await both_stand
 try "scontrol suspend" scontrol suspend "$job"
 await srun_stopped
 verdict $? "stops what is the job's"
-sleep 8
+sleep 14
 try "scontrol resume" scontrol resume "$job"
 ended "the job ends well" COMPLETED
 same "without a restart" 0 "$(restarts)"
 same "the weights of a run that nothing happened to" "$want" "$(hash "$TMPDIR/pause/checkpoint-$steps")"
 said "the log has a word for it" pause " was stopped for [0-9.]* s (a suspended job, or SIGSTOP) and goes on"
 awk -F'[:,}]' '{ for (i = 1; i < NF; i++) v[$i] = $(i + 1) } /"pause"/ { paused = 1 }
-    / "step_time_sec"/ { t = v[" \"time\""]; if (paused) { n++; bad += v[" \"step_time_sec\""] > t - before - 8 + 0.5 } paused = 0; before = t }
+    / "step_time_sec"/ { t = v[" \"time\""]; if (paused) { n++; bad += v[" \"step_time_sec\""] > t - before - 14 + 0.5 } paused = 0; before = t }
     END { exit !(n && !bad) }' "$TMPDIR/pause/tracker/metrics.jsonl"
 verdict $? "and that step's time does not hold the pause" "$TMPDIR/pause/tracker/metrics.jsonl"
 
