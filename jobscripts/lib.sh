@@ -62,6 +62,7 @@ load_site() {
     done
     read_site
     for v in "${kept[@]}"; do declare -g "$v"; done
+    case $RESTARTS in '' | *[!0-9]*) die "RESTARTS=$RESTARTS: a number is wanted" ;; esac
     export HDF5_USE_FILE_LOCKING=${HDF5_USE_FILE_LOCKING-$HDF5_LOCKING}
     export UCX_HANDLE_ERRORS=${UCX_HANDLE_ERRORS-none} # bt: when a rank is lost, MPI prints the stacks of the others
     [ -z "$ROMIO_HINTS_FILE" ] || export ROMIO_HINTS=$ROMIO_HINTS_FILE
@@ -162,7 +163,7 @@ note_start() { # note_start WHERE
     local n=${SLURM_RESTART_COUNT:-0} vain place
     notes=$caller/slurm-$SLURM_JOB_ID.restarts from=$1
     if [ "$n" -eq 0 ]; then vain=0
-    elif ! read -r vain place 2> /dev/null < "$notes"; then vain=$n
+    elif ! read -r vain place 2> /dev/null < "$notes" || [[ $vain = *[!0-9]* ]]; then vain=$n
     elif [ "$place" = "$from" ]; then vain=$((vain + 1))
     else vain=0; fi
     [ "$vain" -le "$RESTARTS" ] || conclude 1 "restarted $RESTARTS times in a row from $from, and got no further: RESTARTS=$RESTARTS is the limit"

@@ -38,6 +38,8 @@ SITE_CONF=$TMPDIR/none fails "a site file that is missing" "SITE_CONF: .*none do
 echo "REEL='$TMPDIR/elsewhere'" > site
 SITE_CONF=$TMPDIR/site fails "the site's program" "elsewhere is not built" env -u REEL "$jobs/run.sh" tiny.yaml
 
+fails "a number that is none" "RESTARTS=many: a number is wanted" env RESTARTS=many "$jobs/run.sh" tiny.yaml
+
 # packages, from a server that has a bad moment: commands that only do as if, and nothing to build
 mkdir -p apt/bin apt/build
 cat > apt/bin/dpkg-query << EOF
@@ -128,9 +130,12 @@ again "one too many" 70 "5 $at" - "restarted 5 times in a row from $at, and got 
 same "nothing is started then" 0 "$(grep -c '^<' out)"
 again "an end" 0 "2 $at" - "sft_1node.sh: done"
 again "an error that does not go away" 1 "2 $at" - "an error that starting again does not cure"
-STEP_CODE=70 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_RESTART_COUNT=6 "$jobs/sft_1node.sh" tiny.yaml --override-output-dir "$TMPDIR/own" > out 2>&1
-grep -q "RESTARTS=5 is the limit" out
-verdict $? "where nothing is noted every restart counts" out
+for noted in '' 'x y'; do
+    [ -z "$noted" ] || echo "$noted" > slurm-1.restarts
+    STEP_CODE=70 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_RESTART_COUNT=6 "$jobs/sft_1node.sh" tiny.yaml --override-output-dir "$TMPDIR/own" > out 2>&1
+    grep -q "RESTARTS=5 is the limit" out
+    verdict $? "where '$noted' is noted every restart counts" out
+done
 mkdir -p set.h5.unfinished && printf 'clip' > set.h5.unfinished/part-00000
 STEP_CODE=75 SLURM_JOB_ID=1 SLURM_NTASKS=1 SLURM_RESTART_COUNT=0 "$jobs/preprocess.sh" --demo-clips 4 --output set.h5 > out 2>&1
 same "preprocessing goes on from the clips that there are" "0 4 bytes of clips" "$(cat slurm-1.restarts)"
