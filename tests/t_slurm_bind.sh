@@ -1,6 +1,5 @@
 #!/bin/sh
 # Cores of ranks under a real Slurm: what its task plugin binds stays, what it leaves on the same cores is divided.
-# timeout: 600
 . "$REEL_SRC/tests/lib.sh"
 . "$REEL_SRC/tests/train.sh"
 . "$REEL_SRC/tests/where.sh"
