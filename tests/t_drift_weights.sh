@@ -115,13 +115,7 @@ try "on another that the configuration names, too" again 1 named --models.studen
 says "said once" "resumed with another models.student.transformer_override_safetensor: it was null, is .*step3"
 
 # what validation films are made with
-g=$REEL_SRC/tests/golden
-mkdir -p "$TMPDIR/wan/transformer"
-sed 's/"text_dim": 64, /"text_dim": 32, /' "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/wan/transformer/config.json"
-cp -r "$g/wan-vae/vae" "$TMPDIR/wan/vae"
-cp -r "$g/umt5/text_encoder" "$TMPDIR/wan/text_encoder"
-cp -r "$g/umt5/tokenizer_identity" "$TMPDIR/wan/tokenizer"
-chmod -R u+w "$TMPDIR/wan"
+wan_pipeline "$TMPDIR/wan"
 echo '["a red circle moves slowly up"]' > "$TMPDIR/p.json"
 try "a set of Wan's encoders" "$REEL_BUILD/reel" preprocess --demo-clips 8 --model "$TMPDIR/wan" --height 32 --width 32 --num-frames 5 \
     --sheet none --output "$TMPDIR/wan.h5"

@@ -80,12 +80,7 @@ same "have one loss" 1 "$(loss still | sort -u | wc -l)"
 same "the same weights as without" "$(try x run 1 none --callbacks.validation null > /dev/null; "$tool" hash "$TMPDIR/none/checkpoint-3")" "$("$tool" hash "$TMPDIR/loss/checkpoint-3")"
 
 # Wan's encoders, small ones: the films of a run become a set, which another run learns and shows
-g=$REEL_SRC/tests/golden
-mkdir -p "$TMPDIR/wan/transformer"
-sed 's/"text_dim": 64, /"text_dim": 32, /' "$REEL_SRC/tests/tiny/transformer/config.json" > "$TMPDIR/wan/transformer/config.json"
-cp -r "$g/wan-vae/vae" "$TMPDIR/wan/vae"
-cp -r "$g/umt5/text_encoder" "$TMPDIR/wan/text_encoder"
-cp -r "$g/umt5/tokenizer_identity" "$TMPDIR/wan/tokenizer"
+wan_pipeline "$TMPDIR/wan"
 mkdir "$TMPDIR/clips" && cp "$TMPDIR/lengths/short"/short_step_[12]_*.mp4 "$TMPDIR/lengths"/*_steps_5_*.mp4 "$TMPDIR/clips/"
 try "films become a set with Wan's encoders" "$REEL_BUILD/reel" preprocess --videos "$TMPDIR/clips" --caption "a red circle" --model "$TMPDIR/wan" \
     --height 32 --width 32 --num-frames 5 --train-fps 8 --sheet none --output "$TMPDIR/wan.h5"

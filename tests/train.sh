@@ -24,6 +24,16 @@ halted() {
     return 1
 }
 
+# wan_pipeline DIR: a small model with Wan's VAE, text encoder and tokenizer, which may be written to
+wan_pipeline() {
+    mkdir -p "$1/transformer"
+    sed 's/"text_dim": 64, /"text_dim": 32, /' "$REEL_SRC/tests/tiny/transformer/config.json" > "$1/transformer/config.json"
+    cp -r "$REEL_SRC/tests/golden/wan-vae/vae" "$1/vae"
+    cp -r "$REEL_SRC/tests/golden/umt5/text_encoder" "$1/text_encoder"
+    cp -r "$REEL_SRC/tests/golden/umt5/tokenizer_identity" "$1/tokenizer"
+    chmod -R u+w "$1"
+}
+
 # newest DIR: the step of its last checkpoint
 newest() { find "$1" -maxdepth 1 -name 'checkpoint-*[0-9]' 2> /dev/null | sed 's/.*-//' | sort -n | tail -n 1; }
 
