@@ -1,8 +1,8 @@
 #include "base/clock.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <time.h>
+
+#include "base/thread.h"
 
 #define TICK_NS 250000000 /* how often a thread that does nothing else looks at the clock ... */
 #define STOP_S 2          /* ... so when nobody has looked for so long, no thread of this process ran */
@@ -60,16 +60,12 @@ static void *ticks(void *unused)
 void reel_clock_watch(void)
 {
     pthread_t thread;
-    sigset_t all, old;
 
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_mutex_lock(&clock_.lock);
-    if (!clock_.watched && pthread_create(&thread, NULL, ticks, NULL) == 0) {
+    if (!clock_.watched && reel_thread_start(&thread, ticks, NULL) == 0) {
         pthread_detach(thread);
         clock_.watched = 1;
         clock_.seen = monotonic();
     }
     pthread_mutex_unlock(&clock_.lock);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
 }

@@ -1,9 +1,9 @@
 /* File work behind the training thread, and waiting for it together. */
-#include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "ckpt/ckpt_priv.h"
 #include "comm/watch.h"
 
@@ -24,14 +24,10 @@ static void *body(void *arg)
 void ckpt_task_start(struct ckpt_task *t, reel_err (*run)(void *ctx), void *ctx)
 {
     struct reel_errrec mine = *reel_errrec();
-    sigset_t all, old;
 
     t->run = run, t->ctx = ctx, t->err = REEL_OK;
     atomic_store(&t->done, 0);
-    sigfillset(&all); /* signals are for the main thread: none cuts a system call short here */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    t->started = pthread_create(&t->thread, NULL, body, t) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    t->started = reel_thread_start(&t->thread, body, t) == 0;
     if (t->started) return;
     body(t); /* no thread to be had: now */
     *reel_errrec() = mine;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "comm/comm_priv.h"
 
 #define GRACE 1.25 /* times the deadline: when a node speaks up whose own ranks have all arrived */
@@ -262,13 +263,8 @@ static void wake_by_monotonic_clock(struct reel_watch *w)
 
 static reel_err start(struct reel_watch *w)
 {
-    sigset_t all, old;
-    int e;
+    int e = reel_thread_start(&w->thread, watcher, w);
 
-    sigfillset(&all); /* signals are for the main thread */
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    e = pthread_create(&w->thread, NULL, watcher, w);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     return e ? REEL_FAIL(REEL_ENOMEM, "cannot start the watchdog's thread: %s", strerror(e)) : REEL_OK;
 }
 
